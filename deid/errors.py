@@ -1,0 +1,75 @@
+"""The exception tree, and the exit code of each branch.
+
+    DeidError                     1  anything not named below
+    ├── UsageError                2  options that contradict each other or make no sense
+    ├── InputError                3  the source cannot be used
+    │   ├── InputNotFound         3  missing, or not readable
+    │   ├── NotMedia              3  empty, text, or a container nobody can open
+    │   ├── NoVideoStream         3  audio only, or cover art only
+    │   ├── UnsupportedInput      3  media that this tool refuses to handle half-well
+    │   └── DamagedInput          4  ends early or has undecodable frames (``--salvage`` takes it)
+    ├── OutputError               5  the target cannot be written
+    │   ├── OutputExists          5  there already (``--overwrite`` takes its place)
+    │   └── DiskFull              5  no space left for the output
+    ├── ModelError                6  weights missing or unreadable
+    └── PrivacyError              7  the run could not promise that no face leaks
+
+A run stopped by Ctrl-C or SIGTERM exits with 130 or 143. Every message is one sentence that names what is wrong
+and what to do about it. Whatever the code, a failed run leaves no output.
+"""
+
+from __future__ import annotations
+
+
+class DeidError(Exception):
+    """Base class; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(DeidError):
+    exit_code = 2
+
+
+class InputError(DeidError):
+    exit_code = 3
+
+
+class InputNotFound(InputError):
+    pass
+
+
+class NotMedia(InputError):
+    pass
+
+
+class NoVideoStream(InputError):
+    pass
+
+
+class UnsupportedInput(InputError):
+    pass
+
+
+class DamagedInput(InputError):
+    exit_code = 4
+
+
+class OutputError(DeidError):
+    exit_code = 5
+
+
+class OutputExists(OutputError):
+    pass
+
+
+class DiskFull(OutputError):
+    pass
+
+
+class ModelError(DeidError):
+    exit_code = 6
+
+
+class PrivacyError(DeidError):
+    exit_code = 7

@@ -1,0 +1,38 @@
+"""The one place that imports OpenCV's image operations.
+
+Everything else asks here, so that threads are capped once and the rest of the package can be read without knowing
+OpenCV. (``cv2.dnn`` has its own adapter in :mod:`deid.detection.centerface`.)
+"""
+
+from __future__ import annotations
+
+import cv2
+
+cv2.setNumThreads(1)
+cv2.ocl.setUseOpenCL(False)
+
+INTER_NEAREST = cv2.INTER_NEAREST
+INTER_LINEAR = cv2.INTER_LINEAR
+INTER_AREA = cv2.INTER_AREA
+INTER_CUBIC = cv2.INTER_CUBIC
+BORDER_REPLICATE = cv2.BORDER_REPLICATE
+BORDER_CONSTANT = cv2.BORDER_CONSTANT
+WARP_INVERSE_MAP = cv2.WARP_INVERSE_MAP
+
+resize = cv2.resize
+warp_affine = cv2.warpAffine
+gaussian_blur = cv2.GaussianBlur
+box_filter = cv2.boxFilter
+remap = cv2.remap
+erode = cv2.erode
+dilate = cv2.dilate
+ellipse = cv2.ellipse
+fill_convex_poly = cv2.fillConvexPoly
+put_text = cv2.putText
+cvt_color = cv2.cvtColor
+optical_flow_pyr_lk = cv2.calcOpticalFlowPyrLK
+good_features_to_track = cv2.goodFeaturesToTrack
+match_template = cv2.matchTemplate
+imread = cv2.imread
+imwrite = cv2.imwrite
+cv = cv2
