@@ -1,0 +1,226 @@
+"""The front of the analysis: decode, find cuts, search key frames ahead of the tracker.
+
+Three kinds of work run side by side: one thread decodes and looks for cuts, a small pool searches key frames, and the
+tracker (the caller's thread) takes finished chunks in order. Queues are bounded, so memory does not grow with length.
+What comes out depends only on the frames, never on timing.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deid.detection.centerface import CenterFace
+from deid.detection.shots import ShotDetector
+from deid.media import Reader
+from deid.media.convert import bgr, luma8
+from deid.tracking.schedule import ChangeMeter, Schedule, may_search
+from deid.types import Detection, Frame
+
+LOW_SCORE = 0.1
+"""Detections below the user's threshold but above this can continue a track, never begin one."""
+
+_AHEAD = 2  # chunks decoded and searched ahead of the tracker
+_SMALL_WIDTH = 256
+
+
+@dataclass(slots=True, eq=False)
+class View:
+    """One decoded frame on its way through the analysis. ``found``: a pending search or ``None``."""
+
+    frame: Frame
+    luma: np.ndarray
+    scale: float = 0.0
+    found: Future[list[Detection]] | None = None
+
+    @property
+    def index(self) -> int:
+        return self.frame.index
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """Frames from one searched frame to the next, both included; ``cut``: a new shot begins with its first frame."""
+
+    views: list[View]
+    cut: bool
+
+
+@dataclass(slots=True)
+class _End:
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class ScanResult:
+    """What the scan knows when it is through."""
+
+    frames: int = 0
+    searches: int = 0
+    damaged: list[int] = field(default_factory=list)
+    shots: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+class _Searchers:
+    """A pool in which every thread owns its own detector."""
+
+    def __init__(self, threads: int) -> None:
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="search")
+
+    def _search(self, frame: Frame, scale: float) -> list[Detection]:
+        detector = getattr(self._local, "detector", None)
+        if detector is None:
+            detector = self._local.detector = CenterFace(threshold=LOW_SCORE, threads=1)
+        size = (round(frame.width * scale), round(frame.height * scale))
+        picture = bgr(frame) if scale == 1.0 else bgr(frame, size=(max(1, size[0]), max(1, size[1])))
+        found = detector.detect(picture)
+        if scale == 1.0:
+            return found
+        fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
+        return [_rescaled(d, fx, fy) for d in found]
+
+    def submit(self, view: View, scale: float) -> None:
+        view.scale = scale
+        view.found = self._pool.submit(self._search, view.frame, scale)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _rescaled(d: Detection, fx: float, fy: float) -> Detection:
+    factor = np.array([fx, fy], np.float32)
+    box = (d.box.reshape(2, 2) + 0.5) * factor - 0.5
+    points = None if d.points is None else (d.points + 0.5) * factor - 0.5
+    return Detection(box.reshape(4).astype(np.float32), d.score, points, d.detector)
+
+
+class Scanner:
+    """Iterate over the :class:`Chunk` s of a clip. Use as a context manager; ``result`` is complete at the end."""
+
+    def __init__(
+        self, reader: Reader, schedule: Schedule, *, threads: int, extra: frozenset[int] = frozenset()
+    ) -> None:
+        self.result = ScanResult()
+        self._extra = extra
+        self._reader = reader
+        self._schedule = schedule
+        self._searchers = _Searchers(threads)
+        self._queue: queue.Queue[Chunk | _End] = queue.Queue(_AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
+        self._cuts = ShotDetector()
+        self._meter = ChangeMeter()
+        self._open: list[View] = []
+        self._new_shot = True
+        self._coarse_next = True
+
+    def __enter__(self) -> Scanner:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+        self._searchers.close()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._decode()
+        except BaseException as e:  # handed to the caller's thread, where it is raised again
+            error = e
+        self._put(_End(error))
+
+    def _put(self, item: Chunk | _End) -> None:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def _decode(self) -> None:
+        waiting: list[tuple[View, np.ndarray]] = []
+        starts: set[int] = {0}
+        for frame in self._reader:
+            if self._stop.is_set():
+                return
+            height = max(1, round(frame.height * _SMALL_WIDTH / frame.width))
+            small = bgr(frame, size=(_SMALL_WIDTH, min(height, 4 * _SMALL_WIDTH)))
+            starts.update(self._cuts.feed(small))
+            waiting.append((View(frame, luma8(frame)), small))
+            self.result.frames += 1
+            self.result.seconds.append(frame.seconds)
+            if frame.damaged:
+                self.result.damaged.append(frame.index)
+            # a cut may be announced a few frames late: hold frames back until it can no longer happen
+            while len(waiting) > self._cuts.latency:
+                self._settle(*waiting.pop(0), starts, last=False)
+        starts.update(self._cuts.finish())
+        while waiting:
+            self._settle(*waiting.pop(0), starts, last=not waiting)
+
+    def _settle(self, view: View, small: np.ndarray, starts: set[int], *, last: bool) -> None:
+        """Decide about one frame whose shot is known, and pass on the chunk that it completes."""
+        if view.index in starts:
+            if len(self._open) > 1:
+                self._close_chunk()
+            self._new_shot, self._open = True, [view]
+            self.result.shots.append(view.index)
+            self._search(view, small, self._schedule.full_scale)
+            self._coarse_next = True
+            self._emit([view])
+            return
+        self._open.append(view)
+        since = view.index - self._open[0].index
+        half = self._schedule.interval // 2
+        if last or view.index in self._extra:
+            self._search(view, small, self._schedule.full_scale)
+        elif self._schedule.coarse and since >= half:
+            scale = self._schedule.full_scale * (0.5 if self._coarse_next else 1.0)
+            self._coarse_next = not self._coarse_next
+            self._search(view, small, scale)
+        elif not self._schedule.coarse and since >= self._schedule.interval:
+            self._search(view, small, self._schedule.full_scale)
+        elif may_search(view.index, self._open[0].index) and self._meter.changed(small):
+            self._search(view, small, self._schedule.full_scale * (0.5 if self._schedule.coarse else 1.0))
+        else:
+            return
+        self._emit(self._open)
+        self._open = [view]
+
+    def _close_chunk(self) -> None:
+        """Search the last frame before a cut, so that nothing that was there only at the end of a shot is missed."""
+        self._searchers.submit(self._open[-1], self._schedule.full_scale)
+        self.result.searches += 1
+        self._emit(self._open)
+
+    def _search(self, view: View, small: np.ndarray, scale: float) -> None:
+        self._meter.mark(small)
+        self._searchers.submit(view, scale)
+        self.result.searches += 1
+
+    def _emit(self, views: list[View]) -> None:
+        self._put(Chunk(list(views), self._new_shot))
+        self._new_shot = False

@@ -1,0 +1,116 @@
+"""From tracklets to tracks: pieces of one face joined, holes filled, ends held for safety."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from deid.tracking import boxes, flow
+from deid.tracking.tracklet import Row, Tracklet
+from deid.types import Evidence, Shot, Track
+
+_BRIDGE_SECONDS = 2.0  # a face that comes back near where it went within this time was there all along
+_HOLD_AFTER_SECONDS = 0.3
+_HOLD_BEFORE_SECONDS = 0.16
+_REFUSED = 1e6
+
+
+def stitch(tracklets: list[Tracklet], shots: list[Shot], rate: float) -> list[Track]:
+    """Join, fill and hold. ``rate``: frames a second, used for the lengths of gaps and holds.
+
+    Every tracklet ends up in exactly one track; no track crosses a cut; tracks are numbered by shot, first frame and
+    place from left to right, so that numbers do not depend on the order of the work.
+    """
+    joined: list[Tracklet] = []
+    for number in sorted({t.shot for t in tracklets}):
+        joined += _join([t for t in tracklets if t.shot == number], max(2, round(rate * _BRIDGE_SECONDS)))
+    joined.sort(key=lambda t: (t.shot, t.first, float(t.rows[t.first].box[0])))
+    return [_track(i + 1, t, shots[t.shot], rate) for i, t in enumerate(joined)]
+
+
+def _join(pieces: list[Tracklet], longest: int) -> list[Tracklet]:
+    """Join ends to beginnings by one assignment at a time until no pair is left."""
+    pieces = list(pieces)
+    while len(pieces) > 1:
+        cost = np.array([[_bridge_cost(a, b, longest) for b in pieces] for a in pieces])
+        rows, columns = linear_sum_assignment(cost)
+        pairs = {int(r): int(c) for r, c in zip(rows, columns, strict=True) if cost[r, c] < _REFUSED / 2}
+        if not pairs:
+            break
+        # chains a -> b -> c come out of one assignment; join the cheapest only and look again
+        best = min(pairs, key=lambda r: cost[r, pairs[r]])
+        a, b = pieces[best], pieces[pairs[best]]
+        for frame, row in b.rows.items():
+            a.put(frame, row)
+        a.confirmed |= b.confirmed
+        a.template, a.tint = b.template, b.tint
+        pieces.remove(b)
+    return pieces
+
+
+def _bridge_cost(a: Tracklet, b: Tracklet, longest: int) -> float:
+    """Cost of holding that the face ``a`` that was lost is the face ``b`` that appeared later (or just before)."""
+    if a is b or b.last <= a.last or b.first <= a.first:
+        return _REFUSED
+    gap = b.first - a.last - 1
+    if gap > longest:
+        return _REFUSED
+    if gap < 0:  # they overlap in time: one face only if they also overlap in place wherever both are known
+        both = [boxes.iou(a.rows[f].box, b.rows[f].box)[0, 0] for f in a.rows if f in b.rows]
+        return float(1 - np.mean(both)) if both and min(both) > 0.3 else _REFUSED
+    end, begin = a.rows[a.last].box, b.rows[b.first].box
+    apart = min(boxes.distance(a.predict(b.first), begin), boxes.distance(end, begin))
+    if apart > 0.7 + 0.04 * min(gap, 20) or boxes.size_ratio(end, begin) > 1.6:
+        return _REFUSED
+    likeness = 0.0 if a.template is None or b.template is None else flow.similarity(a.template, b.template)
+    tint = 0.0 if a.tint is None or b.tint is None else float(np.hypot(*(a.tint - b.tint)))
+    if tint > 18:
+        return _REFUSED
+    return apart + 0.01 * gap + 0.02 * tint - 0.3 * likeness
+
+
+def _fill(rows: dict[int, Row]) -> dict[int, Row]:
+    known = sorted(rows)
+    out = dict(rows)
+    for a, b in zip(known, known[1:], strict=False):
+        for frame in range(a + 1, b):
+            weight = (frame - a) / (b - a)
+            out[frame] = Row(boxes.blend(rows[a].box, rows[b].box, weight), Evidence.FILLED, 0.0)
+    return out
+
+
+def _hold(tracklet: Tracklet, shot: Shot, rate: float) -> None:
+    """Keep the ends covered a little longer: the last frames of a face that turns away or walks out show it still."""
+    lonely = tracklet.searched() <= 1 and not tracklet.confirmed
+    after = 2 if lonely else max(2, round(rate * _HOLD_AFTER_SECONDS))
+    before = 1 if lonely else max(2, round(rate * _HOLD_BEFORE_SECONDS))
+    last, first = tracklet.last, tracklet.first
+    ends = {f: tracklet.predict(f) for f in range(last + 1, min(shot.last, last + after) + 1)}
+    ends |= {f: tracklet.predict(f) for f in range(max(shot.first, first - before), first)}
+    for frame, box in ends.items():
+        tracklet.rows[frame] = Row(box, Evidence.HELD, 0.0)
+
+
+def _track(number: int, tracklet: Tracklet, shot: Shot, rate: float) -> Track:
+    tracklet.rows = _fill(tracklet.rows)
+    _hold(tracklet, shot, rate)
+    frames = sorted(tracklet.rows)
+    rows = [tracklet.rows[f] for f in frames]
+    return Track(
+        id=number,
+        shot=tracklet.shot,
+        first=frames[0],
+        boxes=np.stack([r.box for r in rows]).astype(np.float32),
+        evidence=np.array([r.evidence for r in rows], np.uint8),
+        scores=np.array([r.score for r in rows], np.float32),
+        yaw=_between(np.array([r.yaw for r in rows], np.float32)),
+        confirmed=tracklet.confirmed,
+    )
+
+
+def _between(values: np.ndarray) -> np.ndarray:
+    """NaN gaps between known values interpolated, ends carried on; all NaN stays so."""
+    known = np.flatnonzero(np.isfinite(values))
+    if len(known) == 0:
+        return values
+    return np.interp(np.arange(len(values)), known, values[known]).astype(np.float32)

@@ -1,0 +1,247 @@
+"""From searched key frames to tracklets: follow forward, associate, correct drift, follow new faces back in time.
+
+Nothing here is causal. A face that is first detected in frame 40 is followed back to where it came from; a face that
+flow lost between two searches is followed back from the later one; what neither reaches is interpolated. The scheme is
+the usual tracking-by-detection with low-score recovery (Zhang et al., ByteTrack, ECCV 2022, section 3), with flow in
+the place of a motion model.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from deid.tracking import boxes, flow
+from deid.tracking.associate import affinity, assign, mean_chroma
+from deid.tracking.examine import Examiner, row_of
+from deid.tracking.scan import Chunk, View
+from deid.tracking.tracklet import Row, Tracklet
+from deid.types import Evidence
+
+_STEP_QUALITY = 0.45  # share of points that must agree before flow alone is believed
+_STEP_LIKENESS = 0.55  # correlation of a face with itself one frame later; below it something came between
+_BLIND_SEARCHES = 2  # searches in a row that may miss a face which flow still follows
+_DUPLICATE = 0.55  # overlap from which two tracks are one face
+_MESH_HEIGHT = 24.0
+_MEMORY = 30  # frames that new faces can be followed back
+
+
+class Tracker:
+    """Feed chunks in order, then call :meth:`finish`. ``threshold``: detector score from which a face is born."""
+
+    def __init__(self, examiner: Examiner, *, threshold: float) -> None:
+        self._examiner = examiner
+        self._threshold = threshold
+        self._active: list[Tracklet] = []
+        self._done: list[Tracklet] = []
+        self._memory: deque[View] = deque(maxlen=_MEMORY)
+        self._shot = -1
+
+    def feed(self, chunk: Chunk) -> None:
+        """Advance by one chunk of frames."""
+        if chunk.cut:
+            self._end_shot()
+        new = chunk.views if chunk.cut else chunk.views[1:]
+        for tracklet in self._active:
+            self._forward(tracklet, chunk.views)
+        self._key(chunk.views)
+        self._memory.extend(new)
+
+    def finish(self) -> list[Tracklet]:
+        """All tracklets of the clip, those of one lonely frame included."""
+        self._end_shot()
+        return sorted(self._done, key=lambda t: (t.shot, t.first, float(t.rows[t.first].box[0])))
+
+    def _end_shot(self) -> None:
+        self._done += self._active
+        self._active = []
+        self._memory.clear()
+        self._shot += 1
+
+    # -- following -----------------------------------------------------------------------------------------------
+
+    def _forward(self, tracklet: Tracklet, views: list[View]) -> None:
+        tracklet.anchor = views[0].index
+        tracklet.lost_at = None
+        if views[0].index not in tracklet.rows:
+            tracklet.lost_at = views[0].index
+            return
+        self._follow(tracklet, views)
+
+    def _follow(self, tracklet: Tracklet, views: list[View], *, backward: bool = False) -> None:
+        """Carry the face through ``views``, whose first holds a row, until the evidence ends; sets ``lost_at``."""
+        box = tracklet.rows[views[0].index].box
+        likeness = flow.template(views[0].luma, box)
+        shift = np.zeros(2)
+        if not backward:
+            shift = tracklet.velocity(views[0].index)
+        for before, after in zip(views, views[1:], strict=False):
+            step = flow.follow(before.luma, after.luma, box, shift)
+            row: Row | None = None
+            if step is not None and step.quality >= _STEP_QUALITY:
+                now = flow.template(after.luma, step.box)
+                if flow.similarity(now, likeness) >= _STEP_LIKENESS:
+                    row, likeness = Row(step.box, Evidence.FLOW, 0.5 + 0.5 * step.quality), now
+            if row is None:
+                guess = box.copy()
+                guess[:2] += shift
+                row = self._examiner.doubt(after, guess)
+                if row is None:
+                    tracklet.lost_at = after.index
+                    return
+                likeness = flow.template(after.luma, row.box)
+            if self._outside(row.box, after):
+                tracklet.lost_at = after.index
+                return
+            if backward and self._taken(tracklet, after.index, row.box):
+                return
+            shift = 0.5 * shift + 0.5 * (row.box[:2] - box[:2]).astype(np.float64)
+            box = row.box
+            tracklet.put(after.index, row)
+
+    @staticmethod
+    def _outside(box: np.ndarray, view: View) -> bool:
+        return boxes.visible_share(box, view.frame.width, view.frame.height) < 0.15
+
+    def _taken(self, tracklet: Tracklet, frame: int, box: np.ndarray) -> bool:
+        """Whether another face is already known at this place."""
+        for other in (*self._active, *self._done):
+            if other is tracklet or other.shot != tracklet.shot:
+                continue
+            row = other.rows.get(frame)
+            if row is not None and boxes.iou(row.box, box)[0, 0] > _DUPLICATE:
+                return True
+        return False
+
+    # -- key frames ----------------------------------------------------------------------------------------------
+
+    def _key(self, views: list[View]) -> None:
+        key = views[-1]
+        if key.found is None:
+            return
+        rows = [row_of(d) for d in key.found.result()]
+        pairs = self._associate(key, rows)
+        matched = {t for t, _ in pairs}
+        measured = {r for _, r in pairs}
+        for t, r in pairs:
+            self._match(self._active[t], self._measure(key, rows[r], self._active[t]), views)
+        for i, tracklet in enumerate(list(self._active)):
+            if i not in matched:
+                self._missed(tracklet, views)
+        self._drop_duplicates(key.index)
+        for r, row in enumerate(rows):
+            if r not in measured and row.score >= self._threshold:
+                self._born(row, views)
+
+    def _associate(self, key: View, rows: list[Row]) -> list[tuple[int, int]]:
+        table = np.full((len(self._active), len(rows)), -1.0)
+        looks = [(flow.template(key.luma, r.box), self._tint(key, r.box)) for r in rows]
+        for i, tracklet in enumerate(self._active):
+            predicted = tracklet.predict(key.index)
+            unseen = max(0, key.index - tracklet.last)
+            for j, row in enumerate(rows):
+                template, tint = looks[j]
+                likeness = 0.0 if tracklet.template is None else flow.similarity(template, tracklet.template)
+                apart = 0.0 if tracklet.tint is None else float(np.hypot(*(tint - tracklet.tint)))
+                table[i, j] = affinity(predicted, row.box, unseen, likeness, apart)
+        return assign(table)
+
+    @staticmethod
+    def _tint(view: View, box: np.ndarray) -> np.ndarray:
+        form = view.frame.format
+        return mean_chroma(view.frame.planes, form.chroma_shift, form.depth, box)
+
+    def _measure(self, key: View, row: Row, tracklet: Tracklet) -> Row:
+        """A detection joined with the landmark model's view of the same face: the larger size, the mesh's angles."""
+        if row.box[3] < _MESH_HEIGHT:
+            return row
+        mesh = self._examiner.mesh(key, row.box)
+        if mesh is None:
+            return row
+        tracklet.confirmed = True
+        box = row.box.copy()
+        box[:2] = (row.box[:2] + mesh.box[:2]) / 2
+        box[2:4] = np.maximum(row.box[2:4], mesh.box[2:4])
+        if abs(boxes.wrap(mesh.box[4])) > 0.5:  # an upright box around a head on its side says little about its size
+            box[2:4] = mesh.box[2:4]
+        box[4] = mesh.box[4]
+        return Row(box, Evidence.SEARCHED, max(row.score, mesh.score), mesh.yaw)
+
+    def _remember(self, tracklet: Tracklet, key: View, row: Row) -> None:
+        tracklet.rows[key.index] = row
+        tracklet.template = flow.template(key.luma, row.box)
+        tint = self._tint(key, row.box)
+        tracklet.tint = tint if tracklet.tint is None else 0.7 * tracklet.tint + 0.3 * tint
+        tracklet.misses = 0
+
+    def _match(self, tracklet: Tracklet, measured: Row, views: list[View]) -> None:
+        key = views[-1]
+        drifted = tracklet.rows.get(key.index)
+        self._remember(tracklet, key, measured)
+        if tracklet.lost_at is None and drifted is not None:
+            self._spread(tracklet, views, drifted.box, measured.box)
+            return
+        known = max((f for f in tracklet.rows if f < key.index), default=-1)
+        self._follow(tracklet, [v for v in self._back(views) if v.index > known], backward=True)
+        tracklet.lost_at = None
+
+    def _back(self, views: list[View]) -> list[View]:
+        """The frames at hand from the last of ``views`` back into the past, latest first."""
+        past = {v.index: v for v in (*self._memory, *views)}
+        return [past[i] for i in sorted(past, reverse=True)]
+
+    @staticmethod
+    def _spread(tracklet: Tracklet, views: list[View], drifted: np.ndarray, measured: np.ndarray) -> None:
+        """Share out over the chunk what flow was found to be wrong by at its end."""
+        span = max(1, views[-1].index - tracklet.anchor)
+        for view in views[1:-1]:
+            row = tracklet.rows.get(view.index)
+            if row is not None:
+                weight = (view.index - tracklet.anchor) / span
+                box = boxes.correct(row.box, drifted, measured, weight)
+                tracklet.rows[view.index] = Row(box, row.evidence, row.score, row.yaw)
+
+    def _missed(self, tracklet: Tracklet, views: list[View]) -> None:
+        """No detection fits: look closer, then allow flow a little time, then give the face up."""
+        key = views[-1]
+        box = tracklet.predict(key.index)
+        followed = tracklet.lost_at is None and key.index in tracklet.rows
+        coarse = key.scale < 1.0 and box[3] * key.scale < 40
+        if followed and coarse:
+            return  # too small for a search at half resolution: its silence says nothing
+        tracklet.misses += 1
+        last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.searched() > 1
+        inside = boxes.visible_share(box, key.frame.width, key.frame.height) > 0.3
+        row = self._examiner.doubt(key, box, last_word=last_word) if inside else None
+        if row is not None and not self._taken(tracklet, key.index, row.box):
+            self._match(tracklet, row, views)
+            return
+        if not followed or tracklet.misses > _BLIND_SEARCHES:
+            if tracklet.misses > _BLIND_SEARCHES or not inside:
+                self._active.remove(tracklet)
+                self._done.append(tracklet)
+
+    def _drop_duplicates(self, frame: int) -> None:
+        """Of two tracks that came to lie on one face keep the better established."""
+        here = [t for t in self._active if frame in t.rows]
+        here.sort(key=lambda t: (t.misses, -t.searched(), t.first))
+        kept: list[Tracklet] = []
+        for tracklet in here:
+            box = tracklet.rows[frame].box
+            if any(boxes.iou(box, k.rows[frame].box)[0, 0] > _DUPLICATE for k in kept):
+                self._active.remove(tracklet)
+                self._done.append(tracklet)
+            else:
+                kept.append(tracklet)
+
+    def _born(self, row: Row, views: list[View]) -> None:
+        key = views[-1]
+        tracklet = Tracklet(self._shot)
+        row = self._measure(key, row, tracklet)
+        if self._taken(tracklet, key.index, row.box):
+            return
+        self._remember(tracklet, key, row)
+        self._follow(tracklet, self._back(views), backward=True)
+        tracklet.lost_at = None
+        self._active.append(tracklet)

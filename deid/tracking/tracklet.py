@@ -1,0 +1,80 @@
+"""One face while it is being followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deid.tracking import boxes
+from deid.types import Evidence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """What is known of a face in one frame; ``yaw`` in degrees, NaN where unknown."""
+
+    box: np.ndarray
+    evidence: Evidence
+    score: float
+    yaw: float = float("nan")
+
+
+@dataclass(slots=True, eq=False)
+class Tracklet:
+    """Rows by frame, with the state that following needs. Holes are allowed until the tracklet is stitched."""
+
+    shot: int
+    rows: dict[int, Row] = field(default_factory=dict)
+    template: np.ndarray | None = None
+    tint: np.ndarray | None = None
+    anchor: int = -1
+    misses: int = 0
+    lost_at: int | None = None
+    confirmed: bool = False
+
+    @property
+    def first(self) -> int:
+        return min(self.rows)
+
+    @property
+    def last(self) -> int:
+        return max(self.rows)
+
+    def put(self, frame: int, row: Row) -> None:
+        """Store a row unless the frame already has stronger evidence."""
+        known = self.rows.get(frame)
+        if known is None or row.evidence <= known.evidence:
+            self.rows[frame] = row
+
+    def searched(self) -> int:
+        """Number of frames in which a detector found the face."""
+        return sum(row.evidence == Evidence.SEARCHED for row in self.rows.values())
+
+    def best_score(self) -> float:
+        return max(row.score for row in self.rows.values())
+
+    def velocity(self, frame: int, *, forward: bool = True, span: int = 4) -> np.ndarray:
+        """Mean motion of the centre per frame, pixels (2,), over the ``span`` rows before (or after) ``frame``."""
+        step = -1 if forward else 1
+        here = self.rows.get(frame)
+        if here is None:
+            return np.zeros(2)
+        for k in range(span, 0, -1):
+            other = self.rows.get(frame + step * k)
+            if other is not None:
+                return (here.box[:2] - other.box[:2]).astype(np.float64) / k
+        return np.zeros(2)
+
+    def predict(self, frame: int) -> np.ndarray:
+        """Where the face should be in ``frame``, from the nearest row and the motion there, slowing down with time."""
+        if frame in self.rows:
+            return self.rows[frame].box
+        nearest = self.last if frame > self.last else self.first
+        ahead = abs(frame - nearest)
+        motion = self.velocity(nearest, forward=frame > self.last)
+        box = self.rows[nearest].box.copy()
+        reach = min(ahead, 6) if ahead <= 6 else 6 + 0.3 * min(ahead - 6, 20)
+        limit = boxes.size(box)
+        box[:2] += np.clip(motion * reach, -limit, limit)
+        return box

@@ -1,0 +1,94 @@
+"""The run's check of its own output: finished frames are searched again, full size, before anything is committed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from deid.detection.centerface import CenterFace
+from deid.media.convert import bgr
+from deid.redaction import Region
+from deid.tracking.schedule import MAX_SEARCH_PIXELS
+from deid.types import Analysis, Detection, Evidence, Frame, Track
+
+_EVERY = 150  # frames a sample: keeps the check near a twentieth of the run's time
+_LEAST = 3
+_SURE = 0.35  # a face that the first pass may not have missed; weaker sightings are mostly not faces
+_COVERED = 0.5  # share of a face's centre that a region must cover for it to count as obscured
+
+
+def choose_frames(analysis: Analysis) -> frozenset[int]:
+    """Frames to check: where the evidence is weakest, and spread over the clip."""
+    count = min(analysis.frames, max(_LEAST, analysis.frames // _EVERY))
+    if count == 0:
+        return frozenset()
+    weak = np.zeros(analysis.frames)
+    for track in analysis.tracks:
+        span = slice(track.first, track.last + 1)
+        weak[span] += np.where(track.evidence == Evidence.SEARCHED, 0.0, 0.2 + 0.2 * track.evidence)
+        for beyond in (track.first - 1, track.last + 1):  # where a track ends a face may go on
+            if 0 <= beyond < analysis.frames:
+                weak[beyond] += 2.0
+    # one frame of each stretch, the most doubtful
+    edges = np.linspace(0, analysis.frames, count + 1).astype(int)
+    return frozenset(int(a + np.argmax(weak[a:b])) for a, b in zip(edges, edges[1:], strict=False) if b > a)
+
+
+class Verifier:
+    """Searches finished frames in the background. ``frames``: those checked; ``leaks``: those with a bare face.
+
+    A context manager: leaving it waits for the searches.
+    """
+
+    def __init__(self, threads: int, kept: Sequence[Track], threshold: float) -> None:
+        self._kept = kept
+        self._threshold = max(threshold, _SURE)
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="verify")
+        self._pending: list[tuple[int, Future[bool]]] = []
+        self.frames: list[int] = []
+        self.leaks: list[int] = []
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is None:
+            self.frames = [index for index, _ in self._pending]
+            self.leaks = [index for index, bare in self._pending if bare.result()]
+
+    def submit(self, frame: Frame, regions: Sequence[Region]) -> None:
+        """Queue one finished frame; waits when too many are queued, so that memory stays flat."""
+        if len(self._pending) >= 3:
+            self._pending[-3][1].result()
+        self._pending.append((frame.index, self._pool.submit(self._bare, frame, tuple(regions))))
+
+    def _bare(self, frame: Frame, regions: tuple[Region, ...]) -> bool:
+        detector = getattr(self._local, "detector", None)
+        if detector is None:
+            detector = self._local.detector = CenterFace(threshold=self._threshold, threads=1)
+        scale = min(1.0, (MAX_SEARCH_PIXELS / (frame.width * frame.height)) ** 0.5)
+        size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
+        found = detector.detect(bgr(frame, size=size))
+        factor = np.array([frame.width / size[0], frame.height / size[1]] * 2, np.float32)
+        return any(not self._covered(d, (d.box + 0.5) * factor - 0.5, frame.index, regions) for d in found)
+
+    def _covered(self, detection: Detection, box: np.ndarray, frame: int, regions: tuple[Region, ...]) -> bool:
+        if detection.score < self._threshold:
+            return True
+        x, y = np.meshgrid(np.linspace(0.25, 0.75, 5), np.linspace(0.25, 0.75, 5))
+        points = np.stack([box[0] + x.ravel() * (box[2] - box[0]), box[1] + y.ravel() * (box[3] - box[1])], 1)
+        inside = np.zeros(len(points), bool)
+        for region in regions:
+            inside |= region.contains(points)
+        if inside.mean() >= _COVERED:
+            return True
+        centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+        return any(
+            t.covers(frame) and float(np.hypot(*(t.box_at(frame)[:2] - centre))) < 0.6 * float(t.box_at(frame)[3])
+            for t in self._kept
+        )
