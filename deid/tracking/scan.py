@@ -174,8 +174,8 @@ class Scanner:
             self.result.seconds.append(frame.seconds)
             if frame.damaged:
                 self.result.damaged.append(frame.index)
-            # a cut may be announced a few frames late: hold frames back until it can no longer happen
-            while len(waiting) > self._cuts.latency:
+            # a cut may be announced late: hold frames back until it can no longer happen, and one to know the last
+            while len(waiting) > max(1, self._cuts.latency):
                 self._settle(*waiting.pop(0), starts, last=False)
         starts.update(self._cuts.finish())
         while waiting:

@@ -15,8 +15,8 @@ MAX_SEARCH_PIXELS = 2560 * 1440
 """Frames larger than this are searched at this size."""
 
 _GAP_SECONDS = 0.5  # at most this long between full searches, whatever the cost
-_SETTLE = 2  # frames between two searches, at least
-_CHANGE = 18.0  # mean absolute change (8-bit levels) of the most changed cell that asks for a search
+_SETTLE = 3  # frames between two searches, at least
+_CHANGE = 40.0  # mean absolute change (8-bit levels) of the most changed cell that asks for a search
 
 
 @dataclass(frozen=True, slots=True)

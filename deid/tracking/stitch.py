@@ -12,6 +12,8 @@ from deid.types import Evidence, Shot, Track
 _BRIDGE_SECONDS = 2.0  # a face that comes back near where it went within this time was there all along
 _HOLD_AFTER_SECONDS = 0.3
 _HOLD_BEFORE_SECONDS = 0.16
+_SURE = 0.5
+_LONELY_SECONDS = 0.16
 _REFUSED = 1e6
 
 
@@ -81,7 +83,7 @@ def _fill(rows: dict[int, Row]) -> dict[int, Row]:
 
 def _hold(tracklet: Tracklet, shot: Shot, rate: float) -> None:
     """Keep the ends covered a little longer: the last frames of a face that turns away or walks out show it still."""
-    lonely = tracklet.searched() <= 1 and not tracklet.confirmed
+    lonely = _lonely(tracklet)
     after = 2 if lonely else max(2, round(rate * _HOLD_AFTER_SECONDS))
     before = 1 if lonely else max(2, round(rate * _HOLD_BEFORE_SECONDS))
     last, first = tracklet.last, tracklet.first
@@ -91,7 +93,16 @@ def _hold(tracklet: Tracklet, shot: Shot, rate: float) -> None:
         tracklet.rows[frame] = Row(box, Evidence.HELD, 0.0)
 
 
+def _lonely(tracklet: Tracklet) -> bool:
+    """Seen by one search only, unsure, and not confirmed: mostly not a face, so obscured where it was seen, briefly."""
+    return tracklet.searched() <= 1 and not tracklet.confirmed and tracklet.best_search() < _SURE
+
+
 def _track(number: int, tracklet: Tracklet, shot: Shot, rate: float) -> Track:
+    if _lonely(tracklet):
+        seen = next(f for f, r in tracklet.rows.items() if r.evidence == Evidence.SEARCHED)
+        reach = max(2, round(rate * _LONELY_SECONDS))
+        tracklet.rows = {f: r for f, r in tracklet.rows.items() if abs(f - seen) <= reach}
     tracklet.rows = _fill(tracklet.rows)
     _hold(tracklet, shot, rate)
     frames = sorted(tracklet.rows)

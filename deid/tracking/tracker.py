@@ -24,6 +24,8 @@ _STEP_LIKENESS = 0.55  # correlation of a face with itself one frame later; belo
 _BLIND_SEARCHES = 2  # searches in a row that may miss a face which flow still follows
 _DUPLICATE = 0.55  # overlap from which two tracks are one face
 _MESH_HEIGHT = 24.0
+_CONFIRM_HEIGHT = 40.0  # the mesh finds "faces" in any smaller texture that is symmetric
+_COARSE_HEIGHT = 40.0  # searched pixels below which a search at reduced resolution says nothing by its silence
 _MEMORY = 30  # frames that new faces can be followed back
 
 
@@ -73,7 +75,7 @@ class Tracker:
         """Carry the face through ``views``, whose first holds a row, until the evidence ends; sets ``lost_at``."""
         box = tracklet.rows[views[0].index].box
         likeness = flow.template(views[0].luma, box)
-        shift = np.zeros(2)
+        shift, blind = np.zeros(2), 0
         if not backward:
             shift = tracklet.velocity(views[0].index)
         for before, after in zip(views, views[1:], strict=False):
@@ -94,11 +96,28 @@ class Tracker:
             if self._outside(row.box, after):
                 tracklet.lost_at = after.index
                 return
-            if backward and self._taken(tracklet, after.index, row.box):
-                return
+            if backward:
+                if self._taken(tracklet, after.index, row.box):
+                    return
+                if after.found is not None and row.evidence == Evidence.FLOW:
+                    row, blind = self._look_again(after, row, blind)
+                    if blind > _BLIND_SEARCHES:
+                        return
+                    likeness = flow.template(after.luma, row.box)
             shift = 0.5 * shift + 0.5 * (row.box[:2] - box[:2]).astype(np.float64)
             box = row.box
             tracklet.put(after.index, row)
+
+    def _look_again(self, view: View, row: Row, blind: int) -> tuple[Row, int]:
+        """Going back through a frame that was searched: what did the search say here? Its silence counts as a miss."""
+        assert view.found is not None
+        near = [r for r in map(row_of, view.found.result()) if boxes.iou(r.box, row.box)[0, 0] > 0.35]
+        if near:
+            return max(near, key=lambda r: r.score), 0
+        if view.scale < 1.0 and row.box[3] * view.scale < _COARSE_HEIGHT:
+            return row, blind
+        seen = self._examiner.doubt(view, row.box)
+        return (row, blind + 1) if seen is None else (seen, 0)
 
     @staticmethod
     def _outside(box: np.ndarray, view: View) -> bool:
@@ -159,7 +178,7 @@ class Tracker:
         mesh = self._examiner.mesh(key, row.box)
         if mesh is None:
             return row
-        tracklet.confirmed = True
+        tracklet.confirmed |= bool(mesh.box[3] >= _CONFIRM_HEIGHT)
         box = row.box.copy()
         box[:2] = (row.box[:2] + mesh.box[:2]) / 2
         box[2:4] = np.maximum(row.box[2:4], mesh.box[2:4])
@@ -207,7 +226,7 @@ class Tracker:
         key = views[-1]
         box = tracklet.predict(key.index)
         followed = tracklet.lost_at is None and key.index in tracklet.rows
-        coarse = key.scale < 1.0 and box[3] * key.scale < 40
+        coarse = key.scale < 1.0 and box[3] * key.scale < _COARSE_HEIGHT
         if followed and coarse:
             return  # too small for a search at half resolution: its silence says nothing
         tracklet.misses += 1

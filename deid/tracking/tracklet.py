@@ -51,8 +51,9 @@ class Tracklet:
         """Number of frames in which a detector found the face."""
         return sum(row.evidence == Evidence.SEARCHED for row in self.rows.values())
 
-    def best_score(self) -> float:
-        return max(row.score for row in self.rows.values())
+    def best_search(self) -> float:
+        """Highest score of a detector, 0 when only flow or the mesh vouch for the face."""
+        return max((row.score for row in self.rows.values() if row.evidence == Evidence.SEARCHED), default=0.0)
 
     def velocity(self, frame: int, *, forward: bool = True, span: int = 4) -> np.ndarray:
         """Mean motion of the centre per frame, pixels (2,), over the ``span`` rows before (or after) ``frame``."""
