@@ -26,7 +26,7 @@ LOW_SCORE = 0.1
 """Detections below the user's threshold but above this can continue a track, never begin one."""
 
 _AHEAD = 2  # chunks decoded and searched ahead of the tracker
-_SMALL_WIDTH = 256
+_SMALL_WIDTH = 160
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +175,7 @@ class Scanner:
             if frame.damaged:
                 self.result.damaged.append(frame.index)
             # a cut may be announced late: hold frames back until it can no longer happen, and one to know the last
-            while len(waiting) > max(1, self._cuts.latency):
+            while len(waiting) > max(1, self._cuts.delay):
                 self._settle(*waiting.pop(0), starts, last=False)
         starts.update(self._cuts.finish())
         while waiting:
