@@ -44,13 +44,13 @@ class FaceDetector(Protocol):
         ...
 
     def detect_region(
-        self, bgr: np.ndarray, box: np.ndarray, *, target_px: int = 96, threshold: float | None = 0.1
+        self, bgr: np.ndarray, box: np.ndarray, *, target_px: int = 96, threshold: float | None = None
     ) -> list[Detection]:
         """Search again around one doubtful place, in whole-picture coordinates.
 
         ``box``: the expected face, ``x0 y0 x1 y1`` in picture pixels, axis-aligned; it may reach over the border. The
         place is cut with a margin of one face height on every side and resampled so that the face is about
-        ``target_px`` tall.
+        ``target_px`` tall. Without ``threshold`` the detector is more lenient than in :meth:`detect`.
         """
         ...
 

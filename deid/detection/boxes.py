@@ -14,24 +14,35 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = np.atleast_2d(a)[:, None, :], np.atleast_2d(b)[None, :, :]
     overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     inter = np.prod(np.maximum(overlap, 0), axis=-1)
-    area_a = np.prod(np.maximum(a[..., 2:] - a[..., :2], 0), axis=-1)
-    area_b = np.prod(np.maximum(b[..., 2:] - b[..., :2], 0), axis=-1)
-    return inter / np.maximum(area_a + area_b - inter, 1e-9)
+    return inter / np.maximum(_areas(a) + _areas(b) - inter, 1e-9)
 
 
-def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float, *, of_smaller: bool = False) -> np.ndarray:
     """Greedy non-maximum suppression: indices of the boxes kept, best first.
 
-    ``boxes`` (n, 4), ``scores`` (n,). A box goes when its IoU with a better kept one reaches ``threshold``. Equal scores
-    keep their order, so the result does not depend on the sort.
+    ``boxes`` (n, 4), ``scores`` (n,). A box goes when its IoU with a better kept one exceeds ``threshold``; with
+    ``of_smaller``, when the intersection over the smaller area of the two does. Equal scores keep their order, so the
+    result does not depend on the sort.
     """
     order = np.argsort(-scores, kind="stable")
+    boxes = boxes[order]
+    areas = _areas(boxes)
+    alive = np.arange(len(order))
     kept: list[int] = []
-    while order.size:
-        best, rest = order[0], order[1:]
-        kept.append(int(best))
-        order = rest[iou(boxes[best], boxes[rest])[0] < threshold] if rest.size else rest
+    while alive.size:
+        best, alive = alive[0], alive[1:]
+        kept.append(int(order[best]))
+        x0, y0, x1, y1 = boxes[best]
+        rest = boxes[alive]
+        inter = np.maximum(np.minimum(rest[:, 2], x1) - np.maximum(rest[:, 0], x0), 0)
+        inter *= np.maximum(np.minimum(rest[:, 3], y1) - np.maximum(rest[:, 1], y0), 0)
+        whole = np.minimum(areas[alive], areas[best]) if of_smaller else areas[alive] + areas[best] - inter
+        alive = alive[inter <= threshold * np.maximum(whole, 1e-9)]
     return np.asarray(kept, dtype=np.intp)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return np.maximum(boxes[..., 2] - boxes[..., 0], 0) * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
 
 
 def check_picture(bgr: np.ndarray) -> None:

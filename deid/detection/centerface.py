@@ -21,6 +21,7 @@ _OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, centre offset, fi
 _MULTIPLE = 32  # the network halves its input five times
 _STRIDE = 4
 _NMS_IOU = 0.3
+_LENIENT = 0.1  # threshold where a face is expected
 
 
 def weights_path() -> Path:
@@ -76,18 +77,17 @@ class CenterFace:
         check_picture(bgr)
         if not bgr.size:
             return []
-        return self._search(scaled(bgr, scale), threshold)
+        return self._search(scaled(bgr, scale), self.threshold if threshold is None else threshold)
 
     def detect_region(
-        self, bgr: np.ndarray, box: np.ndarray, *, target_px: int = 96, threshold: float | None = 0.1
+        self, bgr: np.ndarray, box: np.ndarray, *, target_px: int = 96, threshold: float | None = None
     ) -> list[Detection]:
         """Search again around ``box``: see :class:`deid.detection.FaceDetector`."""
         check_picture(bgr)
         part = region(bgr, box, target_px) if bgr.size else None
-        return self._search(part, threshold) if part else []
+        return self._search(part, _LENIENT if threshold is None else threshold) if part else []
 
-    def _search(self, part: Patch, threshold: float | None) -> list[Detection]:
-        threshold = self.threshold if threshold is None else threshold
+    def _search(self, part: Patch, threshold: float) -> list[Detection]:
         heat, size, offset, points = self._forward(part.picture)
         boxes, scores, points = _decode(heat[0, 0], size[0], offset[0], points[0], threshold)
         keep = nms(boxes, scores, _NMS_IOU)
