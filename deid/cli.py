@@ -1,0 +1,108 @@
+"""The command line: ``deid run``, ``deid info``, ``deid demo``.
+
+Exit codes are those of :mod:`deid.errors`. Whatever fails says so in one sentence on standard error.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from deid import __version__
+from deid.commands._shell import Stopped, StopRequest, emit_json, quiet_libraries, say
+from deid.commands.demo import demo
+from deid.commands.info import info
+from deid.commands.run import run
+from deid.errors import DeidError, DiskFull, OutputError, UsageError
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  unexpected failure
+  2  options that contradict each other or make no sense
+  3  the source cannot be used
+  4  the source is damaged (--salvage takes it)
+  5  the target cannot be written, or is there already
+  6  a model is missing or unreadable
+  7  the run could not promise that no face leaks
+  129, 130, 143  stopped by SIGHUP, Ctrl-C, SIGTERM
+
+Whatever fails leaves no output.
+"""
+
+_EXAMPLES = """\b
+Examples:
+  deid run interview.mp4                      writes interview.deid.mp4
+  deid run ward.mkv -o public.mkv --engine solid
+  deid info interview.mp4                     what it holds, what a run would do
+  deid demo                                   a clip to look at, before and after
+"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="deid")
+def cli() -> None:
+    """De-identify video: every face obscured, everything else untouched. Works offline."""
+
+
+cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
+for _command in (run, info, demo):
+    cli.add_command(_command)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    words = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in words
+    stop = StopRequest()
+    with stop.installed(), quiet_libraries(debug):
+        code = _code_of(words, stop, debug)
+    sys.exit(code)
+
+
+def _code_of(words: list[str], stop: StopRequest, debug: bool) -> int:
+    try:
+        result = cli.main(words, prog_name="deid", standalone_mode=False, obj=stop)
+        stop.disarm()
+        return result if isinstance(result, int) else 0
+    except (Exception, Stopped) as failure:
+        stop.disarm()
+        if debug:
+            traceback.print_exc()
+        message, code = _explain(failure)
+        if "--json" in words:
+            try:
+                emit_json({"error": {"type": type(failure).__name__, "message": message, "exit_code": code}})
+            except OutputError as error:
+                say(str(error))
+        say(message)
+        return code
+
+
+def _explain(failure: BaseException) -> tuple[str, int]:
+    """One sentence for people, and the exit code."""
+    if isinstance(failure, DeidError):
+        return str(failure), failure.exit_code
+    if isinstance(failure, Stopped):
+        return f"stopped by {_signal_name(failure.signum)}, and left no output.", failure.exit_code
+    if isinstance(failure, click.exceptions.NoArgsIsHelpError):
+        return f"name a command ({', '.join(cli.commands)}); see 'deid --help'.", UsageError.exit_code
+    if isinstance(failure, click.ClickException):
+        context = getattr(failure, "ctx", None)
+        command = context.command_path if context is not None else "deid"
+        return f"{failure.format_message().rstrip('.')}; see '{command} --help'.", UsageError.exit_code
+    if isinstance(failure, MemoryError):
+        return "out of memory; close other programs, or make the picture smaller with --max-height.", 1
+    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "no space left for the output; free some, or choose another place with -o.", DiskFull.exit_code
+    detail = " ".join(str(failure).split()) or "no details"
+    return f"unexpected {type(failure).__name__} ({detail}); run again with --debug to see where.", 1
+
+
+def _signal_name(signum: int) -> str:
+    return {1: "SIGHUP", 2: "Ctrl-C", 15: "SIGTERM"}.get(signum, f"signal {signum}")

@@ -1,0 +1,1 @@
+"""The commands of ``deid``, one a module."""

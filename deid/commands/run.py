@@ -1,0 +1,187 @@
+"""``deid run``: one source in, one de-identified copy out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deid.commands._shell import StopRequest, Stopped, common_options, emit, emit_json, say
+from deid.config import CODECS, ENGINES, PRESETS, RunConfig, default_target, parse_time
+from deid.errors import OutputError, OutputExists, UsageError
+from deid.progress import progress_for
+
+if TYPE_CHECKING:
+    from deid.report import RunReport
+
+_EXAMPLES = """\b
+Examples:
+  deid run interview.mp4                         writes interview.deid.mp4 beside it
+  deid run interview.mp4 -o public.mp4 --engine solid --report public.json
+  deid run ward.mkv -o clip.mkv --start 1:02.5 --end 1:30 --max-height 720
+  deid run ward.mkv --dry-run                    who is found where; writes nothing
+  deid run ward.mkv --keep 2 --keep 5            tracks 2 and 5 of the dry run stay as they are
+  deid run frames/ -o frames-out/                a folder of pictures, in order of name
+  deid run photo.jpg -o photo-out.jpg --json --quiet
+"""
+
+
+class TimeParam(click.ParamType):
+    """Seconds, ``M:SS.s`` or ``H:MM:SS.s``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        return value if isinstance(value, float) else parse_time(value)
+
+
+class TracksParam(click.ParamType):
+    """Track numbers with commas between them."""
+
+    name = "track"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        try:
+            return value if isinstance(value, tuple) else tuple(int(word) for word in value.split(","))
+        except ValueError:
+            raise UsageError(f"--keep {value!r} is no track number; write one, or several with commas (2,5).") from None
+
+
+@click.command(epilog=_EXAMPLES, short_help="De-identify a video, an image or a folder of frames.")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", "target", type=click.Path(path_type=Path), metavar="TARGET",
+    help="Where the result goes; the ending chooses the format.  [default: SOURCE's name with .deid before the ending]",
+)
+@click.option("--engine", type=click.Choice(list(ENGINES)), help="What goes over each face.  [default: blur]")
+@click.option("--start", type=TimeParam(), help="Begin here: seconds, M:SS.s or H:MM:SS.s.")
+@click.option("--end", type=TimeParam(), help="Stop before this time.")
+@click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down to at most this many lines.")
+@click.option("--codec", type=click.Choice(list(CODECS)), help="Video codec of the output.  [default: h264]")
+@click.option("--crf", type=int, metavar="N", help="Constant rate factor: lower looks better and is bigger.")
+@click.option("--preset", type=click.Choice(PRESETS), help="Encoder speed.  [default: veryfast]", metavar="NAME")
+@click.option("--threshold", type=float, metavar="SCORE", help="Lower finds more faces, and more that are none."
+              "  [default: 0.2]")
+@click.option("--keep", type=TracksParam(), multiple=True, help="Leave the face of this track as it is; repeat, or "
+              "use commas.")
+@click.option("--watermark", metavar="TEXT", help="Burn this text into a corner of every frame.")
+@click.option("--no-mark", is_flag=True, help="Do not note in the metadata that the clip was de-identified.")
+@click.option("--keep-metadata", is_flag=True, help="Keep titles, dates, places and device names.")
+@click.option("--salvage", is_flag=True, help="Take a damaged source; damaged frames are obscured whole.")
+@click.option("--overwrite", is_flag=True, help="Take the place of a target that exists.")
+@click.option("--seed", type=int, metavar="N", help="Make what is drawn by chance repeatable.")
+@click.option("--threads", type=int, metavar="N", help="Processor threads to use at most.  [default: all cores]")
+@click.option("--dry-run", is_flag=True, help="Analyse and plan only; write no video.")
+@click.option("--report", "report_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the JSON report "
+              "here too.")
+@common_options
+@click.pass_obj
+def run(
+    stop: StopRequest,
+    source: Path,
+    target: Path | None,
+    report_path: Path | None,
+    no_mark: bool,
+    keep: tuple[tuple[int, ...], ...],
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    **options: Any,
+) -> None:
+    """Write a copy of SOURCE in which every face is obscured.
+
+    SOURCE is a video, an image, or a folder of frames. The copy appears under its name only when the whole run has
+    gone well; whatever fails leaves nothing behind. SOURCE itself is never changed.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    config = RunConfig(**given, mark=not no_mark, keep=tuple(number for numbers in keep for number in numbers))
+    chosen = None if config.dry_run else (target or default_target(source))
+    with _report_file(report_path, source, chosen, config.overwrite) as save:
+        report = _run(source, chosen, config, stop, quiet)
+        stop.disarm()
+        if save is not None:
+            _save(save, report, chosen)
+    for warning in report.warnings:
+        say(f"warning: {warning}")
+    try:
+        if as_json:
+            emit_json(report.as_dict())
+        elif not quiet:
+            emit("\n".join([*report.lines(), *([f"wrote {chosen}"] if chosen else [])]))
+    except OutputError as error:
+        # The video is there and whole: a result that cannot be shown does not undo it.
+        say(f"warning: {error}")
+
+
+def _run(source: Path, target: Path | None, config: RunConfig, stop: StopRequest, quiet: bool) -> RunReport:
+    """The pipeline, with progress; a signal that strikes after the output got its name takes it away again."""
+    from deid.pipeline import run as run_pipeline
+
+    was_there = target is not None and os.path.lexists(target)
+    try:
+        with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
+            return run_pipeline(source, target, config, progress)
+    except Stopped:
+        if target is not None and not was_there:
+            _remove(target)
+        raise
+
+
+@contextmanager
+def _report_file(
+    path: Path | None, source: Path, target: Path | None, overwrite: bool
+) -> Iterator[Path | None]:
+    """A temporary file beside ``path``, made before the run so that an impossible place fails early; gets its name
+    at the end if all went well."""
+    if path is None:
+        yield None
+        return
+    if os.path.abspath(path) in {os.path.abspath(p) for p in (source, target) if p is not None}:
+        raise UsageError(f"--report names {path}, which is the source or the target; choose another file.")
+    if os.path.lexists(path) and not overwrite:
+        raise OutputExists(f"{path} exists; choose another name for the report, or add --overwrite.")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; give --report the name of a file.")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise OutputError(f"the report cannot be written to {path} ({error.strerror}); choose another place.") from error
+    try:
+        yield Path(name)
+        os.replace(name, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def _save(path: Path, report: RunReport, target: Path | None) -> None:
+    """Write the report; without it the run has not done what it was asked, so the output goes."""
+    try:
+        path.write_text(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.chmod(path, 0o666 & ~_umask())
+    except OSError as error:
+        if target is not None:
+            _remove(target)
+        raise OutputError(f"the report cannot be written ({error.strerror}), so no output was kept.") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _remove(target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+    else:
+        target.unlink(missing_ok=True)

@@ -1,0 +1,176 @@
+"""What one run is asked to do: :class:`RunConfig`, its limits, and the values options may take."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deid.errors import UsageError
+
+ENGINES: dict[str, str] = {
+    "blur": "a blur too strong to undo",
+    "pixelate": "a coarse mosaic",
+    "solid": "one flat colour",
+}
+"""What can be put over a face: name, and what it looks like. The one place where engines are named."""
+
+CODECS: dict[str, tuple[int, str]] = {
+    "h264": (51, "H.264 (x264): plays everywhere"),
+    "hevc": (51, "H.265 (x265): smaller files, slower"),
+}
+"""Video codecs of the output: name, highest CRF, and what it is for."""
+
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
+"""Encoder presets, fastest first."""
+
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
+
+
+def parse_time(text: str) -> float:
+    """Seconds from ``"62.5"``, ``"1:02.5"`` or ``"00:01:02.500"``.
+
+    Raises :class:`~deid.errors.UsageError` for anything else, and for minutes or seconds of 60 and more after a colon.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is not a time; write seconds (62.5), M:SS.s (1:02.5) or H:MM:SS.s (0:01:02.5).")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    if match[2] is not None and (seconds >= 60 or (match[1] is not None and minutes >= 60)):
+        raise UsageError(f"{text!r} is not a time: after a colon, minutes and seconds stay below 60.")
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def available_cores() -> int:
+    """How many processor cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_target(source: Path) -> Path:
+    """``<name>.deid.<extension>`` beside ``source``; for a folder, ``<name>.deid``."""
+    source = Path(os.path.abspath(source))
+    return source.with_name(f"{source.stem}.deid{source.suffix}" if not source.is_dir() else f"{source.name}.deid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run does with a source; the source and the target are not part of it.
+
+    Parameters
+    ----------
+    engine:
+        What goes over each face: a key of :data:`ENGINES`.
+    start, end:
+        The part to process, in seconds of the source's own time; ``None`` is its beginning or its end. Nothing outside
+        reaches the output.
+    max_height:
+        Scale the output down to at most this many lines; ``None`` keeps the size.
+    codec, crf, preset:
+        Output video encoding: a key of :data:`CODECS`; constant rate factor, 0 (best) to the codec's highest, ``None``
+        for one that looks like the source; one of :data:`PRESETS`.
+    overwrite:
+        Take the place of a target that exists. The source itself is never overwritten.
+    salvage:
+        Accept a damaged source: what can be decoded is kept, and whole damaged frames are obscured.
+    keep_metadata:
+        Keep titles, dates, locations, device names and chapter names, which are otherwise removed.
+    mark:
+        Write into the output's metadata that it was de-identified, with what.
+    watermark:
+        Text to burn into a corner of every frame, or ``None``.
+    seed:
+        Makes everything that is drawn by chance repeatable; ``None`` draws a fresh one. 0 to 2**63 - 1.
+    keep:
+        Track numbers, as a dry run or a report shows them, whose faces stay as they are.
+    dry_run:
+        Analyse and plan; write no video.
+    threads:
+        Processor threads to use at most; by default every core this process may use.
+    threshold:
+        Score, above 0 and below 1, from which the face detector's findings count. Lower finds more, and more that is
+        no face.
+
+    Raises
+    ------
+    UsageError
+        For a value outside these limits, with the limits.
+    """
+
+    engine: str = "blur"
+    start: float | None = None
+    end: float | None = None
+    max_height: int | None = None
+    codec: str = "h264"
+    crf: int | None = None
+    preset: str = "veryfast"
+    overwrite: bool = False
+    salvage: bool = False
+    keep_metadata: bool = False
+    mark: bool = True
+    watermark: str | None = None
+    seed: int | None = None
+    keep: tuple[int, ...] = ()
+    dry_run: bool = False
+    threads: int = field(default_factory=available_cores)
+    threshold: float = 0.2
+
+    def __post_init__(self) -> None:
+        _one_of("engine", self.engine, ENGINES)
+        _one_of("codec", self.codec, CODECS)
+        _one_of("preset", self.preset, PRESETS)
+        for flag in ("overwrite", "salvage", "keep_metadata", "mark", "dry_run"):
+            if not isinstance(getattr(self, flag), bool):
+                raise UsageError(f"{flag} is {getattr(self, flag)!r}; it must be True or False.")
+        _check_range(self.start, self.end)
+        _integer("max_height", self.max_height, 16, 16384)
+        _integer("crf", self.crf, 0, CODECS[self.codec][0])
+        _integer("seed", self.seed, 0, 2**63 - 1)
+        _integer("threads", self.threads, 1, 1024)
+        if not _is_number(self.threshold) or not 0 < self.threshold < 1:
+            raise UsageError(f"threshold is {self.threshold!r}; it must be above 0 and below 1.")
+        if self.watermark is not None and (not isinstance(self.watermark, str) or not self.watermark.strip()):
+            raise UsageError("watermark is empty; give it some text or leave it out.")
+        object.__setattr__(self, "keep", _tracks(self.keep))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as JSON can hold them."""
+        return {**asdict(self), "keep": list(self.keep)}
+
+
+def _one_of(name: str, value: object, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _integer(name: str, value: int | None, lowest: int, highest: int) -> None:
+    if value is not None and not (_is_integer(value) and lowest <= value <= highest):
+        raise UsageError(f"{name} is {value!r}; it must be a whole number from {lowest} to {highest}.")
+
+
+def _check_range(start: float | None, end: float | None) -> None:
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and not (_is_number(value) and value >= 0):
+            raise UsageError(f"{name} is {value!r}; it must be a time of 0 seconds or more.")
+    if end is not None and end <= (start or 0):
+        raise UsageError(f"end ({end:g} s) is not after start ({start or 0:g} s); choose a part that has a length.")
+
+
+def _tracks(keep: object) -> tuple[int, ...]:
+    if not isinstance(keep, Iterable) or isinstance(keep, (str, bytes)):
+        raise UsageError(f"keep is {keep!r}; it must be a sequence of track numbers.")
+    numbers = tuple(keep)
+    if not all(_is_integer(number) and number >= 0 for number in numbers):
+        raise UsageError(f"keep is {numbers!r}; track numbers are whole and 0 or more.")
+    return tuple(sorted(set(numbers)))
