@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..types import Detection
+    from deid.types import Detection
+
     from .centerface import CenterFace
     from .landmarks import FaceLandmarker, FaceLandmarks
     from .mtcnn import Mtcnn

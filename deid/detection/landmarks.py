@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import imaging
-from ..errors import ModelError
+from deid import imaging
+from deid.errors import ModelError
+
 from . import _mesh, pose
 from ._native_noise import native_noise_dropped
 from .boxes import check_picture
@@ -47,10 +48,11 @@ class Roi(NamedTuple):
 class FaceLandmarks:
     """One face mesh.
 
-    ``points``: float32 (478, 3), x and y in picture pixels, z in the same scale, smaller towards the viewer; MediaPipe's
-    order, irises last. ``presence`` in [0, 1]: how sure the model is that this is a face. ``roll``: radians, clockwise
-    as seen on screen. ``yaw``, ``pitch``: degrees, positive when the head turns to the viewer's right, and when it tilts
-    back. ``box``: float32 (5,), ``cx cy w h roll``, the oriented face box that CenterFace would give an upright copy.
+    ``points``: float32 (478, 3), x and y in picture pixels, z in the same scale, smaller towards the viewer;
+    MediaPipe's order, irises last. ``presence`` in [0, 1]: how sure the model is that this is a face. ``roll``:
+    radians, clockwise as seen on screen. ``yaw``, ``pitch``: degrees, positive when the head turns to the viewer's
+    right, and when it tilts back. ``box``: float32 (5,), ``cx cy w h roll``, the oriented face box that CenterFace would
+    give an upright copy.
     """
 
     points: np.ndarray
@@ -121,8 +123,8 @@ class FaceLandmarker:
     """Runs the face mesh on regions.
 
     ``threads``: of the network; one is the fastest per core. The work runs in the calling thread, and the interpreter
-    lock is free meanwhile. One instance belongs to one thread at a time. Close it, or use it in a ``with`` block. Raises
-    :class:`ModelError` when MediaPipe or its model is missing.
+    lock is free meanwhile. One instance belongs to one thread at a time. Close it, or use it in a ``with`` block.
+    Raises :class:`ModelError` when MediaPipe or its model is missing.
     """
 
     def __init__(self, threads: int = 1) -> None:

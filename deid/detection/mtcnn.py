@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..types import Detection
+from deid.types import Detection
+
 from .boxes import Patch, check_picture, nms, region, scaled
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Mtcnn:
             scale *= _PYRAMID
         rows = np.concatenate(found) if found else np.empty((0, 9))
         rows = rows[nms(rows[:, :4], rows[:, 4], 0.7)]
-        # the grid counts from 1 and has inclusive ends, and only this network's shifts are fractions of the bare difference
+        # the grid counts from 1 with inclusive ends; only this network's shifts are fractions of the bare difference
         boxes = rows[:, :4] + rows[:, 5:] * np.tile(rows[:, 2:4] - rows[:, :2], 2)
         return boxes - [1, 1, 0, 0]
 

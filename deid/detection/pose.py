@@ -39,9 +39,9 @@ _RIGID = np.array(
         (4, 0.000, 0.415, -0.515),
     ]
 )
-"""Mesh points that neither expression nor speech moves, and where they lie on the mean head: x, y (down) and z (away from
-the viewer) in outer eye distances. The mean is made symmetric, which fixes yaw 0 and roll 0; pitch 0 is the median
-portrait's."""
+"""Mesh points that neither expression nor speech moves, and where they lie on the mean head: x, y (down) and z (away
+from the viewer) in outer eye distances. The mean is made symmetric, which fixes yaw 0 and roll 0; pitch 0 is the
+median portrait's."""
 
 RIGID_POINTS = _RIGID[:, 0].astype(np.intp)
 MEAN_HEAD = _RIGID[:, 1:] - _RIGID[:, 1:].mean(axis=0)

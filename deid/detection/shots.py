@@ -1,9 +1,10 @@
 """Where one shot ends and the next begins, while the frames go by.
 
-PySceneDetect's content and adaptive detectors propose cuts; both are asked, because one misses cuts inside motion and the
-other cuts between two dark shots. Camera flashes look like two cuts and are taken back here: a picture that is there
-before and after, with something in between that is the same picture lit otherwise, was never cut. Whatever is less clear
-than that stays a cut, since a missed one lets a face drift from shot to shot and one too many only costs a search.
+PySceneDetect's content and adaptive detectors propose cuts; both are asked, because the one misses cuts between two
+dark shots and the other cuts inside fast motion. Camera flashes look like two cuts and are taken back here: a picture
+that is there before and after, with something in between that is the same picture lit otherwise, was never cut.
+Whatever is less clear than that stays a cut, since a missed one lets a face drift from shot to shot and one too many
+only costs a search.
 """
 
 from __future__ import annotations
