@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ class RunConfig:
         return {**asdict(self), "keep": list(self.keep)}
 
 
-def _one_of(name: str, value: object, allowed: Iterable[str]) -> None:
+def _one_of(name: str, value: object, allowed: Collection[str]) -> None:
     if value not in allowed:
         raise UsageError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}.")
 

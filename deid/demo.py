@@ -22,7 +22,7 @@ from deid import imaging
 from deid.config import RunConfig
 from deid.errors import OutputError, OutputExists
 from deid.progress import Progress, QuietProgress
-from deid.virtual_camera import COLLINS, HOPPER, Picture, Pose, ShotPlan, film, hang
+from deid.virtual_camera import COLLINS, HOPPER, Pose, ShotPlan, film, hang
 
 if TYPE_CHECKING:
     from deid.report import RunReport

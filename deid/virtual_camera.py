@@ -42,7 +42,6 @@ HOPPER = Photograph(
 )
 COLLINS = Photograph("skimage", "data/astronaut.png", (176, 45, 274, 190), "Eileen Collins, NASA, public domain")
 
-_MARGIN = 400
 _GAP = 120
 _BORDER = 10
 
@@ -88,19 +87,19 @@ class Picture:
     faces: np.ndarray
 
 
-def hang(photographs: Sequence[Photograph], *, rows: int = 1, seed: int = 1) -> Scene:
-    """Hang prints on a wall, in ``rows`` rows; ``seed`` makes the wall's grain."""
+def hang(photographs: Sequence[Photograph], *, rows: int = 1, margin: int = 400, seed: int = 1) -> Scene:
+    """Hang prints on a wall, in ``rows`` rows with ``margin`` pixels of wall around them; ``seed`` makes its grain."""
     pictures = [photograph.read() for photograph in photographs]
     columns = -(-len(pictures) // rows)
     cell_w = max(picture.shape[1] for picture in pictures) + _GAP
     cell_h = max(picture.shape[0] for picture in pictures) + _GAP
-    canvas = _wall(rows * cell_h - _GAP + 2 * _MARGIN, columns * cell_w - _GAP + 2 * _MARGIN, seed)
+    canvas = _wall(rows * cell_h - _GAP + 2 * margin, columns * cell_w - _GAP + 2 * margin, seed)
     faces = []
     for number, (photograph, picture) in enumerate(zip(photographs, pictures, strict=True)):
         x, y = (number % columns) * cell_w, (number // columns) * cell_h
-        _hang_one(canvas, picture, _MARGIN + x, _MARGIN + y)
+        _hang_one(canvas, picture, margin + x, margin + y)
         faces.append(np.array(photograph.face) + (x, y, x, y))
-    return Scene(canvas, _MARGIN, np.array(faces, np.float64))
+    return Scene(canvas, margin, np.array(faces, np.float64))
 
 
 def _wall(height: int, width: int, seed: int) -> np.ndarray:

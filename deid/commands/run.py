@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deid.commands._shell import StopRequest, Stopped, common_options, emit, emit_json, say
+from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
 from deid.config import CODECS, ENGINES, PRESETS, RunConfig, default_target, parse_time
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
@@ -154,7 +154,7 @@ def _report_file(
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise OutputError(f"the report cannot be written to {path} ({error.strerror}); choose another place.") from error
+        raise OutputError(f"the report cannot go to {path} ({error.strerror}); choose another place.") from error
     try:
         yield Path(name)
         os.replace(name, path)
