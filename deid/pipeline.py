@@ -106,7 +106,7 @@ def analyse(
 
     Returns the analysis and each frame's time in seconds from the first frame's.
     """
-    examiner = Examiner(config.threads)
+    examiner = Examiner()
     try:
         with _reader(source, config) as reader:
             info = reader.info

@@ -70,7 +70,7 @@ class Verifier:
     def _bare(self, frame: Frame, regions: tuple[Region, ...]) -> bool:
         detector = getattr(self._local, "detector", None)
         if detector is None:
-            detector = self._local.detector = CenterFace(threshold=self._threshold, threads=1)
+            detector = self._local.detector = CenterFace(threshold=self._threshold)
         scale = min(1.0, (MAX_SEARCH_PIXELS / (frame.width * frame.height)) ** 0.5)
         size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
         found = detector.detect(bgr(frame, size=size))

@@ -34,8 +34,7 @@ class _Part:
 class Examiner:
     """Landmark model, region search and second opinion, each loaded when first needed. Not thread-safe."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self) -> None:
         self._landmarker: FaceLandmarker | None = None
         self._search: CenterFace | None = None
         self._mtcnn: Mtcnn | None = None
@@ -79,7 +78,7 @@ class Examiner:
         if part is None:
             return None
         if self._search is None:
-            self._search = CenterFace(threshold=_REGION_SCORE, threads=self._threads)
+            self._search = CenterFace(threshold=_REGION_SCORE)
         found = self._search.detect_region(
             part.bgr, _local_corners(box, part), target_px=64, threshold=_REGION_SCORE
         )

@@ -77,7 +77,7 @@ class _Searchers:
     def _search(self, frame: Frame, scale: float) -> list[Detection]:
         detector = getattr(self._local, "detector", None)
         if detector is None:
-            detector = self._local.detector = CenterFace(threshold=LOW_SCORE, threads=1)
+            detector = self._local.detector = CenterFace(threshold=LOW_SCORE)
         size = (round(frame.width * scale), round(frame.height * scale))
         picture = bgr(frame) if scale == 1.0 else bgr(frame, size=(max(1, size[0]), max(1, size[1])))
         found = detector.detect(picture)

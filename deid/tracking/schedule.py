@@ -1,8 +1,8 @@
 """Which frames are searched for faces, and how finely.
 
-A full search costs as much as encoding several frames, so it runs on a schedule: every ``interval`` frames at full
-resolution and half-way between at half resolution, always on the first and last frame of a shot, and early when the
-picture changes (someone walks in). Everything between is followed by flow, both ways.
+A full search of a large frame costs as much as encoding several, so it runs on a schedule: every ``interval`` frames at
+full resolution and, where that is long, half-way between at half resolution; always on the first and last frame of a
+shot, and early when the picture changes (someone walks in). Everything between is followed by flow, both ways.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 MAX_SEARCH_PIXELS = 2560 * 1440
 """Frames larger than this are searched at this size."""
 
-_GAP_SECONDS = 0.5  # at most this long between full searches, whatever the cost
+_INTERVALS = ((0.4, 3), (0.6, 4), (1.2, 8), (float("inf"), 12))  # up to so many megapixels, so many frames
+_GAP_SECONDS = 0.4  # at most this long between full searches, whatever the cost
 _SETTLE = 3  # frames between two searches, at least
 _CHANGE = 40.0  # mean absolute change (8-bit levels) of the most changed cell that asks for a search
 
@@ -33,9 +34,9 @@ class Schedule:
         pixels = width * height
         scale = min(1.0, (MAX_SEARCH_PIXELS / pixels) ** 0.5)
         megapixels = pixels * scale * scale / 1e6
-        interval = 12 if megapixels > 1.2 else 10 if megapixels > 0.6 else 8
+        interval = next(n for below, n in _INTERVALS if megapixels <= below)
         interval = min(interval, max(2, int((rate or 25.0) * _GAP_SECONDS)))
-        return cls(interval, scale, coarse=interval >= 6 and megapixels > 0.15)
+        return cls(interval, scale, coarse=interval >= 6)
 
 
 class ChangeMeter:
