@@ -1,8 +1,8 @@
 """Cuts the aligned face chips that dlib's recognition network was trained on.
 
-The alignment is that of ``dlib.get_face_chip_details`` with five landmarks: a similarity transform, in the least-squares
-sense, onto a mean shape (S. Umeyama, *Least-squares estimation of transformation parameters between two point
-patterns*, PAMI 1991).
+The alignment is that of ``dlib.get_face_chip_details`` with five landmarks: a similarity transform, in the
+least-squares sense, onto a mean shape (S. Umeyama, *Least-squares estimation of transformation parameters between two
+point patterns*, PAMI 1991).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def _canonical(shape: np.ndarray) -> np.ndarray:
 def similarity(target: np.ndarray, source: np.ndarray) -> np.ndarray:
     """``target_from_source`` 2 x 3 float64: the rotation, uniform scale and shift that fits best.
 
-    ``target``, ``source``: (n, 2), n at least 2. Raises :class:`ValueError` when they are not finite, or when the source
-    points coincide.
+    ``target``, ``source``: (n, 2), n at least 2. Raises :class:`ValueError` when they are not finite, or when the
+    source points coincide.
     """
     target, source = np.asarray(target, np.float64), np.asarray(source, np.float64)
     if not (np.isfinite(target).all() and np.isfinite(source).all()):

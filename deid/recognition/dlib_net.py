@@ -1,8 +1,8 @@
 """dlib's face recognition network, run in torch.
 
 Network and weights: D. King, *dlib_face_recognition_resnet_model_v1* (CC0), a 29-layer residual network trained with a
-metric loss, 99.38 % on LFW. The weights are the file inside the ``face_recognition_models`` package, read as a file: the
-package is never imported, because that needs ``pkg_resources``.
+metric loss, 99.38 % on LFW. The weights are the file inside the ``face_recognition_models`` package, read as a file:
+the package is never imported, because that needs ``pkg_resources``.
 """
 
 from __future__ import annotations
@@ -192,5 +192,5 @@ class DlibRecogniser:
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Euclidean distance over the last axis, broadcast over the others: float. :data:`SAME_PERSON` is the usual bound."""
+    """Euclidean distance over the last axis, broadcast over the others; compare with :data:`SAME_PERSON`."""
     return np.linalg.norm(np.asarray(a) - np.asarray(b), axis=-1)

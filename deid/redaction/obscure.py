@@ -324,6 +324,10 @@ class Obscurer:
             return frame
         return replace(frame, planes=tuple(planes))
 
+    def obscure_frame(self, frame: Frame) -> Frame:
+        """See :func:`obscure_frame`: the same in every mode."""
+        return obscure_frame(frame)
+
     def _cover(self, frame: Frame, region: Region) -> _Cover:
         # Always of the untouched frame: cells that averaged another region's would depend on the regions' order.
         lattice = _lattice(region, frame.width, frame.height)

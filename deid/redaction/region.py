@@ -37,6 +37,11 @@ class Region:
         dx, dy = np.asarray(x, np.float64) - self.cx, np.asarray(y, np.float64) - self.cy
         return radius((dx * cos + dy * sin) / self.ax, (dy * cos - dx * sin) / self.ay)
 
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """Which of ``points`` (..., 2) lie inside or on the outline: bool (...,)."""
+        points = np.asarray(points, np.float64)
+        return self.radius(points[..., 0], points[..., 1]) <= 1
+
     def outline(self, count: int = 64, grow: float = 1.0) -> np.ndarray:
         """``count`` points on the outline, scaled by ``grow`` about the centre: float64 (count, 2)."""
         u, v = unit_outline(count).T * grow
