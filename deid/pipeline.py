@@ -144,7 +144,7 @@ def make_plan(analysis: Analysis, config: RunConfig, seconds: list[float]) -> Pl
             outcomes[track.id] = ("kept", "as asked with --keep")
             continue
         outcomes[track.id] = ("obscured", "" if track.confirmed else "not confirmed as a face by the landmark model")
-        for offset, region in enumerate(regions_of(track, (analysis.media.width, analysis.media.height))):
+        for offset, region in enumerate(regions_of(track, _rate(analysis.media))):
             regions.setdefault(track.first + offset, []).append(region)
     kept = tuple(t for t in analysis.tracks if t.id in config.keep)
     return Plan(outcomes, regions, kept)

@@ -107,7 +107,7 @@ def _local_corners(box: np.ndarray, part: _Part) -> np.ndarray:
 
 
 def roll_of(points: np.ndarray | None) -> float:
-    """Roll in radians from CenterFace's or MTCNN's five points; 0 where there are none or they contradict themselves."""
+    """Roll in radians from a detector's five points; 0 where there are none or they contradict themselves."""
     if points is None:
         return 0.0
     eye = points[1] - points[0]

@@ -236,10 +236,9 @@ class Tracker:
         if row is not None and not self._taken(tracklet, key.index, row.box):
             self._match(tracklet, row, views)
             return
-        if not followed or tracklet.misses > _BLIND_SEARCHES:
-            if tracklet.misses > _BLIND_SEARCHES or not inside:
-                self._active.remove(tracklet)
-                self._done.append(tracklet)
+        if tracklet.misses > _BLIND_SEARCHES or not (followed or inside):
+            self._active.remove(tracklet)
+            self._done.append(tracklet)
 
     def _drop_duplicates(self, frame: int) -> None:
         """Of two tracks that came to lie on one face keep the better established."""

@@ -26,24 +26,24 @@ def test_a_gap_in_one_face_is_filled():
 
 
 def test_a_moving_face_is_joined_where_it_went():
-    pieces = [tracklet(range(0, 20), step=3.0), tracklet(range(28, 40), step=3.0)]
+    pieces = [tracklet(range(20), step=3.0), tracklet(range(28, 40), step=3.0)]
     (track,) = stitch(pieces, [Shot(0, 99)], RATE)
     np.testing.assert_allclose(track.box_at(24)[0], 100 + 3 * 24, atol=2)
 
 
 def test_two_people_are_not_joined():
-    tracks = stitch([tracklet(range(0, 20), x=100), tracklet(range(25, 45), x=300)], [Shot(0, 99)], RATE)
+    tracks = stitch([tracklet(range(20), x=100), tracklet(range(25, 45), x=300)], [Shot(0, 99)], RATE)
     assert len(tracks) == 2
 
 
 def test_people_side_by_side_stay_two():
-    tracks = stitch([tracklet(range(0, 40), x=100), tracklet(range(5, 45), x=160)], [Shot(0, 99)], RATE)
+    tracks = stitch([tracklet(range(40), x=100), tracklet(range(5, 45), x=160)], [Shot(0, 99)], RATE)
     assert len(tracks) == 2
 
 
 def test_no_track_crosses_a_cut():
     shots = [Shot(0, 19), Shot(20, 39)]
-    tracks = stitch([tracklet(range(0, 20)), tracklet(range(20, 40), shot=1)], shots, RATE)
+    tracks = stitch([tracklet(range(20)), tracklet(range(20, 40), shot=1)], shots, RATE)
     assert [(t.shot, t.first, t.last) for t in tracks] == [(0, 0, 19), (1, 20, 39)]
 
 
@@ -91,7 +91,7 @@ def test_every_sighting_is_covered_without_holes(described):
 
 def test_order_of_pieces_does_not_matter():
     def made():
-        return [tracklet(range(0, 9)), tracklet(range(15, 30)), tracklet(range(3, 40), x=400), tracklet(range(60, 70))]
+        return [tracklet(range(9)), tracklet(range(15, 30)), tracklet(range(3, 40), x=400), tracklet(range(60, 70))]
 
     one = stitch(made(), [Shot(0, 99)], RATE)
     other = stitch(made()[::-1], [Shot(0, 99)], RATE)
@@ -102,7 +102,7 @@ def test_order_of_pieces_does_not_matter():
 
 
 def test_yaw_is_interpolated_between_known_frames():
-    t = tracklet(range(0, 11))
+    t = tracklet(range(11))
     for f, value in ((0, 0.0), (10, 20.0)):
         row = t.rows[f]
         t.rows[f] = Row(row.box, row.evidence, row.score, value)
