@@ -68,14 +68,14 @@ def make_demo(
     Raises :class:`~deid.errors.OutputExists` when an earlier demo's files are there and ``overwrite`` is false, and
     whatever a run raises. Files appear under their names only when all of them are finished.
     """
-    from deid.pipeline import run
-
     progress = progress or QuietProgress()
     plan = shots()
     with _workplace(folder, overwrite) as work:
         paths = {what: work / name for what, name in _NAMES.items()}
         progress.stage("making the demo clip", sum(shot.frames for shot in plan))
         faces = _film_clip(paths["before"], plan, progress)
+        from deid.pipeline import run
+
         report = run(paths["before"], paths["after"], RunConfig(engine=engine), progress)
         progress.stage("comparing")
         sheet = contact_sheet(paths["before"], paths["after"], _sheet_rows(plan), faces)

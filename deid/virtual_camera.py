@@ -134,21 +134,22 @@ def film(shots: Sequence[ShotPlan], *, width: int, height: int, fps: float) -> I
             matrix = frame_from_wall.copy()
             matrix[:, :2] /= scale
             # wall = canvas - margin, and canvas = (small + 0.5) / scale - 0.5
-            matrix[:, 2] += frame_from_wall[:, :2] @ np.full(2, 0.5 / scale - 0.5 - shot.scene.margin)
+            matrix[:, 2] += frame_from_wall[:, :2] @ (0.5 / scale - 0.5 - shot.scene.margin)
             pixels = imaging.warp_affine(
                 canvas, matrix, (width, height), flags=imaging.INTER_LANCZOS4, borderMode=imaging.BORDER_REPLICATE
             )
             yield Picture(pixels, project(shot.scene.faces, frame_from_wall))
 
 
-def _prescaled(shot: ShotPlan, height: int) -> tuple[np.ndarray, float]:
-    """The canvas, area-averaged where the camera would shrink it: Lanczos alone would alias."""
+def _prescaled(shot: ShotPlan, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """The canvas, area-averaged where the camera would shrink it (Lanczos alone would alias), and its scale in x, y."""
     canvas = shot.scene.canvas
-    scale = max(height / pose.height for pose in shot.poses)
-    if scale >= 1:
-        return canvas, 1.0
-    size = round(canvas.shape[1] * scale), round(canvas.shape[0] * scale)
-    return imaging.resize(canvas, size, interpolation=imaging.INTER_AREA), scale
+    scale = min(1.0, max(height / pose.height for pose in shot.poses))
+    size = np.array(canvas.shape[1::-1])
+    small = np.rint(size * scale).astype(int)
+    if scale < 1:
+        canvas = imaging.resize(canvas, small.tolist(), interpolation=imaging.INTER_AREA)
+    return canvas, small / size
 
 
 def pose_at(poses: Sequence[Pose], time: float) -> Pose:

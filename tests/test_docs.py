@@ -1,0 +1,142 @@
+"""The documents say what the program does: every command, every option, every exit code, every file."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import deid
+from deid import errors
+from deid.cli import cli
+from deid.config import CODECS, ENGINES, RunConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted(ROOT.glob("*.md"))
+COMMANDS = sorted(cli.commands.items())
+
+
+def options() -> list[tuple[str, click.Option]]:
+    found = [(name, option) for name, command in COMMANDS for option in command.params]
+    return [(name, option) for name, option in found if isinstance(option, click.Option)]
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_every_command_has_help_with_examples(name: str, command: click.Command) -> None:
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0
+    assert "Examples:" in result.output and f"  deid {name}" in result.output
+    assert command.help and command.short_help and command.short_help.endswith(".")
+
+
+def test_the_group_has_examples_and_exit_codes() -> None:
+    output = CliRunner().invoke(cli, ["--help"]).output
+    assert "Examples:" in output
+    for code in documented_exit_codes():
+        assert re.search(rf"\b{code}\b", output.split("Exit codes:")[1]), code
+
+
+@pytest.mark.parametrize(("name", "option"), options())
+def test_every_option_has_help_and_stands_in_its_commands_part_of_the_readme(name: str, option: click.Option) -> None:
+    assert option.help
+    own = README.split(f"### `deid {name}", 1)[1].split("\n### ", 1)[0]
+    shared = README.split("### Every command", 1)[1].split("\n### ", 1)[0]
+    for spelling in option.opts:
+        assert f"`{spelling}" in own + shared, f"{spelling} of deid {name} is not in README.md"
+
+
+def test_every_option_in_the_readme_exists() -> None:
+    known = {spelling for _, option in options() for spelling in option.opts} | {"-h", "--help"}
+    tables = [line.split("|")[1] for line in README.splitlines() if line.startswith("| `-")]
+    named = {word for cell in tables for word in re.findall(r"`(--?[a-z-]+)", cell)}
+    assert named and named <= known
+
+
+def test_every_run_option_reaches_the_configuration() -> None:
+    names = {option.name for name, option in options() if name == "run"}
+    translated = {"no_mark": "mark"}
+    assert set(RunConfig.__dataclass_fields__) <= {translated.get(name, name) for name in names}
+
+
+@pytest.mark.parametrize("name", [*ENGINES, *CODECS])
+def test_every_engine_and_codec_is_in_the_readme(name: str) -> None:
+    assert f"`{name}`" in README
+
+
+def test_the_defaults_in_the_help_are_the_defaults() -> None:
+    output = " ".join(CliRunner().invoke(cli, ["run", "--help"]).output.split())
+    config = RunConfig()
+    for value in (config.engine, config.codec, config.preset, config.threshold):
+        assert f"[default: {value}]" in output
+
+
+def documented_exit_codes() -> set[int]:
+    return {int(code) for line in README.splitlines() if re.match(r"\| [\d, ]+ \|", line)
+            for code in re.findall(r"\d+", line.split("|")[1])}
+
+
+def test_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DeidError)]
+    assert documented_exit_codes() == {0, 129, 130, 143} | {kind.exit_code for kind in kinds}
+    for kind in kinds:
+        assert kind.__name__ in (errors.__doc__ or "")
+
+
+def shell_lines() -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ deid")]
+
+
+@pytest.mark.parametrize("line", shell_lines())
+def test_the_readmes_commands_parse(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, name, *words = shlex.split(line, comments=True)
+    command = cli.commands[name]
+    context = command.make_context(name, words)
+    for option in ("engine", "codec"):
+        assert context.params.get(option) in {None, *ENGINES, *CODECS}
+
+
+def test_the_readmes_python_compiles() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        compile(block, "README.md", "exec")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_and_named_files_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#\s]+)", text):
+        assert link.startswith("https://") or (ROOT / link).exists(), f"{path.name} links to {link}"
+    for name in re.findall(r"`((?:deid|benchmarks|examples|tests)/[\w/.]*)`", text):
+        assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "test-slow", "lint", "types", "bench", "clean"])
+def test_the_makefile_has_what_the_documents_name(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_examples_compile_and_say_how_to_run_them(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    compile(text, str(path), "exec")
+    assert f"python examples/{path.name}" in text
+
+
+def test_the_changelog_names_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {deid.__version__}\n" in text
+    assert "### CLI" in text and "### API" in text
+
+
+def test_public_names_exist_and_are_documented() -> None:
+    for name in deid.__all__:
+        value = getattr(deid, name)
+        assert name == "__version__" or value.__doc__ or issubclass(value, errors.DeidError)
