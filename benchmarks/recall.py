@@ -113,7 +113,8 @@ def measure(search: Search, images: list[tuple[np.ndarray, np.ndarray]]) -> dict
     result = {}
     for low, high in BINS:
         inside = (height >= low) & (height < high)
-        result[f"{low}-{high}" if high < 10_000 else f"{low}+"] = float(hit[inside].mean()) if inside.any() else float("nan")
+        name = f"{low}-{high}" if high < 10_000 else f"{low}+"
+        result[name] = float(hit[inside].mean()) if inside.any() else float("nan")
     return result | {"false positives an image": false / len(images), "ms an image": 1000 * seconds / len(images)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,10 +75,10 @@ class Patch:
         return (xy + 0.5) / np.asarray(self.scale) - 0.5 + np.asarray(self.origin)
 
 
-def scaled(bgr: np.ndarray, scale: float) -> Patch:
-    """The whole picture resampled by ``scale``, at least one pixel each way."""
+def scaled(bgr: np.ndarray, scale: float, *, multiple: int = 1) -> Patch:
+    """The whole picture resampled by ``scale``, each side rounded up to a ``multiple`` of pixels."""
     height, width = bgr.shape[:2]
-    new_w, new_h = max(1, round(width * scale)), max(1, round(height * scale))
+    new_w, new_h = (max(1, math.ceil(round(n * scale) / multiple)) * multiple for n in (width, height))
     return Patch(resample(bgr, new_w, new_h), (new_w / width, new_h / height), (0, 0))
 
 

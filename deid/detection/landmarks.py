@@ -8,23 +8,16 @@ al., *Attention Mesh*, 2020) in a graph of four calculators, and does the croppi
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("GLOG_minloglevel", "2")  # read once, when MediaPipe's library loads
-
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from deid import imaging
+from deid.detection import _mesh, pose
+from deid.detection._mediapipe import EXECUTOR, Graph, floats, package_root
+from deid.detection.boxes import check_picture
 from deid.errors import ModelError
-
-from . import _mesh, pose
-from ._native_noise import native_noise_dropped
-from .boxes import check_picture
 
 _SIDE = 192  # the network's input, square
 _ROI_SCALE = 1.5
@@ -51,8 +44,8 @@ class FaceLandmarks:
     ``points``: float32 (478, 3), x and y in picture pixels, z in the same scale, smaller towards the viewer;
     MediaPipe's order, irises last. ``presence`` in [0, 1]: how sure the model is that this is a face. ``roll``:
     radians, clockwise as seen on screen. ``yaw``, ``pitch``: degrees, positive when the head turns to the viewer's
-    right, and when it tilts back. ``box``: float32 (5,), ``cx cy w h roll``, the oriented face box that CenterFace would
-    give an upright copy.
+    right, and when it tilts back. ``box``: float32 (5,), ``cx cy w h roll``, the oriented face box that CenterFace
+    would give an upright copy.
     """
 
     points: np.ndarray
@@ -128,22 +121,10 @@ class FaceLandmarker:
     """
 
     def __init__(self, threads: int = 1) -> None:
-        root = _package_root()
-        with native_noise_dropped():
-            from mediapipe.python import packet_creator, packet_getter
-            from mediapipe.python._framework_bindings import calculator_graph, image_frame, resource_util
-
-            resource_util.set_resource_dir(str(root))
-            self._to_packet = packet_creator.create_image_frame
-            self._to_floats = packet_getter.get_float_list
-            self._format = image_frame.ImageFormat.SRGB
-            self._graph = calculator_graph.CalculatorGraph(graph_config=_graph_config(threads))
-            self._packets: dict[str, object] = {}
-            for name in _TENSORS:
-                self._graph.observe_output_stream(f"{name}_floats", self._packets.__setitem__, True)
-            self._graph.start_run({})
-            self._timestamp = 0
-            self._infer(np.zeros((_SIDE, _SIDE, 3), np.uint8))  # the network is built at its first use
+        if not (package_root() / _MODEL).is_file():
+            raise ModelError("the face landmark model is missing: install it with `pip install mediapipe==0.10.21`")
+        outputs = tuple(f"{name}_floats" for name in _TENSORS)
+        self._graph = Graph(_graph_config(threads), outputs)
 
     def run(self, picture: np.ndarray, roi: Roi, *, rgb: bool = False) -> FaceLandmarks | None:
         """The face in ``roi``, however unlikely: judge it by its ``presence``.
@@ -169,9 +150,7 @@ class FaceLandmarker:
 
     def close(self) -> None:
         """Free the network. A second call does nothing."""
-        if self._graph is not None:
-            self._graph.close()
-            self._graph = None
+        self._graph.close()
 
     def __enter__(self) -> FaceLandmarker:
         return self
@@ -180,22 +159,8 @@ class FaceLandmarker:
         self.close()
 
     def _infer(self, rgb: np.ndarray) -> dict[str, np.ndarray]:
-        if self._graph is None:
-            raise ValueError("this FaceLandmarker is closed")
-        self._timestamp += 1
-        self._packets.clear()
-        packet = self._to_packet(image_format=self._format, data=rgb).at(self._timestamp)
-        self._graph.add_packet_to_input_stream(stream="image", packet=packet)
-        self._graph.wait_until_idle()
-        return {name: np.array(self._to_floats(self._packets[f"{name}_floats"])) for name in _TENSORS}
-
-
-def _package_root() -> Path:
-    spec = find_spec("mediapipe")
-    root = Path(spec.origin).parent.parent if spec and spec.origin else None
-    if root is None or not (root / _MODEL).is_file():
-        raise ModelError("the face landmark model is missing: install it with `pip install mediapipe==0.10.21`")
-    return root
+        packets = self._graph.run(rgb)
+        return {name: floats(packets[f"{name}_floats"]) for name in _TENSORS}
 
 
 def _graph_config(threads: int) -> str:
@@ -210,12 +175,12 @@ def _graph_config(threads: int) -> str:
         for n in names
     )
     return f"""
-        input_stream: "image"
+        input_stream: "picture"
         {outputs}
-        executor {{ type: "ApplicationThreadExecutor" }}
+        {EXECUTOR}
         node {{ calculator: "TfLiteCustomOpResolverCalculator" output_side_packet: "OP_RESOLVER:resolver" }}
         node {{
-          calculator: "ImageToTensorCalculator" input_stream: "IMAGE:image" output_stream: "TENSORS:input"
+          calculator: "ImageToTensorCalculator" input_stream: "IMAGE:picture" output_stream: "TENSORS:input"
           options {{ [mediapipe.ImageToTensorCalculatorOptions.ext] {{
             output_tensor_width: {_SIDE} output_tensor_height: {_SIDE} output_tensor_float_range {{ min: 0 max: 1 }}
           }} }}
