@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from deid import __version__
-from deid.commands._shell import Stopped, StopRequest, emit_json, quiet_libraries, say
+from deid.commands._shell import Stopped, StopRequest, emit_json, open_standard_streams, quiet_libraries, say
 from deid.commands.demo import demo
 from deid.commands.info import info
 from deid.commands.run import run
@@ -59,6 +59,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
+    open_standard_streams()
     stop = StopRequest()
     with stop.installed(), quiet_libraries(debug):
         code = _code_of(words, stop, debug)

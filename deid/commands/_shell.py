@@ -73,6 +73,18 @@ class StopRequest:
                 signal.signal(signum, handler)
 
 
+def open_standard_streams() -> None:
+    """Open those of the three standard descriptors that the caller closed: the next file opened would take their
+    number, and messages would be written into it."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
 @contextmanager
 def quiet_libraries(debug: bool) -> Iterator[None]:
     """Keep what native libraries write to file descriptor 2 away from the terminal; ``sys.stderr`` stays.
@@ -93,11 +105,7 @@ def quiet_libraries(debug: bool) -> Iterator[None]:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     original = sys.stderr
     hooks = threading.excepthook, sys.unraisablehook
-    try:
-        shown = os.dup(2)
-    except OSError:  # started with standard error closed
-        yield
-        return
+    shown = os.dup(2)
     with os.fdopen(shown, "w", buffering=1, encoding="utf-8", errors="backslashreplace") as stream:
         with open(os.devnull, "wb") as devnull:
             os.dup2(devnull.fileno(), 2)
