@@ -28,7 +28,8 @@ Examples:
 def info(file: Path, as_json: bool, quiet: bool, debug: bool) -> None:
     """Show what FILE holds, and what a run would do with each of its streams.
 
-    FILE is a video, an image, or a folder of frames. Only headers are read, so a damaged FILE may look whole here.
+    FILE is a video, an image, or a folder of frames. Only headers and a few pictures are read, so damage further on goes
+    unnoticed here.
     """
     from deid.media import probe
 
@@ -77,7 +78,7 @@ def info_lines(media: MediaInfo) -> list[str]:
     if media.chapters:
         lines.append(f"  chapters: {media.chapters}")
     for stream in media.streams:
-        language = f", {stream.language}" if stream.language else ""
+        language = f", {stream.language}" if stream.language not in (None, "und") else ""
         why = f" ({stream.why})" if stream.why else ""
         lines.append(f"  stream {stream.index}: {stream.kind}, {stream.codec}{language}: would be {stream.fate}{why}")
     return lines + [f"  note: {note}" for note in media.notes]
