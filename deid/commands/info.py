@@ -28,7 +28,7 @@ Examples:
 def info(file: Path, as_json: bool, quiet: bool, debug: bool) -> None:
     """Show what FILE holds, and what a run would do with each of its streams.
 
-    FILE is a video, an image, or a folder of frames. Only headers and a few pictures are read, so damage further on goes
+    FILE is a video, an image, or a folder of frames. Only headers and a few pictures are read: damage further on goes
     unnoticed here.
     """
     from deid.media import probe
