@@ -31,6 +31,7 @@ dilate = cv2.dilate
 ellipse = cv2.ellipse
 fill_convex_poly = cv2.fillConvexPoly
 put_text = cv2.putText
+COLOR_BGR2YUV_I420 = cv2.COLOR_BGR2YUV_I420
 cvt_color = cv2.cvtColor
 optical_flow_pyr_lk = cv2.calcOpticalFlowPyrLK
 good_features_to_track = cv2.goodFeaturesToTrack

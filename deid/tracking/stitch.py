@@ -14,6 +14,7 @@ _HOLD_AFTER_SECONDS = 0.3
 _HOLD_BEFORE_SECONDS = 0.16
 _SURE = 0.5
 _LONELY_SECONDS = 0.16
+_SHRUNK, _MOST_CUT = 0.8, 10
 _REFUSED = 1e6
 
 
@@ -23,6 +24,9 @@ def stitch(tracklets: list[Tracklet], shots: list[Shot], rate: float) -> list[Tr
     Every tracklet ends up in exactly one track; no track crosses a cut; tracks are numbered by shot, first frame and
     place from left to right, so that numbers do not depend on the order of the work.
     """
+    for tracklet in tracklets:
+        _steady(tracklet, forward=True)
+        _steady(tracklet, forward=False)
     joined: list[Tracklet] = []
     for number in sorted({t.shot for t in tracklets}):
         joined += _join([t for t in tracklets if t.shot == number], max(2, round(rate * _BRIDGE_SECONDS)))
@@ -69,6 +73,29 @@ def _bridge_cost(a: Tracklet, b: Tracklet, longest: int) -> float:
     if tint > 18:
         return _REFUSED
     return apart + 0.01 * gap + 0.02 * tint - 0.3 * likeness
+
+
+def _steady(tracklet: Tracklet, *, forward: bool) -> None:
+    """Undo the shrinking at an end of a tracklet.
+
+    When something passes before a face the detector's box shrinks to what is still seen and slides along its edge;
+    followed from there, the face would seem to run away. The last whole boxes, carried on, know better.
+    """
+    frames = sorted(tracklet.rows, reverse=forward)  # from this end inwards
+    whole = [tracklet.rows[f].box[2:4] for f in frames[4:15]]
+    if len(whole) < 4:
+        return
+    reference = np.median(whole, axis=0)
+    cut = 0
+    while cut < min(_MOST_CUT, len(frames) - 8) and (tracklet.rows[frames[cut]].box[2:4] < _SHRUNK * reference).any():
+        cut += 1
+    if cut == 0:
+        return
+    dropped = [(f, tracklet.rows.pop(f)) for f in frames[:cut]]
+    carried = [tracklet.predict(f) for f, _ in dropped]
+    for (frame, row), box in zip(dropped, carried, strict=True):
+        box[2:4] = np.maximum(box[2:4], reference)
+        tracklet.rows[frame] = Row(box, Evidence.FILLED, row.score, row.yaw)
 
 
 def _fill(rows: dict[int, Row]) -> dict[int, Row]:

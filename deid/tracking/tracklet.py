@@ -55,7 +55,7 @@ class Tracklet:
         """Highest score of a detector, 0 when only flow or the mesh vouch for the face."""
         return max((row.score for row in self.rows.values() if row.evidence == Evidence.SEARCHED), default=0.0)
 
-    def velocity(self, frame: int, *, forward: bool = True, span: int = 4) -> np.ndarray:
+    def velocity(self, frame: int, *, forward: bool = True, span: int = 6) -> np.ndarray:
         """Mean motion of the centre per frame, pixels (2,), over the ``span`` rows before (or after) ``frame``."""
         step = -1 if forward else 1
         here = self.rows.get(frame)
