@@ -55,6 +55,10 @@ class FaceDetector(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Free what the detector holds. A second call does nothing."""
+        ...
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:

@@ -69,7 +69,7 @@ class CenterFace:
     def detect(self, bgr: np.ndarray, *, scale: float = 1.0, threshold: float | None = None) -> list[Detection]:
         """Faces of the picture, best first: see :class:`deid.detection.FaceDetector`.
 
-        Boxes reach over the border where a face is cut by it, so that their centres stay on the face.
+        Boxes are not cut off at the border. The network itself draws only what it sees of a face that is cut there.
         """
         check_picture(bgr)
         if not bgr.size:

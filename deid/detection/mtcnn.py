@@ -68,6 +68,9 @@ class Mtcnn:
         part = region(bgr, box, target_px) if bgr.size else None
         return self._search(part, _thresholds(_LENIENT, threshold)) if part else []
 
+    def close(self) -> None:
+        """Nothing is held that needs freeing; here so that every detector can be closed."""
+
     def _search(self, part: Patch, thresholds: tuple[float, float, float]) -> list[Detection]:
         with self._networks.on(part.picture) as picture:
             boxes = _square(self._propose(picture, thresholds[0]))
