@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deid.errors import UsageError
+from deid.media.settings import CODECS, PRESETS, EncodeSettings
 
 ENGINES: dict[str, str] = {
     "blur": "a blur too strong to undo",
@@ -18,15 +19,6 @@ ENGINES: dict[str, str] = {
     "solid": "one flat colour",
 }
 """What can be put over a face: name, and what it looks like. The one place where engines are named."""
-
-CODECS: dict[str, tuple[int, str]] = {
-    "h264": (51, "H.264 (x264): plays everywhere"),
-    "hevc": (51, "H.265 (x265): smaller files, slower"),
-}
-"""Video codecs of the output: name, highest CRF, and what it is for."""
-
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
-"""Encoder presets, fastest first."""
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
@@ -51,9 +43,15 @@ def available_cores() -> int:
 
 
 def default_target(source: Path) -> Path:
-    """``<name>.deid.<extension>`` beside ``source``; for a folder, ``<name>.deid``."""
+    """``<name>.deid.<extension>`` beside ``source``, ``.mkv`` where its own format is only read; for a folder,
+    ``<name>.deid``."""
+    from deid.media.target import IMAGE_EXTENSIONS, VIDEO_KINDS
+
     source = Path(os.path.abspath(source))
-    return source.with_name(f"{source.stem}.deid{source.suffix}" if not source.is_dir() else f"{source.name}.deid")
+    if source.is_dir():
+        return source.with_name(f"{source.name}.deid")
+    ending = source.suffix if source.suffix.lower() in {*VIDEO_KINDS, *IMAGE_EXTENSIONS} else ".mkv"
+    return source.with_name(f"{source.stem}.deid{ending}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +68,8 @@ class RunConfig:
     max_height:
         Scale the output down to at most this many lines; ``None`` keeps the size.
     codec, crf, preset:
-        Output video encoding: a key of :data:`CODECS`; constant rate factor, 0 (best) to the codec's highest, ``None``
-        for one that looks like the source; one of :data:`PRESETS`.
+        Output video encoding, as :class:`deid.media.settings.EncodeSettings` takes them; a ``crf`` of ``None`` is the
+        codec's own for a picture that looks like the source.
     overwrite:
         Take the place of a target that exists. The source itself is never overwritten.
     salvage:
@@ -127,13 +125,14 @@ class RunConfig:
                 raise UsageError(f"{flag} is {getattr(self, flag)!r}; it must be True or False.")
         _check_range(self.start, self.end)
         _integer("max_height", self.max_height, 16, 16384)
-        _integer("crf", self.crf, 0, CODECS[self.codec][0])
+        _integer("crf", self.crf, 0, 63)
         _integer("seed", self.seed, 0, 2**63 - 1)
         _integer("threads", self.threads, 1, 1024)
         if not _is_number(self.threshold) or not 0 < self.threshold < 1:
             raise UsageError(f"threshold is {self.threshold!r}; it must be above 0 and below 1.")
         if self.watermark is not None and (not isinstance(self.watermark, str) or not self.watermark.strip()):
             raise UsageError("watermark is empty; give it some text or leave it out.")
+        EncodeSettings(codec=self.codec, crf=self.crf, preset=self.preset, watermark=self.watermark)
         object.__setattr__(self, "keep", _tracks(self.keep))
 
     def as_dict(self) -> dict[str, Any]:

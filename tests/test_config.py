@@ -58,14 +58,16 @@ def test_defaults_hold() -> None:
     [
         ({"engine": "swap"}, "engine"),
         ({"codec": "divx"}, "codec"),
-        ({"preset": "placebo"}, "preset"),
+        ({"preset": "instant"}, "preset"),
         ({"start": -1.0}, "start"),
         ({"end": float("nan")}, "end"),
         ({"start": 5.0, "end": 5.0}, "not after start"),
         ({"end": 0.0}, "not after start"),
         ({"max_height": 0}, "max_height"),
         ({"max_height": 720.0}, "max_height"),
-        ({"crf": 52}, "crf"),
+        ({"crf": 52}, "CRF"),
+        ({"codec": "av1", "crf": 64}, "crf"),
+        ({"watermark": "x" * 201}, "watermark"),
         ({"crf": True}, "crf"),
         ({"seed": -1}, "seed"),
         ({"seed": 2**63}, "seed"),
@@ -101,4 +103,6 @@ def test_default_target(tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     assert default_target(tmp_path / "a.b.mp4") == tmp_path / "a.b.deid.mp4"
     assert default_target(tmp_path / "frames") == tmp_path / "frames.deid"
-    assert default_target(tmp_path / "noending") == tmp_path / "noending.deid"
+    assert default_target(tmp_path / "photo.JPG") == tmp_path / "photo.deid.JPG"
+    assert default_target(tmp_path / "tape.mpg") == tmp_path / "tape.deid.mkv"
+    assert default_target(tmp_path / "noending") == tmp_path / "noending.deid.mkv"
