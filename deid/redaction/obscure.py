@@ -1,11 +1,15 @@
 """Makes faces unrecognisable in the planes of a frame, and leaves every other sample as it was.
 
 All that a mode ever sees of a face is a coarse lattice of cell means, at most :data:`CELLS` across the region's longer
-side and never finer than :data:`LEAST_CELL` pixels. ``pixelate`` paints the cells, ``blur`` paints them smoothed once
-more, so that even a perfect deconvolution of the blur ends at the mosaic; ``solid`` does not look at the face at all.
-That bound is what counts: mosaics and blurs are deterministic, and finer ones have been undone (S. Hill et al., *On the
-(In)effectiveness of Mosaicing and Blurring as Tools for Document Redaction*, PoPETs 2016) or recognised (R. McPherson
-et al., *Defeating Image Obfuscation with Deep Learning*, 2016). ``benchmarks/attack_obscuring.py`` chose the numbers.
+side and never finer than :data:`LEAST_CELL` pixels, averaged once more over neighbouring cells. ``pixelate`` paints the
+cells, ``blur`` paints them smoothed further, so that even a perfect deconvolution of the blur ends at the mosaic;
+``solid`` does not look at the face at all. The coarseness is what counts: mosaics and blurs are deterministic, and
+finer ones have been undone (S. Hill et al., *On the (In)effectiveness of Mosaicing and Blurring as Tools for Document
+Redaction*, PoPETs 2016) or recognised (R. McPherson et al., *Defeating Image Obfuscation with Deep Learning*, 2016).
+
+``benchmarks/attack_obscuring.py`` chose the numbers. Faces obscured so are matched to clear ones no better than by
+chance. Galleries obscured in the same way are matched a few times better than by chance, and someone who holds the very
+photograph recognises its colours in blur and pixelate, however strong: against that only ``solid`` helps.
 """
 
 from __future__ import annotations
@@ -29,11 +33,12 @@ LEAST_CELL = 8.0
 FEATHER = 0.16
 """Width of the soft edge outside the region, in units of its half axes."""
 _LEAST_FEATHER = 2.5  # pixels: below, the edge of a small region would be jagged
-_SIGMA = 1.15  # of the blur, in cells: with the cells' own width, 16 % of the region's longer side
+_SOFTENING = 1.0  # standard deviation, in cells, of the Gaussian average over neighbouring cells in every mode
+_SIGMA = 1.15  # of what blur adds: 20 % of the region's longer side all in all, 30 % of the face's height
 _SUBSAMPLES = 4  # along each side of a cell
 _FINE = 4  # points along a cell that blur draws from
 _POINTS = 12  # the same for pixelate
-_NOISE = 2.0  # largest offset of a cell, in 1/255 of full scale
+_NOISE = 2.0  # largest offset of a cell, in 1/255 of full scale: the most that undoing the softening would start from
 _TONE = 0.45  # of the solid colour, between black and white
 _TEXELS = 192
 _SMEAR = 0.03  # how far, in units of the half axes, drawing the edge coarsely may smear its ends
@@ -174,7 +179,7 @@ def _samples(frame: Frame, region: Region, layer: _Layer, lattice: _Lattice) -> 
 
 
 def _means(frame: Frame, region: Region, lattice: _Lattice) -> np.ndarray | None:
-    """The mean of every cell over what of it lies in the region and the picture: float32 (rows, columns, planes).
+    """The cells' colours, means over what lies in region and picture, softened: float32 (rows, columns, planes).
 
     Cells with little or nothing of that take their neighbours' colour, so that the background never bleeds in.
     ``None`` when no sub-sample lies in both.
@@ -184,8 +189,7 @@ def _means(frame: Frame, region: Region, lattice: _Lattice) -> np.ndarray | None
         return None
     weighted = np.concatenate([part * lattice.weights for part in samples] + [lattice.weights], axis=2)
     sums = imaging.resize(weighted, (lattice.columns, lattice.rows), interpolation=imaging.INTER_AREA)
-    near = imaging.gaussian_blur(sums, (5, 5), 1.0, borderType=imaging.BORDER_REPLICATE)
-    sums += 0.1 * near
+    sums = imaging.gaussian_blur(sums, (7, 7), _SOFTENING, borderType=imaging.BORDER_REPLICATE)
     sums += 1e-3 * sums.mean((0, 1))
     return sums[..., :-1] / sums[..., -1:]
 

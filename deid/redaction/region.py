@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-EXPONENT = 2.5
-"""p of the superellipse |u|^p + |v|^p = 1: round, yet it holds jaw corners that an ellipse cuts off."""
+EXPONENT = 2.2
+"""p of the superellipse |u|^p + |v|^p = 1: round, yet it holds more of the jaw than an ellipse."""
 
 
 @dataclass(frozen=True, slots=True)

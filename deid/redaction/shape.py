@@ -19,7 +19,7 @@ from scipy import ndimage
 from ..types import Evidence, Track
 from .region import Region, radius, unit_outline
 
-_WIDTH, _HEIGHT, _DROP = 1.8, 1.45, 0.03
+_WIDTH, _HEIGHT, _DROP = 1.8, 1.5, 0.04
 """A region's width and height over those of the box, and how far its centre lies below the box's, in box heights. Ears
 reach 0.65 box widths from the middle, and good detectors err by up to a fifth of a face (IoU 0.6)."""
 _LEAST_WIDTH, _LEAST_HEIGHT = 1.3, 1.2  # what of a single frame's box is held whatever the smoothing says
