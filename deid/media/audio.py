@@ -1,0 +1,136 @@
+"""Sound: which codecs a container holds, and transcoding for those that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.error import FFmpegError
+from av.filter import Graph
+from av.packet import Packet
+
+_HELD = {
+    "mp4": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "flac", "opus", "dts"},
+    "mov": {"aac", "mp3", "ac3", "eac3", "alac"},
+    "webm": {"opus", "vorbis"},
+    "avi": {"mp3", "mp2", "ac3", "pcm_s16le", "pcm_u8", "pcm_s24le", "pcm_alaw", "pcm_mulaw"},
+}
+_PCM_MOV = "pcm_"
+_SUBSTITUTES = {"mp4": "aac", "mov": "aac", "mkv": "flac", "webm": "libopus", "avi": "libmp3lame"}
+_SHOWN = {"aac": "AAC", "flac": "FLAC", "libopus": "Opus", "libmp3lame": "MP3"}
+_RATES = {
+    "libopus": (48000,),
+    "libmp3lame": (48000, 44100, 32000, 24000, 22050, 16000),
+    "aac": (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000),
+}
+_PER_CHANNEL = 96_000
+
+
+def is_held(kind: str, codec: str) -> bool:
+    """Whether players expect ``codec`` in a container of ``kind`` (FFmpeg would also write combinations that they do
+    not)."""
+    if kind == "mkv":
+        return True
+    return codec in _HELD[kind] or (kind == "mov" and codec.startswith(_PCM_MOV))
+
+
+class AudioTranscoder:
+    """Decodes packets of ``source`` and encodes them for a container of ``kind``. Gaps are filled with silence, so that
+    sound stays at its place."""
+
+    def __init__(self, out: OutputContainer, source: AudioStream, kind: str) -> None:
+        name = _SUBSTITUTES[kind]
+        self._source = source
+        context = source.codec_context
+        rates = _RATES.get(name)
+        rate = context.sample_rate or 48000
+        if rates and rate not in rates:
+            rate = 48000
+        channels = max(1, context.layout.nb_channels)
+        if (name == "libmp3lame" and channels > 2) or channels > 8:
+            layout, channels = "stereo", 2
+        else:
+            layout = context.layout.name if name != "libopus" or channels > 2 else ("mono", "stereo")[channels - 1]
+        self.stream = out.add_stream(name, rate=rate, layout=layout, time_base=Fraction(1, rate))
+        self.stream.time_base = Fraction(1, rate)
+        encoder = self.stream.codec_context
+        encoder.flags |= av.codec.context.Flags.bitexact.value
+        quality = ""
+        if name != "flac":
+            encoder.bit_rate = _PER_CHANNEL * channels
+            quality = f" {encoder.bit_rate // 1000} kb/s"
+        self.description = f"{_SHOWN[name]}{quality}"
+        self._layout, self._rate = layout, rate
+        self._graph: Graph | None = None
+
+    def packets(self, packet: Packet | None, low: Fraction | None, high: Fraction | None) -> Iterator[Packet]:
+        """Encoded packets for one of the source, on the source's time line; ``None`` flushes. Sound before ``low`` or
+        after ``high`` (seconds) is left out."""
+        if packet is None:
+            if self._graph is not None:
+                self._graph.push(None)
+                yield from self._drain()
+                yield from self.stream.encode(None)
+            return
+        try:
+            frames = self._source.decode(packet)
+        except FFmpegError:
+            return  # a broken packet of sound: the resampler bridges it with silence
+        for frame in frames:
+            if frame.pts is None or not frame.samples:
+                continue
+            begin = frame.pts * frame.time_base
+            if (low is not None and begin < low) or (
+                high is not None and begin + Fraction(frame.samples, frame.sample_rate) > high
+            ):
+                continue
+            if self._graph is None:
+                self._graph = self._build(frame)
+            self._graph.push(frame)
+            yield from self._drain()
+
+    def _drain(self) -> Iterator[Packet]:
+        while True:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            yield from self.stream.encode(frame)
+
+    def _build(self, frame: av.AudioFrame) -> Graph:
+        graph = Graph()
+        source = graph.add_abuffer(
+            sample_rate=frame.sample_rate,
+            format=frame.format.name,
+            layout=frame.layout.name,
+            time_base=frame.time_base,
+        )
+        fill = graph.add("aresample", f"async=1:osr={self._rate}")
+        shape = graph.add(
+            "aformat",
+            f"sample_fmts={self.stream.codec_context.format.name}:sample_rates={self._rate}:channel_layouts={self._layout}",
+        )
+        graph.link_nodes(source, fill, shape, graph.add("abuffersink")).configure()
+        return graph
+
+
+def cut_pcm(packet: Packet, begin: Fraction, length: Fraction, low: Fraction, high: Fraction) -> Packet | None:
+    """The part of an uncompressed packet between ``low`` and ``high`` seconds, or ``None``. Such packets can be a second
+    long, and what was said outside the range must not pass."""
+    samples = round(length / packet.time_base)
+    if samples <= 0 or packet.size % samples:
+        return None
+    block = packet.size // samples
+    first = max(0, -(-(low - begin) // packet.time_base))
+    last = min(samples, (high - begin) // packet.time_base)
+    if first >= last:
+        return None
+    part = Packet(bytes(packet)[first * block : last * block])
+    part.time_base = packet.time_base
+    part.pts = part.dts = packet.pts + first
+    part.duration = last - first
+    part.is_keyframe = True
+    return part

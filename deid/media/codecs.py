@@ -1,0 +1,97 @@
+"""Which encoder, with which options, for which container and pixel format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from ..types import MediaInfo
+from .pixels import RGB_CARRIER
+from .settings import PRESETS, EncodeSettings
+
+DEFAULT_CRF = {"h264": 19, "hevc": 21, "av1": 28}
+"""Measured for equal, visually transparent quality at the default preset; see benchmarks/bare_transcode.py."""
+_SVT_PRESETS = (13, 12, 10, 9, 8, 7, 6, 4, 2, 1)
+_AOM_CPU_USED = (9, 9, 8, 7, 6, 5, 4, 3, 2, 1)
+_SVT_SMALLEST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """``encoder``: FFmpeg's name; ``options`` for it; ``pixel_format`` that it is fed; ``tag``: four-character code to
+    store, or ``None`` for the container's own; ``converts``: the frames' samples are converted for it; ``notes``: what
+    was decided against the user's choice."""
+
+    encoder: str
+    options: dict[str, str]
+    pixel_format: str
+    tag: str | None
+    converts: bool
+    notes: tuple[str, ...]
+
+
+def choose_encoder(kind: str, settings: EncodeSettings, info: MediaInfo) -> EncoderChoice:
+    """The encoder for a video container ``kind``. Raises :class:`UsageError` for a codec that the container cannot hold
+    and that the user asked for by name (h264, the default, gives way with a note)."""
+    pixel_format, converts = info.format.name, False
+    notes: list[str] = []
+    if info.format == RGB_CARRIER:
+        odd = info.width & 1 or info.height & 1
+        pixel_format, converts = ("yuv444p" if odd else "yuv420p"), True
+        notes.append(f"RGB is converted to {pixel_format}")
+    codec = settings.codec
+    if kind == "webm" and codec != "av1":
+        if codec != "h264":
+            raise UsageError(f"a .webm file cannot hold {codec}: use --codec av1, or an .mp4 or .mkv target.")
+        notes.append("webm cannot hold h264: encoded as av1")
+        codec = "av1"
+    if kind == "avi":
+        return _for_avi(settings, info, pixel_format, converts, notes)
+    crf = settings.crf if settings.crf is not None and codec == settings.codec else DEFAULT_CRF[codec]
+    if codec == "h264":
+        choice = ("libx264", _x264(settings, crf), None)
+    elif codec == "hevc":
+        choice = ("libx265", _x265(settings, crf), "hvc1" if kind in ("mp4", "mov") else None)
+    else:
+        choice = (*_av1(settings, crf, info, pixel_format), None)
+    return EncoderChoice(choice[0], choice[1], pixel_format, choice[2], converts, tuple(notes))
+
+
+def _x264(settings: EncodeSettings, crf: int) -> dict[str, str]:
+    return {"preset": settings.preset, "crf": str(crf)}
+
+
+def _x265(settings: EncodeSettings, crf: int) -> dict[str, str]:
+    parameters = "log-level=none:info=0"
+    if settings.threads:
+        parameters += f":pools={settings.threads}"
+    return {"preset": settings.preset, "crf": str(crf), "x265-params": parameters}
+
+
+def _av1(settings: EncodeSettings, crf: int, info: MediaInfo, pixel_format: str) -> tuple[str, dict[str, str]]:
+    level = PRESETS.index(settings.preset)
+    if pixel_format.startswith("yuv420p") and min(info.width, info.height) >= _SVT_SMALLEST:
+        options = {"preset": str(_SVT_PRESETS[level]), "crf": str(crf)}
+        if settings.threads:
+            options["svtav1-params"] = f"lp={settings.threads}"
+        return "libsvtav1", options
+    # SVT-AV1 takes 4:2:0 alone, and never returns from frames as small as 16 x 16.
+    cpu_used = min(8, _AOM_CPU_USED[level])
+    return "libaom-av1", {"cpu-used": str(cpu_used), "crf": str(crf), "row-mt": "1", "lag-in-frames": "16"}
+
+
+def _for_avi(
+    settings: EncodeSettings, info: MediaInfo, pixel_format: str, converts: bool, notes: list[str]
+) -> EncoderChoice:
+    """AVI stores no presentation times, so pictures must come in the order in which they are shown. MPEG-4 Part 2 is what
+    players of AVI expect; H.264 (without reordering) stands in where samples or colour tags need it."""
+    if settings.codec != "h264":
+        raise UsageError(f"an .avi file cannot hold {settings.codec}: use an .mp4 or .mkv target.")
+    tagged = {info.color_space, info.color_primaries, info.color_transfer} != {"unknown"} and not converts
+    if pixel_format != "yuv420p" or (info.color_range == "pc" and not converts) or tagged:
+        crf = settings.crf if settings.crf is not None else DEFAULT_CRF["h264"]
+        options = _x264(settings, crf) | {"bf": "0"}
+        return EncoderChoice("libx264", options, pixel_format, None, converts, tuple(notes))
+    notes.append("avi is encoded as MPEG-4 Part 2 (Xvid), which its players expect")
+    options = {"qmin": "2", "qmax": "3", "bf": "0", "g": "250", "mbd": "rd"}
+    return EncoderChoice("mpeg4", options, pixel_format, "xvid", converts, tuple(notes))

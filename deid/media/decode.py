@@ -1,0 +1,298 @@
+"""The packet loop: pictures in presentation order with a presentation time each, and every sign of damage noticed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.error import FFmpegError
+from av.filter import Graph
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from ..errors import DamagedInput, UnsupportedInput
+from .source import RAW_DEMUXERS, main_video, opened
+
+_BACK_JUMP = 1.0
+"""Seconds by which timestamps may step back before the file counts as spliced rather than merely untidy."""
+_TRACKED = frozenset({"h264", "hevc", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd", "ffv1"})
+"""Codecs with one shown picture for each packet, so that a packet without a picture is a loss."""
+SALVAGE_SECONDS = Fraction(1, 2)
+
+
+@dataclass(slots=True)
+class Picture:
+    """One decoded picture before its planes are taken: ``pts`` and ``duration`` (or ``None``) in stream time base."""
+
+    frame: VideoFrame
+    pts: int
+    duration: int | None
+    damaged: bool = False
+
+
+class Decoder:
+    """Decodes the main video stream of ``path``.
+
+    Without ``salvage`` the first sign of damage raises :class:`DamagedInput`; with it the pictures around the damage come
+    marked, and decoding runs without frame threads so that an error belongs to the packet that caused it.
+    ``seek`` (in stream time base) starts at a key frame safely before that time where the container has an index."""
+
+    def __init__(self, path: str, *, salvage: bool = False, threads: int = 0, seek: int | None = None) -> None:
+        self.path = path
+        self.salvage = salvage
+        self.threads = threads
+        self.seek = seek
+        self.rewritten = 0
+        """Presentation times that had to be moved because they did not increase."""
+        self.time_base = Fraction(1)
+        self.end: int | None = None
+        """Where the container says that the stream ends, in stream time base."""
+
+    def pictures(self) -> Iterator[Picture]:
+        """Decode from the start (or ``seek``); may be called again."""
+        with opened(self.path, generate_pts=not _is_avi(self.path)) as container:
+            stream = main_video(container, self.path)
+            stream.codec_context.thread_count = self.threads
+            stream.codec_context.thread_type = "SLICE" if self.salvage else "AUTO"
+            clock = _clock_for(container.format.name, stream)
+            self.time_base = clock.time_base
+            self.end = _claimed_end(container.format.name, stream)
+            self.rewritten = 0
+            if self.seek is not None:
+                container.seek(self.seek, stream=stream, backward=True)
+            run = _Run(self, stream, clock)
+            yield from run.mark_neighbours(run.pictures(container.demux(stream)))
+
+
+def _is_avi(path: str) -> bool:
+    with open(path, "rb") as f:
+        head = f.read(12)
+    return head[:4] == b"RIFF" and head[8:11] == b"AVI"
+
+
+def _claimed_end(container: str, stream: VideoStream) -> int | None:
+    if not container.startswith("mov") or stream.duration is None or stream.start_time is None:
+        return None
+    return stream.start_time + stream.duration
+
+
+class _Run:
+    """The state of one pass over the packets."""
+
+    def __init__(self, decoder: Decoder, stream: VideoStream, clock: _StoredClock) -> None:
+        self.decoder = decoder
+        self.stream = stream
+        self.clock = clock
+        self.first: int | None = None
+        self.last: int | None = None
+        self.clean_since_key = False
+        self.hole = False
+        self.bad_until: int | None = None
+        """End of the half second behind the damage; until then, and until a clean key frame, pictures are marked."""
+        self.waiting: set[int] = set()
+        self.tracked = stream.codec_context.codec.canonical_name in _TRACKED
+
+    def pictures(self, packets: Iterator[Packet]) -> Iterator[Picture]:
+        packets = iter(packets)
+        while True:
+            try:
+                packet = next(packets, None)
+            except FFmpegError as e:
+                self.damage(f"reading fails ({e.strerror})")
+                return
+            if packet is None:
+                return
+            if packet.is_corrupt and packet.size:
+                self.damage("a packet is cut short")
+            if packet.size and not packet.is_discard and packet.pts is not None and self.first is not None:
+                if self.tracked:
+                    self.waiting.add(packet.pts)
+            try:
+                frames = self.stream.decode(packet)
+            except FFmpegError as e:
+                self.waiting.discard(packet.pts)
+                if self.first is not None or packet.is_keyframe:
+                    self.damage(f"a frame cannot be decoded ({e.strerror})")
+                continue
+            for frame in frames:
+                picture = self.accept(frame)
+                if picture is not None:
+                    yield picture
+
+    def accept(self, frame: VideoFrame) -> Picture | None:
+        if self.first is None and frame.is_corrupt and not frame.key_frame:
+            return None  # leading pictures of a stream that was cut out of a longer one: their references are not here
+        pts = self.in_order(self.clock.time(frame))
+        if self.first is None:
+            self.first = pts
+        if self.tracked:
+            lost = {p for p in self.waiting if p < pts}
+            self.waiting -= lost
+            self.waiting.discard(pts)
+            if lost and not frame.interlaced_frame:
+                self.damage("a frame is missing")
+        if frame.is_corrupt:
+            self.damage("a frame decodes with errors")
+        self.last = pts
+        return Picture(frame, pts, frame.duration or None, self.is_marked(frame, pts))
+
+    def in_order(self, pts: int) -> int:
+        if self.last is None or pts > self.last:
+            return pts
+        if (self.last - pts) * self.clock.time_base > _BACK_JUMP:
+            raise UnsupportedInput(
+                f"{self.decoder.path} has timestamps that jump back at {self.seconds():.2f} s (spliced recordings?): "
+                "split it there, or re-mux it with continuous timestamps."
+            )
+        self.decoder.rewritten += 1
+        return self.last + 1
+
+    def is_marked(self, frame: VideoFrame, pts: int) -> bool:
+        if self.hole:
+            self.hole = False
+            self.bad_until = pts + int(SALVAGE_SECONDS / self.clock.time_base)
+        if self.bad_until is None:
+            return False
+        if frame.key_frame and not frame.is_corrupt:
+            self.clean_since_key = True
+        if frame.is_corrupt:
+            self.clean_since_key = False
+        if pts >= self.bad_until and self.clean_since_key:
+            self.bad_until = None
+            return False
+        return True
+
+    def damage(self, what: str) -> None:
+        if not self.decoder.salvage:
+            raise DamagedInput(
+                f"{self.decoder.path} is damaged at about {self.seconds():.2f} s ({what}): get an intact copy, or use "
+                "--salvage, which obscures whole frames around the damage."
+            )
+        self.hole = True
+        self.clean_since_key = False
+
+    def seconds(self) -> float:
+        if self.first is None or self.last is None:
+            return 0.0
+        return float((self.last - self.first) * self.clock.time_base)
+
+    def mark_neighbours(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
+        """Mark the picture before a hole too; costs one picture of delay, so only where damage is accepted at all."""
+        if not self.decoder.salvage:
+            yield from pictures
+            return
+        held: Picture | None = None
+        for picture in pictures:
+            if held is not None:
+                held.damaged = held.damaged or picture.damaged
+                yield held
+            held = picture
+        if held is not None:
+            held.damaged = held.damaged or self.hole
+            yield held
+
+
+class _StoredClock:
+    """Presentation times as the container stores them; a missing one continues the last by its duration."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self.time_base = stream.time_base or Fraction(1, 90000)
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self.step = max(1, round(1 / (rate * self.time_base)))
+        self.next: int | None = None
+
+    def time(self, frame: VideoFrame) -> int:
+        pts = frame.pts
+        if pts is None:
+            pts = self.next if self.next is not None else (frame.dts or 0)
+        self.next = pts + (frame.duration or self.step)
+        return pts
+
+
+class _DecodingClock(_StoredClock):
+    """For AVI, which stores decoding times only: a picture is shown when the packet that releases it is due, as players
+    of that format do (FFmpeg's "best effort" time)."""
+
+    def time(self, frame: VideoFrame) -> int:
+        due = frame.dts
+        if due is None or (self.next is not None and due < self.next - self.step + 1):
+            due = self.next or 0
+        self.next = due + self.step
+        return due
+
+
+class _CountClock(_StoredClock):
+    """For bare codec streams: constant rate, one tick a picture."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        super().__init__(stream)
+        self.time_base = 1 / Fraction(raw_rate(stream))
+        self.count = 0
+
+    def time(self, frame: VideoFrame) -> int:
+        self.count += 1
+        return self.count - 1
+
+
+def raw_rate(stream: VideoStream) -> Fraction:
+    """The rate of a stream without timestamps: what its headers say, else FFmpeg's 25."""
+    return stream.average_rate or stream.guessed_rate or Fraction(25)
+
+
+def _clock_for(container: str, stream: VideoStream) -> _StoredClock:
+    if container in RAW_DEMUXERS:
+        return _CountClock(stream)
+    if container == "avi":
+        return _DecodingClock(stream)
+    return _StoredClock(stream)
+
+
+class Deinterlacer:
+    """Makes interlaced pictures whole with FFmpeg's bwdif, one picture out for each one in, at the same times; pictures
+    that are not flagged pass as they are. Fields a moment apart would leave combed faces that detectors miss and a
+    compositor tears."""
+
+    def __init__(self) -> None:
+        self._graph: Graph | None = None
+        self._queue: deque[Picture] = deque()
+
+    def run(self, pictures: Iterator[Picture], time_base: Fraction) -> Iterator[Picture]:
+        for picture in pictures:
+            if self._graph is None and not picture.frame.interlaced_frame:
+                yield picture
+                continue
+            if self._graph is None:
+                self._graph = self._build(picture.frame, time_base)
+            picture.frame.pts = picture.pts
+            picture.frame.time_base = time_base
+            self._queue.append(picture)
+            try:
+                self._graph.push(picture.frame)
+            except (FFmpegError, ValueError):
+                yield picture  # a picture of another size: the reader refuses it in its own words
+                return
+            yield from self._ready()
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._ready()
+
+    def _ready(self) -> Iterator[Picture]:
+        while self._queue:
+            try:
+                frame = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            picture = self._queue.popleft()
+            picture.frame = frame
+            yield picture
+
+    def _build(self, frame: VideoFrame, time_base: Fraction) -> Graph:
+        graph = Graph()
+        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=time_base)
+        bwdif = graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
+        graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
+        return graph

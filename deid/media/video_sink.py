@@ -1,0 +1,289 @@
+"""Encoding into a video container, with everything beside the picture muxed along in time order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack
+from fractions import Fraction
+from math import lcm
+
+import av
+import numpy as np
+from av.codec.context import Flags as CodecFlags
+from av.container.core import Flags
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from ..errors import OutputError, UsageError
+from ..types import Frame, MediaInfo, StreamInfo
+from . import colour, mark, matroska
+from .codecs import choose_encoder
+from .nal import without_encoder_comment
+from .pixels import plane_view
+from .settings import EncodeSettings
+from .sidestreams import SideStreams, passed_disposition, passed_metadata
+from .source import main_video, opened
+from .watermark import Watermark
+
+_FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi"}
+_LARGEST_SCALE = (1 << 31) - 1
+_FINE_ENOUGH = 10_000
+_AVI_TOLERANCE = Fraction(1, 50)
+"""Part of a frame's duration by which a timestamp may miss AVI's grid (Matroska's milliseconds do, at 30 a second)."""
+
+
+class VideoSink:
+    """Writes frames and the side streams of ``source`` (``None`` where frames are all there is) to ``path``."""
+
+    def __init__(
+        self,
+        path: str,
+        kind: str,
+        info: MediaInfo,
+        source: str | None,
+        settings: EncodeSettings,
+        start: float | None,
+        end: float | None,
+    ) -> None:
+        self._path, self._kind, self._info, self._settings = path, kind, info, settings
+        self._start, self._end = start, end
+        self._choice = choose_encoder(kind, settings, info)
+        self.notes: list[str] = list(self._choice.notes)
+        self._base = _encoder_time_base(kind, info)
+        self._durations: dict[int, int] = {}
+        self._first: Fraction | None = None
+        self._shift = Fraction(0)
+        self._last_end = Fraction(0)
+        self._last_pts: int | None = None
+        self._last_duration = 1
+        self._first_dts: int | None = None
+        self._first_pts = 0
+        self._pending: Packet | None = None
+        self._stripped = False
+        self._reformatter = VideoReformatter()
+        self._watermark: Watermark | None = None
+        self._stack = ExitStack()
+        try:
+            self._open(source)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    @property
+    def streams(self) -> tuple[StreamInfo, ...]:
+        return self._side.streams if self._side is not None else self._info.streams
+
+    def _open(self, source: str | None) -> None:
+        self._out = av.open(self._path, "w", format=_FORMATS[self._kind], container_options=self._muxer_options())
+        self._out.flags |= Flags.bitexact.value
+        self._stream = self._add_video()
+        self._side: SideStreams | None = None
+        if source is not None:
+            container = self._stack.enter_context(opened(source))
+            video = main_video(container, source)
+            self._stream.metadata.update(passed_metadata(video, self._settings.keep_metadata))
+            self._stream.disposition = passed_disposition(video)
+            if self._settings.keep_metadata:
+                self._out.metadata.update({k: v for k, v in container.metadata.items() if k.lower() != "timecode"})
+            self._side = SideStreams(container, self._out, self._kind, self._info.streams, self._settings.keep_metadata)
+            self.notes += self._side.notes
+        if self._settings.mark is not None:
+            self._out.metadata.update(mark.container_tags(self._settings.mark, self._kind))
+        if self._shapes_matroska:
+            self._stream.metadata["title"] = matroska.PLACEHOLDER
+        if self._kind in ("mp4", "mov"):
+            self._out.container_options["movie_timescale"] = str(self._movie_scale())
+
+    @property
+    def _shapes_matroska(self) -> bool:
+        return self._kind in ("mkv", "webm") and self._info.sample_aspect_ratio != 1
+
+    def _muxer_options(self) -> dict[str, str]:
+        if self._kind in ("mp4", "mov"):
+            flags = "+faststart+use_metadata_tags" if self._settings.keep_metadata else "+faststart"
+            return {"movflags": flags, "video_track_timescale": str(self._base.denominator)}
+        if self._kind in ("mkv", "webm"):
+            # Sound may begin before zero (encoder priming); shifting the whole file for it would move every frame.
+            options = {"avoid_negative_ts": "disabled"}
+            return options | {"write_crc32": "0"} if self._shapes_matroska else options
+        return {}
+
+    def _movie_scale(self) -> int:
+        """Offsets of whole tracks count in this unit: one in which all tracks' units are whole numbers, if there is."""
+        scale = self._base.denominator
+        for rate in self._side.rates if self._side is not None else ():
+            if lcm(scale, rate) <= _LARGEST_SCALE:
+                scale = lcm(scale, rate)
+        return scale
+
+    def _add_video(self) -> VideoStream:
+        info, choice = self._info, self._choice
+        os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 reports its settings on stderr
+        try:
+            stream = self._out.add_stream(choice.encoder, options=dict(choice.options))
+        except ValueError as e:
+            raise UsageError(
+                f"a .{self._kind} file cannot hold {self._settings.codec}: use an .mp4 or .mkv target."
+            ) from e
+        context = stream.codec_context
+        stream.width, stream.height, stream.pix_fmt = info.width, info.height, choice.pixel_format
+        context.time_base = stream.time_base = self._base
+        context.framerate = (info.average_rate or Fraction(25)).limit_denominator(60_000)
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+        converted = choice.converts
+        space = ("bt709" if info.height >= 720 else "smpte170m") if converted else info.color_space
+        context.color_range = colour.code(colour.RANGES, "tv" if converted else info.color_range)
+        context.colorspace = colour.code(colour.SPACES, space)
+        context.color_primaries = colour.code(colour.PRIMARIES, info.color_primaries)
+        context.color_trc = colour.code(colour.TRANSFERS, info.color_transfer)
+        context.flags |= CodecFlags.bitexact.value
+        context.thread_count = self._settings.threads
+        context.thread_type = "SLICE" if choice.encoder == "mpeg4" else "FRAME"
+        if choice.tag is not None:
+            context.codec_tag = choice.tag
+        if self._settings.watermark is not None:
+            self._watermark = Watermark(self._settings.watermark, info.width, info.height, info.format)
+        return stream
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame; frames come in order of presentation."""
+        begin = frame.pts * frame.time_base
+        if self._first is None:
+            self._begin(begin)
+        pts = self._ticks(begin - self._shift, frame)
+        if self._last_pts is not None and pts <= self._last_pts:
+            pts = self._last_pts + 1
+        if self._last_pts is not None:
+            self._durations[self._last_pts] = pts - self._last_pts
+        duration = frame.duration or round(1 / (self._info.average_rate or 25) / frame.time_base)
+        self._last_duration = max(1, round(duration * frame.time_base / self._base))
+        self._durations[pts] = self._last_duration
+        self._last_pts = pts
+        self._last_end = begin + duration * frame.time_base
+        picture = self._picture(frame)
+        picture.pts, picture.time_base = pts, self._base
+        self._mux(self._stream.encode(picture))
+        if self._side is not None:
+            self._side.pump(self._last_end)
+
+    def _begin(self, first: Fraction) -> None:
+        self._first = first
+        low = high = None
+        if self._start:
+            low = self._shift = first
+        if self._end is not None:
+            high = first + Fraction(self._end - (self._start or 0)).limit_denominator(1_000_000)
+        if not self._start and first < 0:
+            self._shift = first
+            self.notes.append("the time line began before zero and is moved to zero, sound and picture alike")
+        if self._kind == "avi":
+            # Moving sound and picture together by less than a frame keeps them in step on AVI's grid.
+            at = first - self._shift
+            self._shift += at - round(at / self._base) * self._base
+        self._first_pts = round((first - self._shift) / self._base)
+        if self._side is not None:
+            self._side.begin(self._shift, low, high)
+
+    def _ticks(self, seconds: Fraction, frame: Frame) -> int:
+        exact = seconds / self._base
+        ticks = round(exact)
+        if self._kind == "avi" and abs(exact - ticks) > max(_AVI_TOLERANCE, Fraction(1, 1000) / self._base):
+            raise UsageError(
+                f"an .avi file holds frames at a constant rate only, and frame {frame.index} does not fit "
+                f"{float(1 / self._base):g} a second: use an .mp4 or .mkv target."
+            )
+        return ticks
+
+    def _picture(self, frame: Frame) -> VideoFrame:
+        fmt = frame.format
+        picture = VideoFrame(frame.width, frame.height, fmt.name)
+        dtype = np.uint8 if fmt.depth == 8 else np.uint16
+        planes = [plane_view(picture, i, dtype) for i in range(len(frame.planes))]
+        for target, plane in zip(planes, frame.planes):
+            target[:] = plane
+        if self._watermark is not None:
+            self._watermark.draw(planes)
+        if not self._choice.converts:
+            return picture
+        matrix = 1 if frame.height >= 720 else 5
+        return self._reformatter.reformat(
+            picture,
+            format=self._choice.pixel_format,
+            src_colorspace=5,
+            dst_colorspace=matrix,
+            src_color_range=2,
+            dst_color_range=1,
+            interpolation=0x2 | 0x40000 | 0x2000,
+        )
+
+    def _mux(self, packets: Iterable[Packet]) -> None:
+        """Write all packets but the newest, whose duration is only known to be the last one's at the end."""
+        for packet in packets:
+            if self._pending is not None:
+                self._write_packet(self._pending)
+            self._pending = packet
+
+    def _write_packet(self, packet: Packet) -> None:
+        if self._first_dts is None:
+            self._first_dts = packet.dts if packet.dts is not None else packet.pts
+        packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
+        if not self._stripped and self._choice.encoder == "libx264":
+            packet = _replaced(packet, without_encoder_comment(bytes(packet)), self._stream)
+        self._stripped = True
+        self._out.mux(packet)
+
+    def finish(self) -> None:
+        """Flush the encoder, write the rest of the side streams and the container's end, and add the mark."""
+        if self._first is None:
+            raise OutputError(f"nothing was written: {self._info.path} gave no frame.")
+        self._mux(self._stream.encode(None))
+        if self._pending is not None:
+            last = self._pending
+            end = self._last_pts + self._last_duration
+            if self._kind in ("mp4", "mov") and last.dts is not None and self._first_dts is not None:
+                # A track's length is the sum of its samples' durations in decoding order, so the last sample makes up for
+                # the reordering of uneven durations.
+                rest = end - self._first_pts - (last.dts - self._first_dts)
+                self._durations[last.pts] = max(1, rest)
+            self._write_packet(last)
+        if self._side is not None:
+            self._side.finish(self._last_end if self._end is not None else None)
+        self._out.close()
+        self._stack.close()
+        if self._shapes_matroska:
+            matroska.set_display_size(self._path, self._info.width, self._info.height, self._info.sample_aspect_ratio)
+        if self._settings.mark is not None and self._kind in ("mp4", "mov"):
+            mark.append_to_quicktime(self._path, self._settings.mark)
+
+    def close(self) -> None:
+        """Let go of all files without finishing. Never raises."""
+        self._stack.close()
+        try:
+            self._out.close()
+        except (FFmpegError, ValueError, OSError):
+            pass
+
+
+def _replaced(packet: Packet, data: bytes, stream: VideoStream) -> Packet:
+    new = Packet(data)
+    new.time_base, new.pts, new.dts, new.duration = packet.time_base, packet.pts, packet.dts, packet.duration
+    new.is_keyframe = packet.is_keyframe
+    new.stream = stream
+    return new
+
+
+def _encoder_time_base(kind: str, info: MediaInfo) -> Fraction:
+    """The unit in which the output counts: the source's own, as fine as QuickTime wants it; one frame for AVI."""
+    if kind == "avi":
+        rate = (info.average_rate or Fraction(25)).limit_denominator(60_000)
+        return 1 / rate
+    scale = info.time_base.denominator
+    while scale < _FINE_ENOUGH and kind in ("mp4", "mov"):
+        scale *= 2
+    if scale > _LARGEST_SCALE:
+        scale = 1_000_000
+    return Fraction(1, scale)

@@ -1,0 +1,127 @@
+"""One way to write whatever the target is: everything or nothing."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+
+from av.error import FFmpegError
+
+from ..errors import DeidError, OutputError, UnsupportedInput
+from ..types import Frame, MediaInfo, StreamInfo
+from .image_sink import GifSink, ImageSink
+from .settings import EncodeSettings
+from .sidestreams import other_kind_streams
+from .target import Staged, as_output_error, check_target, target_kind
+from .video_sink import VideoSink
+
+
+class Writer:
+    """Write frames to ``target`` in a container that its extension names: mp4, m4v, mov, mkv, webm, avi, gif, an image, or
+    a folder of images.
+
+    ``info``: the reader's. ``source``: where sound, subtitles and chapters come from (usually ``info.path``), or ``None``
+    for none. ``start`` and ``end``: the range that the reader was given, in seconds; the side streams are cut to it and
+    the time line then begins at zero. Without them every time stays as it is in the source.
+
+    Use as a context manager: :meth:`write` each frame in order, then :meth:`commit`. Leaving without a commit removes
+    everything that was written. ``streams`` tells every source stream's fate, ``notes`` what was decided or converted.
+
+    Raises :class:`UsageError`, :class:`OutputExists`, :class:`OutputError`, :class:`DiskFull`, and
+    :class:`UnsupportedInput` where no encoder takes the frames."""
+
+    def __init__(
+        self,
+        target: str | os.PathLike[str],
+        info: MediaInfo,
+        *,
+        source: str | os.PathLike[str] | None,
+        settings: EncodeSettings,
+        start: float | None = None,
+        end: float | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.target = os.fspath(target)
+        check_target(self.target, overwrite, info)
+        self._info = info
+        kind = target_kind(self.target, info)
+        self._staged = Staged(self.target, overwrite=overwrite, folder=kind == "folder")
+        self._sink: VideoSink | GifSink | ImageSink | None = None
+        try:
+            self._sink = self._open(kind, None if source is None else os.fspath(source), settings, start, end)
+        except BaseException as e:
+            self.abort()
+            if isinstance(e, DeidError) or not isinstance(e, Exception):
+                raise
+            raise self._explain(e) from e
+
+    def _open(
+        self, kind: str, source: str | None, settings: EncodeSettings, start: float | None, end: float | None
+    ) -> VideoSink | GifSink | ImageSink:
+        if kind in ("image", "folder"):
+            extension = os.path.splitext(self.target)[1].lower()
+            return ImageSink(self._staged.path, kind == "folder", extension, self._info, settings)
+        if kind == "gif":
+            return GifSink(self._staged.path, self._info, settings)
+        sound = source if self._info.kind == "video" else None
+        return VideoSink(self._staged.path, kind, self._info, sound, settings, start, end)
+
+    @property
+    def streams(self) -> tuple[StreamInfo, ...]:
+        """The source's streams with their fates."""
+        assert self._sink is not None
+        if isinstance(self._sink, GifSink):
+            return other_kind_streams(self._sink.streams, "gif")
+        return self._sink.streams
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the report."""
+        assert self._sink is not None
+        return tuple(self._sink.notes)
+
+    def write(self, frame: Frame) -> None:
+        """Encode ``frame``; frames come in the order of their times."""
+        assert self._sink is not None
+        try:
+            self._sink.write(frame)
+        except DeidError:
+            raise
+        except (FFmpegError, OSError, ValueError) as e:
+            raise self._explain(e) from e
+
+    def commit(self) -> None:
+        """Finish the file, bring it to the disk, and give it its name."""
+        assert self._sink is not None
+        try:
+            self._sink.finish()
+        except DeidError:
+            raise
+        except (FFmpegError, OSError, ValueError) as e:
+            raise self._explain(e) from e
+        self._staged.commit()
+
+    def abort(self) -> None:
+        """Remove everything that was written, unless it was committed."""
+        if self._sink is not None:
+            self._sink.close()
+        self._staged.discard()
+
+    def _explain(self, error: Exception) -> DeidError:
+        if isinstance(error, OSError):
+            return as_output_error(self.target, error)
+        message = getattr(error, "strerror", None) or str(error)
+        if self._info.kind == "video" and isinstance(error, FFmpegError):
+            return UnsupportedInput(
+                f"{self._info.path} ({self._info.width} x {self._info.height}, {self._info.format.name}) cannot be "
+                f"encoded for {self.target} ({message}): try another --codec or an .mkv target."
+            )
+        return OutputError(f"{self.target} cannot be written ({message}): choose another target or format.")
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
