@@ -16,6 +16,9 @@ from deid.types import Detection, Frame, PixelFormat
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "portraits"
 FULL_COLOUR = PixelFormat("yuv444p", 8, (0, 0), True, "bt601")
+# MediaPipe's FACE_OVAL, in order around the face.
+OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
+OVAL += [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
 
 

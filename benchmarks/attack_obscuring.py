@@ -31,7 +31,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from _portraits import FOLDER, Portrait, frame_from_rgb, portraits, rgb_from_frame
+from _portraits import FOLDER, OVAL, Portrait, frame_from_rgb, portraits, rgb_from_frame
 
 from deid import imaging
 from deid.recognition.dlib_net import DlibRecogniser, distance
@@ -41,9 +41,6 @@ from deid.types import Evidence, Track
 SIZES = (24, 32, 48, 64, 128, 256)
 STACKED = 32
 FAR = 1e-3
-# MediaPipe's FACE_OVAL, in order around the face.
-OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
-OVAL += [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
