@@ -2,14 +2,15 @@
 
 PySceneDetect's content and adaptive detectors propose cuts; both are asked, because the one misses cuts between two
 dark shots and the other cuts inside fast motion. Camera flashes look like two cuts and are taken back here: a picture
-that is there before and after, with something in between that is the same picture lit otherwise, was never cut.
-Whatever is less clear than that stays a cut, since a missed one lets a face drift from shot to shot and one too many
-only costs a search.
+that is there before and after, with something in between that is the same picture lit otherwise, was never cut. Nor
+was one that only moved, as in a fast pan. Whatever is less clear than that stays a cut, since a missed one lets a face
+drift from shot to shot and one too many only costs a search.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 
 import numpy as np
 from scenedetect.detectors import AdaptiveDetector, ContentDetector
@@ -22,6 +23,8 @@ _LONGEST_FLASH = 2  # frames
 _FLASH_RETURNS = 0.35  # the picture after a flash differs from the one before by less than this part of the flash
 _FLASH_LIKENESS = 0.5  # correlation of a flash's luma with the picture it lights
 _BLANK = 10.0  # standard deviation of luma below which a picture shows nothing
+_MOVED_LIKENESS = 0.9  # correlation of luma where a moved picture overlaps the one before
+_PART_LIKENESS = 0.75  # correlation that three in four ninths of it must reach
 _BLACK, _BLACK_RUN = 24, 3  # brightest percent of samples, and frames, that make black between two shots
 
 
@@ -85,7 +88,7 @@ class ShotDetector:
 
     def _settle(self, newest: int) -> list[int]:
         known = sorted(n for n in self._proposed | self._certain if n <= newest)
-        cuts = [n for n in known if n > 0 and (n in self._certain or not self._is_flash(n))]
+        cuts = [n for n in known if n > 0 and (n in self._certain or not (self._is_flash(n) or self._is_pan(n)))]
         self._proposed.difference_update(known)
         self._certain.difference_update(known)
         return cuts
@@ -101,6 +104,11 @@ class ShotDetector:
                 if all(_lights_up(before, p, after) for p in lit):
                     return True
         return False
+
+    def _is_pan(self, number: int) -> bool:
+        """Whether frame ``number`` shows the scene of the frame before from further along."""
+        before, after = self._picture(number - 1), self._picture(number)
+        return before is not None and after is not None and _moves(before, after)
 
     def _picture(self, number: int) -> np.ndarray | None:
         position = number - (self._frames - len(self._recent))
@@ -119,11 +127,60 @@ def _lights_up(before: np.ndarray, lit: np.ndarray, after: np.ndarray) -> bool:
     if _difference(before, after) >= _FLASH_RETURNS * change:
         return False
     luma, reference = (p.mean(axis=2) for p in (lit, before))
-    if luma.std() < _BLANK:
-        return True
-    if reference.std() < _BLANK:
+    return bool(luma.std() < _BLANK) or _likeness(luma, reference) >= _FLASH_LIKENESS
+
+
+def _moves(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether a shift by less than half the picture lays ``before`` over ``after``.
+
+    Shifts are proposed by correlation, whitened fully, which suits sharp pictures, and half, which suits soft ones.
+    """
+    a, b = _without_bars(*(p.mean(axis=2) for p in (before, after)))
+    if min(a.shape) < 3:
         return False
-    return float(np.corrcoef(luma.ravel(), reference.ravel())[0, 1]) >= _FLASH_LIKENESS
+    window = np.outer(
+        *(np.hanning(size + 2)[1:-1] for size in a.shape)
+    )  # or the picture's edges would match themselves
+    spectrum = np.fft.rfft2((b - b.mean()) * window) * np.conj(np.fft.rfft2((a - a.mean()) * window))
+    for whitening in (1.0, 0.5):
+        surface = np.fft.irfft2(spectrum / np.maximum(np.abs(spectrum), 1e-9) ** whitening, s=a.shape)
+        peak = np.unravel_index(surface.argmax(), a.shape)
+        dy, dx = ((int(at) + size // 2) % size - size // 2 for at, size in zip(peak, a.shape, strict=True))
+        if _alike_everywhere(_overlap(a, -dy, -dx), _overlap(b, dy, dx)):
+            return True
+    return False
+
+
+def _without_bars(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both pictures less the black bars they share, which alone would make them alike."""
+    shown = np.maximum(a, b) >= _BLACK
+    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
+    if not rows.size:
+        return a[:0], b[:0]
+    inside = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return a[inside], b[inside]
+
+
+def _alike_everywhere(a: np.ndarray, b: np.ndarray) -> bool:
+    """As a whole and in nearly every part: whatever lies still over two scenes makes them alike as a whole."""
+    if _likeness(a, b) < _MOVED_LIKENESS:
+        return False
+    rows, columns = (np.linspace(0, n, 4).astype(int) for n in a.shape)
+    parts = [np.s_[y0:y1, x0:x1] for y0, y1 in pairwise(rows) for x0, x1 in pairwise(columns)]
+    textured = [p for p in parts if max(a[p].std(), b[p].std()) >= _BLANK]
+    return bool(textured) and float(np.quantile([_likeness(a[p], b[p]) for p in textured], 0.25)) >= _PART_LIKENESS
+
+
+def _overlap(picture: np.ndarray, dy: int, dx: int) -> np.ndarray:
+    height, width = picture.shape
+    return picture[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)]
+
+
+def _likeness(a: np.ndarray, b: np.ndarray) -> float:
+    """Correlation of two luma pictures; 0 when either shows nothing."""
+    if min(a.size, b.size) < 4 or min(a.std(), b.std()) < _BLANK:
+        return 0.0
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
