@@ -30,6 +30,7 @@ erode = cv2.erode
 dilate = cv2.dilate
 ellipse = cv2.ellipse
 fill_convex_poly = cv2.fillConvexPoly
+polylines = cv2.polylines
 put_text = cv2.putText
 COLOR_BGR2YUV_I420 = cv2.COLOR_BGR2YUV_I420
 cvt_color = cv2.cvtColor

@@ -22,7 +22,8 @@ import numpy as np
 from deid import __version__
 from deid.config import RunConfig
 from deid.errors import PrivacyError, UsageError
-from deid.media import EncodeSettings, Reader, Writer, check_target, probe
+from deid.media import EncodeSettings, Reader, Writer, check_target
+from deid.media.probe import probe
 from deid.progress import Progress
 from deid.redaction import Obscurer, Region, regions_of
 from deid.report import RunReport, VerifyReport, track_reports
@@ -69,7 +70,7 @@ def run(source: Path, target: Path | None, config: RunConfig, progress: Progress
     clock = _Clock()
     info = probe(source)
     if target is not None:
-        check_target(target, overwrite=config.overwrite, info=info, source=source)
+        check_target(target, config.overwrite, info)
     seed = secrets.randbits(32) if config.seed is None else config.seed
     extra: set[int] = set()
     for attempt in range(1, _ROUNDS + 1):
@@ -205,7 +206,15 @@ def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig) -> W
         watermark=config.watermark,
         threads=config.threads,
     )
-    return Writer(target, info, source=source, settings=settings, start=config.start, end=config.end)
+    return Writer(
+        target,
+        info,
+        source=source,
+        settings=settings,
+        start=config.start,
+        end=config.end,
+        overwrite=config.overwrite,
+    )
 
 
 def _rate(info: MediaInfo) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -46,8 +45,9 @@ class Verifier:
     def __init__(self, threads: int, kept: Sequence[Track], threshold: float) -> None:
         self._kept = kept
         self._threshold = max(threshold, _SURE)
-        self._local = threading.local()
-        self._pool = ThreadPoolExecutor(max(1, threads // 2), thread_name_prefix="verify")
+        self._detector: CenterFace | None = None
+        self._threads = max(1, threads // 2)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="verify")
         self._pending: list[tuple[int, Future[bool]]] = []
         self.frames: list[int] = []
         self.leaks: list[int] = []
@@ -68,12 +68,11 @@ class Verifier:
         self._pending.append((frame.index, self._pool.submit(self._bare, frame, tuple(regions))))
 
     def _bare(self, frame: Frame, regions: tuple[Region, ...]) -> bool:
-        detector = getattr(self._local, "detector", None)
-        if detector is None:
-            detector = self._local.detector = CenterFace(threshold=self._threshold)
+        if self._detector is None:  # only this pool's one thread comes here
+            self._detector = CenterFace(threshold=self._threshold, threads=self._threads)
         scale = min(1.0, (MAX_SEARCH_PIXELS / (frame.width * frame.height)) ** 0.5)
         size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
-        found = detector.detect(bgr(frame, size=size))
+        found = self._detector.detect(bgr(frame, size=size))
         factor = np.array([frame.width / size[0], frame.height / size[1]] * 2, np.float32)
         return any(not self._covered(d, (d.box + 0.5) * factor - 0.5, frame.index, regions) for d in found)
 

@@ -90,21 +90,22 @@ def fit_similarity(src: np.ndarray, dst: np.ndarray) -> tuple[np.ndarray, np.nda
 
     Iteratively re-weighted least squares with Geman-McClure weights whose scale follows the median residual.
     """
-    weight = np.ones(len(src))
-    residual = np.zeros(len(src))
-    transform = np.eye(2, 3)
-    for _ in range(6):
-        total = weight.sum()
-        ms, md = weight @ src / total, weight @ dst / total
-        s, d = src - ms, dst - md
-        norm = max(float(weight @ (s * s).sum(1)), 1e-9)
-        a = float(weight @ (s * d).sum(1)) / norm
-        b = float(weight @ (s[:, 0] * d[:, 1] - s[:, 1] * d[:, 0])) / norm
-        linear = np.array([[a, -b], [b, a]])
-        transform = np.column_stack([linear, md - linear @ ms])
-        residual = np.hypot(*(src @ linear.T + transform[:, 2] - dst).T)
-        scale = max(1.5 * float(np.median(residual)), 0.15)
+    # complex numbers make a similarity a multiplication: dst = factor * src + offset
+    p, q = src[:, 0] + 1j * src[:, 1], dst[:, 0] + 1j * dst[:, 1]
+    weight = np.full(len(p), 1.0 / len(p))
+    factor, offset, residual = 1 + 0j, 0j, np.zeros(len(p))
+    for _ in range(5):
+        mean_p, mean_q = weight @ p, weight @ q
+        centred = p - mean_p
+        spread = float(weight @ (centred.real**2 + centred.imag**2))
+        factor = (weight * centred.conj()) @ (q - mean_q) / max(spread, 1e-9)
+        offset = mean_q - factor * mean_p
+        residual = np.abs(factor * p + offset - q)
+        scale = max(1.5 * float(np.partition(residual, len(p) // 2)[len(p) // 2]), 0.15)
         weight = 1.0 / (1.0 + (residual / scale) ** 2) ** 2
+        weight /= weight.sum()
+    a, b = factor.real, factor.imag
+    transform = np.array([[a, -b, offset.real], [b, a, offset.imag]])
     return transform, residual
 
 

@@ -1,6 +1,6 @@
 """The front of the analysis: decode, find cuts, search key frames ahead of the tracker.
 
-Three kinds of work run side by side: one thread decodes and looks for cuts, a small pool searches key frames, and the
+Three kinds of work run side by side: one thread decodes and looks for cuts, one searches key frames, and the
 tracker (the caller's thread) takes finished chunks in order. Queues are bounded, so memory does not grow with length.
 What comes out depends only on the frames, never on timing.
 """
@@ -67,24 +67,20 @@ class ScanResult:
     seconds: list[float] = field(default_factory=list)
 
 
-class _Searchers:
-    """A pool in which every thread owns its own detector."""
+class _Searcher:
+    """Searches frames in a thread of its own, one after another, with ``threads`` threads inside the network: as fast
+    as several searches at once, and the network's memory, which is most of a run's, is needed once."""
 
     def __init__(self, threads: int) -> None:
-        self._local = threading.local()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="search")
+        self._detector = CenterFace(threshold=LOW_SCORE, threads=threads)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="search")
 
     def _search(self, frame: Frame, scale: float) -> list[Detection]:
-        detector = getattr(self._local, "detector", None)
-        if detector is None:
-            detector = self._local.detector = CenterFace(threshold=LOW_SCORE)
-        size = (round(frame.width * scale), round(frame.height * scale))
-        picture = bgr(frame) if scale == 1.0 else bgr(frame, size=(max(1, size[0]), max(1, size[1])))
-        found = detector.detect(picture)
         if scale == 1.0:
-            return found
+            return self._detector.detect(bgr(frame))
+        picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
         fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
-        return [_rescaled(d, fx, fy) for d in found]
+        return [_rescaled(d, fx, fy) for d in self._detector.detect(picture)]
 
     def submit(self, view: View, scale: float) -> None:
         view.scale = scale
@@ -111,7 +107,7 @@ class Scanner:
         self._extra = extra
         self._reader = reader
         self._schedule = schedule
-        self._searchers = _Searchers(threads)
+        self._searcher = _Searcher(threads)
         self._queue: queue.Queue[Chunk | _End] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
@@ -133,7 +129,7 @@ class Scanner:
             except queue.Empty:
                 continue
         self._thread.join()
-        self._searchers.close()
+        self._searcher.close()
 
     def __iter__(self) -> Iterator[Chunk]:
         while True:
@@ -212,13 +208,13 @@ class Scanner:
 
     def _close_chunk(self) -> None:
         """Search the last frame before a cut, so that nothing that was there only at the end of a shot is missed."""
-        self._searchers.submit(self._open[-1], self._schedule.full_scale)
+        self._searcher.submit(self._open[-1], self._schedule.full_scale)
         self.result.searches += 1
         self._emit(self._open)
 
     def _search(self, view: View, small: np.ndarray, scale: float) -> None:
         self._meter.mark(small)
-        self._searchers.submit(view, scale)
+        self._searcher.submit(view, scale)
         self.result.searches += 1
 
     def _emit(self, views: list[View]) -> None:

@@ -127,7 +127,7 @@ def _lonely(tracklet: Tracklet) -> bool:
 
 def _track(number: int, tracklet: Tracklet, shot: Shot, rate: float) -> Track:
     if _lonely(tracklet):
-        seen = next(f for f, r in tracklet.rows.items() if r.evidence == Evidence.SEARCHED)
+        seen = min(tracklet.rows, key=lambda f: (tracklet.rows[f].evidence, f))
         reach = max(2, round(rate * _LONELY_SECONDS))
         tracklet.rows = {f: r for f, r in tracklet.rows.items() if abs(f - seen) <= reach}
     tracklet.rows = _fill(tracklet.rows)

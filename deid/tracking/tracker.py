@@ -36,6 +36,7 @@ class Tracker:
         self._examiner = examiner
         self._threshold = threshold
         self._active: list[Tracklet] = []
+        self._ended: list[Tracklet] = []
         self._done: list[Tracklet] = []
         self._memory: deque[View] = deque(maxlen=_MEMORY)
         self._shot = -1
@@ -56,8 +57,8 @@ class Tracker:
         return sorted(self._done, key=lambda t: (t.shot, t.first, float(t.rows[t.first].box[0])))
 
     def _end_shot(self) -> None:
-        self._done += self._active
-        self._active = []
+        self._done += self._active + self._ended
+        self._active, self._ended = [], []
         self._memory.clear()
         self._shot += 1
 
@@ -125,11 +126,13 @@ class Tracker:
 
     def _taken(self, tracklet: Tracklet, frame: int, box: np.ndarray) -> bool:
         """Whether another face is already known at this place."""
-        for other in (*self._active, *self._done):
-            if other is tracklet or other.shot != tracklet.shot:
+        for other in (*self._active, *self._ended):
+            if other is tracklet:
                 continue
             row = other.rows.get(frame)
-            if row is not None and boxes.iou(row.box, box)[0, 0] > _DUPLICATE:
+            if row is None or abs(row.box[0] - box[0]) > box[2] or abs(row.box[1] - box[1]) > box[3]:
+                continue
+            if boxes.iou(row.box, box)[0, 0] > _DUPLICATE:
                 return True
         return False
 
@@ -230,7 +233,7 @@ class Tracker:
         if followed and coarse:
             return  # too small for a search at half resolution: its silence says nothing
         tracklet.misses += 1
-        last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.searched() > 1
+        last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.searched() > 2 and box[3] >= _CONFIRM_HEIGHT
         inside = boxes.visible_share(box, key.frame.width, key.frame.height) > 0.3
         row = self._examiner.doubt(key, box, last_word=last_word) if inside else None
         if row is not None and not self._taken(tracklet, key.index, row.box):
@@ -238,7 +241,7 @@ class Tracker:
             return
         if tracklet.misses > _BLIND_SEARCHES or not (followed or inside):
             self._active.remove(tracklet)
-            self._done.append(tracklet)
+            self._ended.append(tracklet)
 
     def _drop_duplicates(self, frame: int) -> None:
         """Of two tracks that came to lie on one face keep the better established."""
@@ -249,7 +252,7 @@ class Tracker:
             box = tracklet.rows[frame].box
             if any(boxes.iou(box, k.rows[frame].box)[0, 0] > _DUPLICATE for k in kept):
                 self._active.remove(tracklet)
-                self._done.append(tracklet)
+                self._ended.append(tracklet)
             else:
                 kept.append(tracklet)
 
