@@ -19,7 +19,8 @@ FULL_COLOUR = PixelFormat("yuv444p", 8, (0, 0), True, "bt601")
 # MediaPipe's FACE_OVAL, in order around the face.
 OVAL = [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377]
 OVAL += [152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
-_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]])
+_YCC = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
+_RGB = np.linalg.inv(_YCC)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +55,7 @@ def portraits(folder: Path, count: int | None = None) -> Iterator[Portrait]:
 
 def frame_from_rgb(picture: np.ndarray) -> Frame:
     """uint8 (H, W, 3) as a frame in 4:4:4, so that no chroma is lost before the attack begins."""
-    ycc = picture.astype(np.float64) @ _YCC.T + [0, 128, 128]
+    ycc = picture.astype(np.float32) @ _YCC.T + np.float32([0, 128, 128])
     planes = np.clip(np.rint(ycc), 0, 255).astype(np.uint8)
     y, cb, cr = (np.ascontiguousarray(planes[..., i]) for i in range(3))
     return Frame(0, 0, Fraction(1, 25), None, (y, cb, cr), FULL_COLOUR)
@@ -62,5 +63,5 @@ def frame_from_rgb(picture: np.ndarray) -> Frame:
 
 def rgb_from_frame(frame: Frame) -> np.ndarray:
     """The inverse of :func:`frame_from_rgb`."""
-    ycc = np.dstack(frame.planes).astype(np.float64) - [0, 128, 128]
-    return np.clip(np.rint(ycc @ np.linalg.inv(_YCC).T), 0, 255).astype(np.uint8)
+    ycc = np.dstack(frame.planes).astype(np.float32) - np.float32([0, 128, 128])
+    return np.clip(np.rint(ycc @ _RGB.T), 0, 255).astype(np.uint8)

@@ -7,7 +7,7 @@ little-endian bytes of the magnitude; floating-point settings as mantissa and ex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ldexp, prod
 
 import numpy as np
@@ -25,12 +25,12 @@ class Layer:
 
     ``kind``: ``con``, ``affine``, ``relu``, ``max_pool``, ``avg_pool``, ``add_prev`` or ``fc``. ``settings``: for
     ``con`` (filters, rows, columns, stride y, stride x, padding y, padding x), for pools the same without filters,
-    for ``fc`` (outputs, inputs), else empty. ``parameters``: float32 (n,), or ``None`` where the layer has none.
+    for ``fc`` (outputs, inputs), else empty. ``parameters``: float32 (n,), empty where the layer has none.
     """
 
     kind: str
     settings: tuple[int, ...] = ()
-    parameters: np.ndarray | None = None
+    parameters: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
 
 
 class _Reader:

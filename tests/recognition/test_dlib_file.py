@@ -22,7 +22,7 @@ def layers(data):
 
 def test_every_byte_of_the_file_is_accounted_for(data, layers):
     assert [layer.kind for layer in layers].count("con") == 29
-    parameters = [layer.parameters for layer in layers if layer.parameters is not None]
+    parameters = [layer.parameters for layer in layers]
     assert all(np.isfinite(values).all() for values in parameters)
     assert 0.999 < 4 * sum(values.size for values in parameters) / len(data) < 1
     assert layers[-1].settings == (128, 256)
