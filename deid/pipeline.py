@@ -148,7 +148,18 @@ def make_plan(analysis: Analysis, config: RunConfig, seconds: list[float]) -> Pl
         for offset, region in enumerate(regions_of(track, _rate(analysis.media))):
             regions.setdefault(track.first + offset, []).append(region)
     kept = tuple(t for t in analysis.tracks if t.id in config.keep)
-    return Plan(outcomes, regions, kept)
+    return Plan(outcomes, {frame: _outermost(here) for frame, here in regions.items()}, kept)
+
+
+def _outermost(regions: list[Region]) -> list[Region]:
+    """Without those that lie wholly inside another: drawn over it they would show as a disc upon a disc. Smaller ones
+    come first, so that of two that overlap the larger, which is the nearer face, lies on top."""
+    by_size = sorted(regions, key=lambda r: r.ax * r.ay)
+    return [
+        r
+        for i, r in enumerate(by_size)
+        if not any(bool(other.contains(r.outline(24)).all()) for other in by_size[i + 1 :])
+    ]
 
 
 def render(
