@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         UnsupportedInput,
         UsageError,
     )
-    from deid.media.probe import probe
+    from deid.media.examine import probe
     from deid.progress import Progress
     from deid.report import RunReport
 
@@ -40,7 +40,7 @@ _HOME = {
     "RunConfig": "deid.config",
     "Progress": "deid.progress",
     "RunReport": "deid.report",
-    "probe": "deid.media.probe",
+    "probe": "deid.media.examine",
     **dict.fromkeys(
         (
             "DamagedInput",

@@ -56,12 +56,13 @@ for _command in (run, info, demo):
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code. ``args`` are for callers that go on afterwards; ``None`` takes those
+    of the process, which then ends."""
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
     open_standard_streams()
     stop = StopRequest()
-    with stop.installed(), quiet_libraries(debug):
+    with stop.installed(until_exit=args is None), quiet_libraries(debug):
         code = _code_of(words, stop, debug)
     sys.exit(code)
 

@@ -154,7 +154,7 @@ def contact_sheet(
 
 def enlarge(picture: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
     """The square around ``box`` (``x0 y0 x1 y1``) with some air, resampled to ``size`` x ``size``."""
-    side = 1.5 * max(box[2] - box[0], box[3] - box[1])
+    side = 2.0 * max(box[2] - box[0], box[3] - box[1])
     scale = size / side
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     matrix = np.array([[scale, 0, (size - 1) / 2 - scale * x], [0, scale, (size - 1) / 2 - scale * y]])

@@ -265,7 +265,7 @@ def test_closed_standard_streams_do_not_crash(tmp_path: Path) -> None:
 
 def test_the_first_signal_stops_and_later_ones_do_not_disturb() -> None:
     stop = StopRequest()
-    with stop.installed():
+    with stop.installed(until_exit=False):
         with pytest.raises(Stopped) as caught:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(5)
@@ -290,7 +290,7 @@ def test_a_lost_stop_is_raised_again_by_progress() -> None:
 def test_ignored_signals_stay_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with StopRequest().installed():
+        with StopRequest().installed(until_exit=False):
             os.kill(os.getpid(), signal.SIGHUP)
             time.sleep(0.05)
     finally:

@@ -14,10 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-
-from deid import imaging
 
 DRIVER = """
 import os, signal, sys, threading
@@ -48,7 +45,8 @@ def counted(self, n=1):
 progress.Progress.advance = counted
 if stage == "commit":
     pipeline.Writer.commit = Struck(pipeline.Writer.commit)
-cli.main(sys.argv[4:])
+sys.argv[1:] = sys.argv[4:]
+cli.main()
 """
 
 BLOCKER = """
@@ -131,10 +129,14 @@ def _zero_frames(path: Path, clip: Path) -> None:
     _ffmpeg(path, "-i", str(clip), "-map", "0:v", "-c", "copy", "-frames:v", "0")
 
 
+def _one_pixel(path: Path, clip: Path) -> None:
+    _ffmpeg(path, "-f", "lavfi", "-i", "color=red:size=1x1:duration=1", "-pix_fmt", "yuv444p")
+
+
 @pytest.mark.parametrize(
     ("make", "code"),
-    [(None, 3), (_empty, 3), (_truncated, 4), (_text, 3), (_audio_only, 3), (_zero_frames, 3)],
-    ids=["missing", "empty", "truncated", "text", "audio only", "zero frames"],
+    [(None, 3), (_empty, 3), (_truncated, 4), (_text, 3), (_audio_only, 3), (_zero_frames, 3), (_one_pixel, 3)],
+    ids=["missing", "empty", "truncated", "text", "audio only", "zero frames", "one pixel"],
 )
 def test_bad_inputs(make: Any, code: int, place: Path, face_clip: Path) -> None:
     source = place / "in.mp4"
@@ -143,24 +145,14 @@ def test_bad_inputs(make: Any, code: int, place: Path, face_clip: Path) -> None:
         make(source, face_clip)
         untouched = state(source)
     before = everything_under(place)
-    result = deid("run", source, "-o", place / "out.mp4")
+    result = deid("run", source, "-o", place / "out.mp4", "--quiet")
     assert_failed_cleanly(result, code, place, before, source if make else None, untouched)
     if make is None:
         assert "in.mp4" in result.stderr
 
 
-def test_one_pixel_becomes_one_pixel(place: Path) -> None:
-    source, target = place / "in.png", place / "out.png"
-    imaging.imwrite(str(source), np.full((1, 1, 3), 90, np.uint8))
-    untouched = state(source)
-    result = deid("run", source, "-o", target)
-    assert result.returncode == 0, result.stderr
-    assert "warning: no face" in result.stderr
-    assert imaging.imread(str(target)).shape == (1, 1, 3) and state(source) == untouched
-
-
 def test_no_face_is_done_with_a_warning(place: Path, faceless_clip: Path) -> None:
-    result = deid("run", faceless_clip, "-o", place / "out.mp4", "--json")
+    result = deid("run", faceless_clip, "-o", place / "out.mp4", "--json", "--quiet")
     assert result.returncode == 0, result.stderr
     assert result.stderr.startswith("deid: warning: no face") and result.stderr.count("\n") == 1
     report = json.loads(result.stdout)
@@ -172,7 +164,7 @@ def test_a_run_obscures_and_reports(place: Path, face_clip: Path) -> None:
     untouched = state(face_clip)
     words = ("run", face_clip, "-o", place / "out.mp4", "--report", place / "r.json", "--seed", "5", "--threads", "1")
     result = deid(*words)
-    assert result.returncode == 0 and result.stderr == ""
+    assert result.returncode == 0 and "deid: " not in result.stderr
     assert f"wrote {place / 'out.mp4'}" in result.stdout and "obscured (blur)" in result.stdout
     report = json.loads((place / "r.json").read_text())
     assert report["frames"] == 24 and report["seed"] == 5 and report["timing"]["analyse"] > 0
@@ -192,7 +184,7 @@ def test_places_that_cannot_be_written(target: str, place: Path, face_clip: Path
     shutil.copy2(face_clip, source)
     (place / "file").write_bytes(b"")
     before, untouched = everything_under(place), state(source)
-    result = deid("run", source, "-o", place / target, "--overwrite")
+    result = deid("run", source, "-o", place / target, "--overwrite", "--quiet")
     assert result.returncode in (2, 5)
     assert_failed_cleanly(result, result.returncode, place, before, source, untouched)
 
@@ -210,7 +202,7 @@ def test_a_file_size_limit_is_a_full_disk(place: Path, face_clip: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 
-    result = deid("run", face_clip, "-o", place / "out.mp4", preexec_fn=limit)
+    result = deid("run", face_clip, "-o", place / "out.mp4", "--quiet", preexec_fn=limit)
     assert_failed_cleanly(result, 5, place, before, face_clip, untouched)
 
 
@@ -227,7 +219,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk(tiny_disk: Path, face_clip: Path) -> None:
     untouched = state(face_clip)
-    result = deid("run", face_clip, "-o", tiny_disk / "out.mp4")
+    result = deid("run", face_clip, "-o", tiny_disk / "out.mp4", "--quiet")
     assert_failed_cleanly(result, 5, tiny_disk, [], face_clip, untouched)
     assert "space" in result.stderr
 
@@ -248,7 +240,7 @@ def test_a_full_disk(tiny_disk: Path, face_clip: Path) -> None:
 def test_signals_leave_nothing(stage: str, count: int, signum: signal.Signals, place: Path, face_clip: Path) -> None:
     """To the whole process group, as a terminal sends it, and a second one during the clean-up."""
     before, untouched = everything_under(place), state(face_clip)
-    words = [str(face_clip), "-o", str(place / "out.mp4"), "--report", str(place / "r.json")]
+    words = [str(face_clip), "-o", str(place / "out.mp4"), "--report", str(place / "r.json"), "--quiet"]
     command = [sys.executable, "-c", DRIVER, stage, str(count), str(int(signum)), "run", *words]
 
     def usual_signals() -> None:  # whoever runs the tests may ignore some

@@ -59,7 +59,9 @@ class StopRequest:
         self._armed = False
 
     @contextmanager
-    def installed(self) -> Iterator[StopRequest]:
+    def installed(self, *, until_exit: bool) -> Iterator[None]:
+        """Handle the signals inside the block. Afterwards they are ignored if the process ends then (``until_exit``: a
+        late Ctrl-C must not disturb the interpreter's own clean-up), or handled as before."""
         before = {}
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -67,10 +69,10 @@ class StopRequest:
                 if signal.getsignal(signum) is not signal.SIG_IGN:
                     before[signum] = signal.signal(signum, self.handle)
         try:
-            yield self
+            yield
         finally:
             for signum, handler in before.items():
-                signal.signal(signum, handler)
+                signal.signal(signum, signal.SIG_IGN if until_exit else handler)
 
 
 def open_standard_streams() -> None:

@@ -31,7 +31,7 @@ def info(file: Path, as_json: bool, quiet: bool, debug: bool) -> None:
     FILE is a video, an image, or a folder of frames. Only headers and a few pictures are read: damage further on goes
     unnoticed here.
     """
-    from deid.media.probe import probe
+    from deid.media.examine import probe
 
     media = probe(file)
     if as_json:
