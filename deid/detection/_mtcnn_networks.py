@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,7 +112,9 @@ def _linear(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     return F.linear(x, w[f"{name}.weight"], w[f"{name}.bias"])
 
 
-def _batched(network, crops: Tensor, widths: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def _batched(
+    network: Callable[[Tensor], tuple[Tensor, ...]], crops: Tensor, widths: tuple[int, ...]
+) -> tuple[np.ndarray, ...]:
     if not len(crops):
         return tuple(np.empty((0, n), np.float32) for n in widths)
     parts = zip(*(network(part) for part in crops.split(_BATCH)), strict=True)

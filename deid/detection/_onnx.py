@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +22,14 @@ class Layer:
     """One layer: ``kind`` is ``conv``, ``depthwise``, ``transposed`` or ``add``.
 
     ``inputs`` and ``output`` name tensors. ``weights``: float32, ONNX's order: out, in, y, x (in and out swapped for
-    ``transposed``); ``bias``: float32 (out,). Both ``None`` for ``add``. ``relu``: applied last.
+    ``transposed``); ``bias``: float32 (out,). Both empty for ``add``. ``relu``: applied last.
     """
 
     kind: str
     inputs: tuple[str, ...]
     output: str
-    weights: np.ndarray | None = None
-    bias: np.ndarray | None = None
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    bias: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     stride: int = 1
     relu: bool = False
 
@@ -50,7 +51,7 @@ class _Node:
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: dict[str, float | list[int]]
+    attributes: dict[str, Any]  # a float or a list of int
 
 
 def _folded(nodes: list[_Node], constants: dict[str, np.ndarray]) -> list[Layer]:
@@ -97,53 +98,57 @@ def _normalised(layer: Layer, node: _Node, constants: dict[str, np.ndarray]) -> 
 
 def _read_graph(data: memoryview) -> tuple[list[_Node], dict[str, np.ndarray]]:
     nodes, constants = [], {}
-    for field, graph in _fields(data):
-        if field != 7:
+    for part, graph in _fields(data):
+        if part != 7:
             continue
-        for part, value in _fields(graph):
-            if part == 1:
+        for number, value in _fields(graph):
+            if number == 1:
                 nodes.append(_read_node(value))
-            elif part == 5:
+            elif number == 5:
                 name, array = _read_tensor(value)
                 constants[name] = array
     return nodes, constants
 
 
 def _read_node(data: memoryview) -> _Node:
-    inputs, outputs, operator, attributes = [], [], "", {}
-    for field, value in _fields(data):
-        if field == 1:
+    inputs: list[str] = []
+    outputs: list[str] = []
+    operator, attributes = "", {}
+    for number, value in _fields(data):
+        if number == 1:
             inputs.append(_text(value))
-        elif field == 2:
+        elif number == 2:
             outputs.append(_text(value))
-        elif field == 4:
+        elif number == 4:
             operator = _text(value)
-        elif field == 5:
+        elif number == 5:
             name, content = _read_attribute(value)
             attributes[name] = content
     return _Node(operator, tuple(inputs), tuple(outputs), attributes)
 
 
 def _read_attribute(data: memoryview) -> tuple[str, float | list[int]]:
-    name, integers, real = "", [], None
-    for field, value in _fields(data):
-        if field == 1:
+    name, real = "", None
+    integers: list[int] = []
+    for number, value in _fields(data):
+        if number == 1:
             name = _text(value)
-        elif field == 2:
+        elif number == 2:
             real = struct.unpack("<f", value)[0]
-        elif field in (3, 8):
+        elif number in (3, 8):
             integers += _integers(value)
     return name, integers if real is None else real
 
 
 def _read_tensor(data: memoryview) -> tuple[str, np.ndarray]:
-    name, shape, raw = "", [], b""
-    for field, value in _fields(data):
-        if field == 1:
+    name, raw = "", b""
+    shape: list[int] = []
+    for number, value in _fields(data):
+        if number == 1:
             shape += _integers(value)
-        elif field in (4, 9):
+        elif number in (4, 9):
             raw = bytes(value)
-        elif field == 8:
+        elif number == 8:
             name = _text(value)
     # tensors of another type than float32 belong to no layer that is read here
     array = np.frombuffer(raw, np.float32) if len(raw) % 4 == 0 else np.empty(0, np.float32)
@@ -156,8 +161,8 @@ def _integers(value: int | memoryview) -> list[int]:
         return [value]
     result, position = [], 0
     while position < len(value):
-        number, position = _varint(value, position)
-        result.append(number)
+        item, position = _varint(value, position)
+        result.append(item)
     return result
 
 
@@ -165,8 +170,8 @@ def _text(value: memoryview) -> str:
     return bytes(value).decode()
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Field numbers and values of one message."""
+def _fields(data: memoryview) -> Iterator[tuple[int, Any]]:
+    """Field numbers and values of one message: int for a varint, else memoryview."""
     position = 0
     while position < len(data):
         key, position = _varint(data, position)

@@ -117,8 +117,12 @@ class _Writer:
     def layer(self, layer: Layer, tensors: dict[str, int]) -> None:
         """Write one layer; its inputs are looked up in ``tensors``, its output is put there."""
         sources = [tensors[name] for name in layer.inputs]
-        write = {"add": self._add, "transposed": self._transposed}.get(layer.kind, self._convolution)
-        tensors[layer.output] = write(layer, *sources)
+        if layer.kind == "add":
+            tensors[layer.output] = self._add(layer, sources)
+        elif layer.kind == "transposed":
+            tensors[layer.output] = self._transposed(layer, *sources)
+        else:
+            tensors[layer.output] = self._convolution(layer, *sources)
 
     def _convolution(self, layer: Layer, source: int) -> int:
         _, height, width, channels = self.shapes[source]
@@ -158,11 +162,11 @@ class _Writer:
         self._operator(_Op.TRANSPOSE_CONV, inputs, target, _Kind.TransposeConvOptions, options)
         return target
 
-    def _add(self, layer: Layer, *sources: int) -> int:
+    def _add(self, layer: Layer, sources: list[int]) -> int:
         options = schema.AddOptionsT()
         options.fusedActivationFunction = _activation(layer)
         target = self.tensor(self.shapes[sources[0]])
-        self._operator(_Op.ADD, list(sources), target, _Kind.AddOptions, options)
+        self._operator(_Op.ADD, sources, target, _Kind.AddOptions, options)
         return target
 
     def _slice(self, source: int, row: int, size: tuple[int, ...]) -> int:
@@ -219,7 +223,7 @@ def _reach(layers: list[Layer]) -> int:
     """How many input rows beyond its own a strip needs on either side: the kernels' reach, in whole output rows."""
     reach, stride = 0, 1
     for layer in layers:
-        if layer.weights is not None:
+        if layer.weights.size:
             reach += layer.weights.shape[2] // 2 * stride
             stride *= layer.stride
     return -(-reach // stride) * stride

@@ -64,8 +64,8 @@ class FaceLandmarks:
     def shifted(self, dx: float, dy: float) -> FaceLandmarks:
         """The same face in a picture whose origin lies ``(dx, dy)`` further up and left."""
         points, box = self.points.copy(), self.box.copy()
-        points[:, :2] += np.float32([dx, dy])
-        box[:2] += np.float32([dx, dy])
+        points[:, :2] += (dx, dy)
+        box[:2] += (dx, dy)
         return replace(self, points=points, box=box)
 
 

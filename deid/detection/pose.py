@@ -1,6 +1,6 @@
 """Head pose and face box from a face mesh.
 
-The constants are measured on the 535 studio portraits that the appearance model is built from, by
+The constants are measured on the 535 portraits that the appearance model is built from, by
 ``benchmarks/calibrate_landmarks.py``, which prints them.
 """
 
@@ -12,31 +12,31 @@ _RIGID = np.array(
     [
         (33, -0.500, 0.035, -0.002),
         (263, 0.500, 0.035, -0.002),
-        (133, -0.194, 0.054, -0.062),
-        (362, 0.194, 0.054, -0.062),
-        (127, -0.807, 0.085, 0.562),
-        (356, 0.807, 0.085, 0.562),
-        (234, -0.802, 0.256, 0.618),
-        (454, 0.802, 0.256, 0.618),
-        (93, -0.793, 0.430, 0.626),
-        (323, 0.793, 0.430, 0.626),
-        (98, -0.219, 0.514, -0.215),
-        (327, 0.219, 0.514, -0.215),
-        (54, -0.682, -0.368, 0.153),
-        (284, 0.682, -0.368, 0.153),
-        (103, -0.568, -0.474, 0.006),
-        (332, 0.568, -0.474, 0.006),
-        (67, -0.398, -0.545, -0.124),
-        (297, 0.398, -0.545, -0.124),
-        (10, 0.000, -0.586, -0.221),
-        (151, 0.000, -0.397, -0.256),
-        (9, 0.000, -0.184, -0.282),
-        (168, 0.000, -0.008, -0.261),
-        (6, 0.000, 0.076, -0.310),
-        (197, 0.000, 0.158, -0.364),
-        (195, 0.000, 0.234, -0.425),
-        (5, 0.000, 0.316, -0.488),
-        (4, 0.000, 0.415, -0.515),
+        (133, -0.195, 0.054, -0.062),
+        (362, 0.195, 0.054, -0.062),
+        (127, -0.806, 0.087, 0.561),
+        (356, 0.806, 0.087, 0.561),
+        (234, -0.801, 0.258, 0.618),
+        (454, 0.801, 0.258, 0.618),
+        (93, -0.792, 0.431, 0.626),
+        (323, 0.792, 0.431, 0.626),
+        (98, -0.219, 0.515, -0.215),
+        (327, 0.219, 0.515, -0.215),
+        (54, -0.680, -0.363, 0.151),
+        (284, 0.680, -0.363, 0.151),
+        (103, -0.566, -0.468, 0.004),
+        (332, 0.566, -0.468, 0.004),
+        (67, -0.396, -0.539, -0.125),
+        (297, 0.396, -0.539, -0.125),
+        (10, 0.000, -0.579, -0.223),
+        (151, 0.000, -0.391, -0.257),
+        (9, 0.000, -0.180, -0.284),
+        (168, 0.000, -0.006, -0.262),
+        (6, 0.000, 0.078, -0.311),
+        (197, 0.000, 0.160, -0.365),
+        (195, 0.000, 0.236, -0.426),
+        (5, 0.000, 0.318, -0.488),
+        (4, 0.000, 0.417, -0.514),
     ]
 )
 """Mesh points that neither expression nor speech moves, and where they lie on the mean head: x, y (down) and z (away
@@ -46,9 +46,9 @@ median portrait's."""
 RIGID_POINTS = _RIGID[:, 0].astype(np.intp)
 MEAN_HEAD = _RIGID[:, 1:] - _RIGID[:, 1:].mean(axis=0)
 
-BOX_WIDTH, BOX_HEIGHT, BOX_RISE = 0.965, 1.10, 0.05
-"""CenterFace's box of the upright face over the extent of the mesh: width, height (medians; 5th to 95th percentile 0.91
-to 1.02 and 1.02 to 1.18), and how far its centre lies above the mesh's, in mesh heights (0.03 to 0.09). Yaw within 35
+BOX_WIDTH, BOX_HEIGHT, BOX_RISE = 0.98, 1.115, 0.055
+"""CenterFace's box of the upright face over the extent of the mesh: width, height (medians; 5th to 95th percentile 0.93
+to 1.05 and 1.04 to 1.22), and how far its centre lies above the mesh's, in mesh heights (0.02 to 0.09). Yaw within 35
 degrees does not change them."""
 
 

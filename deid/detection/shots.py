@@ -98,8 +98,8 @@ class ShotDetector:
         for length in range(1, _LONGEST_FLASH + 1):
             for first in (number, number - length):
                 before, after = self._picture(first - 1), self._picture(first + length)
-                lit = [self._picture(n) for n in range(first, first + length)]
-                if before is None or after is None or any(p is None for p in lit):
+                lit = [p for n in range(first, first + length) if (p := self._picture(n)) is not None]
+                if before is None or after is None or len(lit) < length:
                     continue
                 if all(_lights_up(before, p, after) for p in lit):
                     return True
