@@ -16,13 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -197,20 +195,33 @@ def installed_deface(work: Path) -> Path:
     return command
 
 
+LAUNCHER = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+wall = time.perf_counter() - start
+process.returncode = os.waitstatus_to_exitcode(status)
+with open(sys.argv[1], "w") as result:
+    json.dump([process.returncode, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024], result)
+"""
+
+
 def measured(command: Sequence[str], made: Path) -> Sample:
-    """Run a program to its end and measure it; its output ``made`` must exist and is removed."""
-    with tempfile.TemporaryFile() as log:
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0 or not made.exists():
+    """Run a program to its end and measure it; its output ``made`` must exist and is removed.
+
+    A small launcher stands between: the kernel counts the memory of the process that forked as the new program's.
+    """
+    with tempfile.TemporaryFile() as log, tempfile.NamedTemporaryFile() as result:
+        launch = [sys.executable, "-S", "-c", LAUNCHER, result.name, *command]
+        subprocess.run(launch, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+        code, wall, cpu, peak = json.load(result)
+        if code != 0 or not made.exists():
             log.seek(0)
             tail = log.read()[-2000:].decode("utf-8", "replace")
-            raise SystemExit(f"{' '.join(command)} failed with {process.returncode}:\n{tail}")
+            raise SystemExit(f"{' '.join(command)} failed with {code}:\n{tail}")
     made.unlink()
-    return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return Sample(wall, cpu, peak)
 
 
 class Bench:

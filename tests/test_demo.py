@@ -147,3 +147,16 @@ def test_a_failing_encoder_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as caught:
         demo.encode_clip(tmp_path / "none" / "x.mp4", pictures, width=64, height=48, fps=25, seconds=0.12)
     assert "could not write x.mp4" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_whole_demo(tmp_path: Path) -> None:
+    made = demo.make_demo(tmp_path / "out", engine="pixelate")
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(Path(path).name for path in made.files().values())
+    assert made.report.frames == 200 and made.report.shots == 3 and made.report.engine == "pixelate"
+    sheet = imaging.imread(made.files()["before-and-after picture"])
+    assert sheet.shape == (7 * 270, 2 * 480 + 2 * 270, 3)
+    for row in range(7):
+        before, after = sheet[row * 270 : (row + 1) * 270, 960:1230], sheet[row * 270 : (row + 1) * 270, 1230:]
+        change = np.abs(before.astype(float) - after).mean(-1)
+        assert change[70:200, 70:200].mean() > 4 * max(change[:10].mean(), 1)
