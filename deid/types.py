@@ -160,7 +160,7 @@ class MediaInfo:
 
     ``width`` and ``height`` are those of the upright picture; ``rotation`` is what the display matrix asked for, in
     degrees clockwise, already applied to every frame read. ``frames`` and ``seconds`` are the container's claims, or
-    ``None``. ``color_*`` are FFmpeg's names (``bt709``, ``smpte2084``...; ``unknown`` when untagged). ``kind`` is
+    ``None``; ``first_pts`` is when the first frame is shown, in ``time_base``. ``color_*`` are FFmpeg's names (``bt709``, ``smpte2084``...; ``unknown`` when untagged). ``kind`` is
     ``video``, ``image`` or ``folder``.
     """
 
@@ -186,6 +186,7 @@ class MediaInfo:
     streams: tuple[StreamInfo, ...]
     chapters: int
     notes: tuple[str, ...] = field(default=())
+    first_pts: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .mark import read_mark
-    from .probe import probe
+    from .examine import probe
     from .reader import Reader
     from .settings import EncodeSettings
     from .target import check_target
@@ -27,7 +27,7 @@ _HOMES = {
     "Reader": "reader",
     "Writer": "writer",
     "check_target": "target",
-    "probe": "probe",
+    "probe": "examine",
     "read_mark": "mark",
 }
 

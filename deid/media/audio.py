@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -117,20 +119,20 @@ class AudioTranscoder:
         return graph
 
 
-def cut_pcm(packet: Packet, begin: Fraction, length: Fraction, low: Fraction, high: Fraction) -> Packet | None:
+def cut_pcm(packet: Packet, low: Fraction, high: Fraction) -> Packet | None:
     """The part of an uncompressed packet between ``low`` and ``high`` seconds, or ``None``. Such packets can be a second
     long, and what was said outside the range must not pass."""
-    samples = round(length / packet.time_base)
-    if samples <= 0 or packet.size % samples:
-        return None
-    block = packet.size // samples
-    first = max(0, -(-(low - begin) // packet.time_base))
-    last = min(samples, (high - begin) // packet.time_base)
+    context = packet.stream.codec_context
+    width = next((int(d) for d in re.findall(r"\d+", context.name)), 8) // 8
+    block = width * context.layout.nb_channels
+    begin = packet.pts * packet.time_base
+    first = max(0, math.ceil((low - begin) * context.sample_rate))
+    last = min(packet.size // block, math.floor((high - begin) * context.sample_rate))
     if first >= last:
         return None
     part = Packet(bytes(packet)[first * block : last * block])
     part.time_base = packet.time_base
-    part.pts = part.dts = packet.pts + first
-    part.duration = last - first
+    part.pts = part.dts = packet.pts + round(Fraction(first, context.sample_rate) / packet.time_base)
+    part.duration = round(Fraction(last - first, context.sample_rate) / packet.time_base)
     part.is_keyframe = True
     return part

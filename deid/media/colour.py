@@ -37,8 +37,8 @@ PRIMARIES = {
 TRANSFERS = {
     1: "bt709",
     2: "unknown",
-    4: "gamma22",
-    5: "gamma28",
+    4: "bt470m",
+    5: "bt470bg",
     6: "smpte170m",
     7: "smpte240m",
     8: "linear",

@@ -21,6 +21,8 @@ _BACK_JUMP = 1.0
 """Seconds by which timestamps may step back before the file counts as spliced rather than merely untidy."""
 _TRACKED = frozenset({"h264", "hevc", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd", "ffv1"})
 """Codecs with one shown picture for each packet, so that a packet without a picture is a loss."""
+_EARLY = 64
+"""Most pictures to hold while no timestamp has come yet."""
 SALVAGE_SECONDS = Fraction(1, 2)
 
 
@@ -94,6 +96,7 @@ class _Run:
         self.bad_until: int | None = None
         """End of the half second behind the damage; until then, and until a clean key frame, pictures are marked."""
         self.waiting: set[int] = set()
+        self.early: list[VideoFrame] = []
         self.tracked = stream.codec_context.codec.canonical_name in _TRACKED
 
     def pictures(self, packets: Iterator[Packet]) -> Iterator[Picture]:
@@ -105,9 +108,10 @@ class _Run:
                 self.damage(f"reading fails ({e.strerror})")
                 return
             if packet is None:
+                yield from self.timeless()
                 return
             if packet.is_corrupt and packet.size:
-                self.damage("a packet is cut short")
+                self.damage("a packet is damaged or cut short")
             if packet.size and not packet.is_discard and packet.pts is not None and self.first is not None:
                 if self.tracked:
                     self.waiting.add(packet.pts)
@@ -119,14 +123,27 @@ class _Run:
                     self.damage(f"a frame cannot be decoded ({e.strerror})")
                 continue
             for frame in frames:
-                picture = self.accept(frame)
-                if picture is not None:
-                    yield picture
+                yield from self.accept(frame)
 
-    def accept(self, frame: VideoFrame) -> Picture | None:
+    def accept(self, frame: VideoFrame) -> Iterator[Picture]:
         if self.first is None and frame.is_corrupt and not frame.key_frame:
-            return None  # leading pictures of a stream that was cut out of a longer one: their references are not here
-        pts = self.in_order(self.clock.time(frame))
+            return  # leading pictures of a stream that was cut out of a longer one: their references are not here
+        pts = self.clock.time(frame)
+        if pts is None and len(self.early) < _EARLY:
+            self.early.append(frame)
+            return
+        yield from self.timeless(pts)
+        yield self.picture(frame, pts if pts is not None else self.clock.next or 0)
+
+    def timeless(self, until: int | None = None) -> Iterator[Picture]:
+        """Pictures before the first timestamp, one after the other up to ``until``."""
+        early, self.early = self.early, []
+        begin = 0 if until is None else until - len(early) * self.clock.step
+        for number, frame in enumerate(early):
+            yield self.picture(frame, begin + number * self.clock.step)
+
+    def picture(self, frame: VideoFrame, time: int) -> Picture:
+        pts = self.in_order(time)
         if self.first is None:
             self.first = pts
         if self.tracked:
@@ -205,11 +222,11 @@ class _StoredClock:
         self.step = max(1, round(1 / (rate * self.time_base)))
         self.next: int | None = None
 
-    def time(self, frame: VideoFrame) -> int:
-        pts = frame.pts
-        if pts is None:
-            pts = self.next if self.next is not None else (frame.dts or 0)
-        self.next = pts + (frame.duration or self.step)
+    def time(self, frame: VideoFrame) -> int | None:
+        """In stream time base; ``None`` before the first timestamp."""
+        pts = frame.pts if frame.pts is not None else self.next
+        if pts is not None:
+            self.next = pts + (frame.duration or self.step)
         return pts
 
 
@@ -240,7 +257,7 @@ class _CountClock(_StoredClock):
 
 def raw_rate(stream: VideoStream) -> Fraction:
     """The rate of a stream without timestamps: what its headers say, else FFmpeg's 25."""
-    return stream.average_rate or stream.guessed_rate or Fraction(25)
+    return stream.codec_context.framerate or stream.guessed_rate or Fraction(25)
 
 
 def _clock_for(container: str, stream: VideoStream) -> _StoredClock:

@@ -124,6 +124,7 @@ def _info(path: str, folder: bool, files: tuple[str, ...], size: tuple[int, int]
         streams=(StreamInfo(0, "video", codec, None, "processed"),),
         chapters=0,
         notes=tuple(notes),
+        first_pts=0,
     )
 
 

@@ -31,7 +31,9 @@ def set_display_size(path: str, width: int, height: int, ratio: Fraction) -> Non
         end = at + 2 + (head[at + 1] & 0x7F)
         shown_width, shown_height = _display_size(width, height, ratio)
         size = b"\x54\xb0\x82" + shown_width.to_bytes(2, "big") + b"\x54\xba\x82" + shown_height.to_bytes(2, "big")
-        video = bytes((_VIDEO, head[at + 1] + len(size))) + head[at + 2 : end] + size
+        # Without a display size FFmpeg declares its unit unknown (4); ours counts pixels (0).
+        rest = head[at + 2 : end].replace(b"\x54\xb2\x81\x04", b"\x54\xb2\x81\x00")
+        video = bytes((_VIDEO, head[at + 1] + len(size))) + rest + size
         f.seek(name)
         f.write(head[name + len(_NAME) : at] + video)
 

@@ -157,7 +157,7 @@ def plan_pixels(
         raise UnsupportedInput(
             f"{path} has the colour space {look.space}, which is not supported: convert it to BT.709 or BT.2020 first."
         )
-    grey = not any(c.is_chroma for c in video.components)
+    grey = sum(not c.is_alpha for c in video.components) == 1
     shift, depth = ((1, 1), 8 if video.components[0].bits <= 8 else 10) if grey else _nearest(name, video)
     full = look.range == "pc" or name.startswith("yuvj") or (grey and look.range == "unknown")
     work = ("gray" if depth == 8 else "gray10le") if grey else _yuv_name(shift, depth)

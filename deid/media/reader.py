@@ -11,7 +11,7 @@ from ..errors import UnsupportedInput, UsageError
 from ..types import Frame, MediaInfo
 from .decode import Decoder, Deinterlacer, Picture
 from .pixels import PlaneReader
-from .probe import examine_video, require_whole
+from .examine import examine_video, require_whole
 
 _SEEK_MARGIN = Fraction(2)
 """Seconds before ``start`` to seek to: seeking goes by decoding times, which run behind the times of presentation."""

@@ -236,7 +236,7 @@ class SideStreams:
         low = begin if self._low is None else self._low
         high = end if self._high is None else self._high
         if track.is_pcm:
-            return cut_pcm(packet, begin, length, low, high)
+            return cut_pcm(packet, low, high)
         if track.is_audio or begin >= high or end <= low:
             return None
         packet.pts = packet.dts = -(-max(begin, low) // base)

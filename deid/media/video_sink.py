@@ -122,9 +122,10 @@ class VideoSink:
 
     def _add_video(self) -> VideoStream:
         info, choice = self._info, self._choice
+        rate = (info.average_rate or Fraction(25)).limit_denominator(60_000)
         os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 reports its settings on stderr
         try:
-            stream = self._out.add_stream(choice.encoder, options=dict(choice.options))
+            stream = self._out.add_stream(choice.encoder, rate=rate, options=dict(choice.options))
         except ValueError as e:
             raise UsageError(
                 f"a .{self._kind} file cannot hold {self._settings.codec}: use an .mp4 or .mkv target."
@@ -132,7 +133,6 @@ class VideoSink:
         context = stream.codec_context
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, choice.pixel_format
         context.time_base = stream.time_base = self._base
-        context.framerate = (info.average_rate or Fraction(25)).limit_denominator(60_000)
         context.sample_aspect_ratio = info.sample_aspect_ratio
         converted = choice.converts
         space = ("bt709" if info.height >= 720 else "smpte170m") if converted else info.color_space
@@ -176,7 +176,8 @@ class VideoSink:
         if self._start:
             low = self._shift = first
         if self._end is not None:
-            high = first + Fraction(self._end - (self._start or 0)).limit_denominator(1_000_000)
+            begin = first if self._info.first_pts is None else self._info.first_pts * self._info.time_base
+            high = begin + Fraction(self._end).limit_denominator(1_000_000)
         if not self._start and first < 0:
             self._shift = first
             self.notes.append("the time line began before zero and is moved to zero, sound and picture alike")
@@ -242,14 +243,8 @@ class VideoSink:
             raise OutputError(f"nothing was written: {self._info.path} gave no frame.")
         self._mux(self._stream.encode(None))
         if self._pending is not None:
-            last = self._pending
-            end = self._last_pts + self._last_duration
-            if self._kind in ("mp4", "mov") and last.dts is not None and self._first_dts is not None:
-                # A track's length is the sum of its samples' durations in decoding order, so the last sample makes up for
-                # the reordering of uneven durations.
-                rest = end - self._first_pts - (last.dts - self._first_dts)
-                self._durations[last.pts] = max(1, rest)
-            self._write_packet(last)
+            self._make_up(self._pending)
+            self._write_packet(self._pending)
         if self._side is not None:
             self._side.finish(self._last_end if self._end is not None else None)
         self._out.close()
@@ -258,6 +253,15 @@ class VideoSink:
             matroska.set_display_size(self._path, self._info.width, self._info.height, self._info.sample_aspect_ratio)
         if self._settings.mark is not None and self._kind in ("mp4", "mov"):
             mark.append_to_quicktime(self._path, self._settings.mark)
+
+    def _make_up(self, last: Packet) -> None:
+        """Demuxers of MP4 sum samples' durations in decoding order: where the last packet is not the last shown, it makes
+        up for the reordering of uneven durations."""
+        if self._kind not in ("mp4", "mov") or self._first_dts is None or last.pts == self._last_pts:
+            return
+        end = self._last_pts + self._last_duration
+        rest = end - self._first_pts - (last.dts - self._first_dts)
+        self._durations[last.pts] = min(max(1, rest), end - last.pts)
 
     def close(self) -> None:
         """Let go of all files without finishing. Never raises."""
@@ -279,8 +283,8 @@ def _replaced(packet: Packet, data: bytes, stream: VideoStream) -> Packet:
 def _encoder_time_base(kind: str, info: MediaInfo) -> Fraction:
     """The unit in which the output counts: the source's own, as fine as QuickTime wants it; one frame for AVI."""
     if kind == "avi":
-        rate = (info.average_rate or Fraction(25)).limit_denominator(60_000)
-        return 1 / rate
+        period = 1 / (info.average_rate or Fraction(25))
+        return period if period.denominator <= 60_000 else period.limit_denominator(60_000)
     scale = info.time_base.denominator
     while scale < _FINE_ENOUGH and kind in ("mp4", "mov"):
         scale *= 2
