@@ -6,8 +6,10 @@ import os
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # read once, when MediaPipe's library loads
 
+import sys
 from collections.abc import Mapping
-from importlib.util import find_spec
+from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,31 @@ def package_root() -> Path:
     if spec is None or spec.origin is None:
         raise ModelError("MediaPipe is missing: install it with `pip install mediapipe==0.10.21`")
     return Path(spec.origin).parent.parent
+
+
+def _load_lazily() -> None:
+    """Make ``import mediapipe`` cheap: its own ``__init__`` loads every solution, and with them matplotlib, sound and
+    tasks, a second and 80 MB that a run does not need. What that would define is still there, loaded when asked for."""
+    spec = None if "mediapipe" in sys.modules else find_spec("mediapipe")
+    if spec is None:
+        return
+    lazy = module_from_spec(spec)
+    homes = {"solutions": "mediapipe.python.solutions", "tasks": "mediapipe.tasks.python"}
+
+    def attribute(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module 'mediapipe' has no attribute {name!r}")
+        found = import_module(homes[name]) if name in homes else getattr(import_module("mediapipe.python"), name)
+        setattr(lazy, name, found)
+        return found
+
+    lazy.__dict__["__getattr__"] = attribute
+    sys.modules["mediapipe"] = lazy
+
+
+_load_lazily()
+schema: Any = import_module("mediapipe.tasks.metadata.schema_py_generated")
+"""TensorFlow Lite's file format."""
 
 
 class Graph:

@@ -12,8 +12,8 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
-from mediapipe.tasks.metadata import schema_py_generated as schema
 
+from deid.detection._mediapipe import schema
 from deid.detection._onnx import Layer
 
 _Op = schema.BuiltinOperator

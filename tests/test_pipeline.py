@@ -1,0 +1,148 @@
+"""The two passes, the plan, and the check of the output, on a filmed photograph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deid import pipeline
+from deid.config import RunConfig
+from deid.errors import PrivacyError, UsageError
+from deid.media import Reader
+from deid.progress import QuietProgress
+from deid.redaction import Region
+from deid.types import Analysis
+
+
+def go(source: Path, target: Path | None, **options):
+    return pipeline.run(source, target, RunConfig(**options), QuietProgress())
+
+
+def planes(path: Path) -> list[tuple[np.ndarray, ...]]:
+    with Reader(path) as reader:
+        return [frame.planes for frame in reader]
+
+
+def test_only_regions_change_and_everything_in_them_does(face_clip, tmp_path):
+    target = tmp_path / "out.mp4"
+    report = go(face_clip, target, crf=0, seed=3)
+    analysis, seconds = pipeline.analyse(face_clip, RunConfig(), QuietProgress())
+    plan = pipeline.make_plan(analysis, RunConfig(), seconds)
+    before, after = planes(face_clip), planes(target)
+    assert len(before) == len(after) == report.frames == 24
+    y, x = np.mgrid[0:360, 0:480]
+    points = np.stack([x.ravel(), y.ravel()], 1)
+    for i, (a, b) in enumerate(zip(before, after, strict=True)):
+        (region,) = plan.regions[i]
+        inside = region.contains(points).reshape(360, 480)
+        soft = replace(region, ax=1.4 * region.ax, ay=1.4 * region.ay).contains(points).reshape(360, 480)
+        np.testing.assert_array_equal(a[0][~soft], b[0][~soft])
+        assert (a[0][inside] != b[0][inside]).mean() > 0.9
+    assert [t.outcome for t in report.tracks] == ["obscured"]
+    assert report.verify is not None
+    assert report.verify.rounds == 1
+    assert len(report.verify.frames) >= 3
+
+
+def test_same_seed_same_bytes(face_clip, tmp_path):
+    one, two = tmp_path / "1.mp4", tmp_path / "2.mp4"
+    go(face_clip, one, seed=5, end=0.4)
+    go(face_clip, two, seed=5, end=0.4)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_dry_run_writes_nothing(face_clip, tmp_path):
+    report = go(face_clip, None, dry_run=True)
+    assert report.target is None
+    assert len(report.tracks) == 1
+    assert not list(tmp_path.iterdir())
+    assert any("would be obscured" in line for line in report.lines())
+
+
+def test_a_kept_track_stays_as_it_was(face_clip, tmp_path):
+    target = tmp_path / "out.mp4"
+    report = go(face_clip, target, crf=0, keep=(1,), end=0.3)
+    assert report.tracks[0].outcome == "kept"
+    assert any("recognisable" in w for w in report.warnings)
+    for a, b in zip(planes(face_clip), planes(target), strict=False):
+        np.testing.assert_array_equal(a[0], b[0])
+
+
+def test_keeping_a_track_that_is_not_there_is_refused(face_clip, tmp_path):
+    with pytest.raises(UsageError, match="track 9"):
+        go(face_clip, tmp_path / "out.mp4", keep=(9,), end=0.2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nobody_there_is_a_warning_and_an_output(faceless_clip, tmp_path):
+    target = tmp_path / "out.mp4"
+    report = go(faceless_clip, target)
+    assert target.exists()
+    assert not report.tracks
+    assert any("no face" in w for w in report.warnings)
+
+
+def blind(rounds: int):
+    """The analysis, finding nothing for so many rounds."""
+    real, calls = pipeline.analyse, []
+
+    def analyse(source, config, progress, extra=frozenset()):
+        analysis, seconds = real(source, config, progress, extra)
+        calls.append(extra)
+        if len(calls) <= rounds:
+            return replace(analysis, tracks=()), seconds
+        return analysis, seconds
+
+    return analyse, calls
+
+
+def test_a_bare_face_in_the_output_starts_another_round(face_clip, tmp_path, monkeypatch):
+    analyse, calls = blind(1)
+    monkeypatch.setattr(pipeline, "analyse", analyse)
+    target = tmp_path / "out.mp4"
+    report = go(face_clip, target)
+    assert report.verify is not None
+    assert report.verify.rounds == 2
+    assert len(calls[1]) >= 3
+    assert len(report.tracks) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_a_face_that_stays_bare_fails_the_run_and_leaves_nothing(face_clip, tmp_path, monkeypatch):
+    analyse, calls = blind(99)
+    monkeypatch.setattr(pipeline, "analyse", analyse)
+    with pytest.raises(PrivacyError, match="uncovered face"):
+        go(face_clip, tmp_path / "out.mp4")
+    assert len(calls) == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_passes_that_disagree_fail_the_run(face_clip, tmp_path, monkeypatch):
+    real = pipeline.analyse
+
+    def analyse(*args, **kwargs) -> tuple[Analysis, list[float]]:
+        analysis, seconds = real(*args, **kwargs)
+        return replace(analysis, frames=analysis.frames - 1, tracks=()), seconds
+
+    monkeypatch.setattr(pipeline, "analyse", analyse)
+    with pytest.raises(PrivacyError, match="two passes"):
+        go(face_clip, tmp_path / "out.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_region_inside_another_is_not_drawn():
+    large, small, aside = Region(100, 100, 50, 60), Region(105, 100, 10, 12), Region(150, 100, 30, 30)
+    assert pipeline._outermost([large, small, aside]) == [aside, large]
+
+
+def test_report_is_plain_data(face_clip):
+    import json
+
+    report = go(face_clip, None, dry_run=True, end=0.2)
+    text = json.dumps(report.as_dict())
+    assert str(face_clip.parent) not in text
+    assert set(report.timing) == {"analyse"}
+    assert report.peak_memory > 1e7
