@@ -22,8 +22,7 @@ import numpy as np
 from deid import __version__
 from deid.config import RunConfig
 from deid.errors import PrivacyError, UsageError
-from deid.media import EncodeSettings, Reader, Writer, check_target
-from deid.media.probe import probe
+from deid.media import EncodeSettings, Reader, Writer, check_target, probe
 from deid.progress import Progress
 from deid.redaction import Obscurer, Region, regions_of
 from deid.report import RunReport, VerifyReport, track_reports

@@ -37,7 +37,7 @@ def test_equals_mediapipes_own_graph(landmarker: FaceLandmarker, collins: np.nda
     from deid.detection._native_noise import native_noise_dropped
 
     with native_noise_dropped():
-        import mediapipe.python.solutions.face_mesh  # registers the options of the graph's calculators
+        import mediapipe.python.solutions.face_mesh  # noqa: F401  registers the options of the graph's calculators
         from mediapipe.python.solution_base import SolutionBase
 
         graph = SolutionBase(
