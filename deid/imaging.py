@@ -33,6 +33,7 @@ fill_convex_poly = cv2.fillConvexPoly
 polylines = cv2.polylines
 put_text = cv2.putText
 COLOR_BGR2YUV_I420 = cv2.COLOR_BGR2YUV_I420
+COLOR_YCRCB2BGR = cv2.COLOR_YCrCb2BGR
 cvt_color = cv2.cvtColor
 optical_flow_pyr_lk = cv2.calcOpticalFlowPyrLK
 good_features_to_track = cv2.goodFeaturesToTrack

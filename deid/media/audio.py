@@ -29,6 +29,8 @@ _RATES = {
     "aac": (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000),
 }
 _PER_CHANNEL = 96_000
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""Usual arrangements; uncompressed sound often names none, and encoders want one of these."""
 
 
 def is_held(kind: str, codec: str) -> bool:
@@ -55,7 +57,7 @@ class AudioTranscoder:
         if (name == "libmp3lame" and channels > 2) or channels > 8:
             layout, channels = "stereo", 2
         else:
-            layout = context.layout.name if name != "libopus" or channels > 2 else ("mono", "stereo")[channels - 1]
+            layout = "quad" if name == "libopus" and channels == 4 else _LAYOUTS[channels]
         self.stream = out.add_stream(name, rate=rate, layout=layout, time_base=Fraction(1, rate))
         self.stream.time_base = Fraction(1, rate)
         encoder = self.stream.codec_context
@@ -107,7 +109,7 @@ class AudioTranscoder:
         source = graph.add_abuffer(
             sample_rate=frame.sample_rate,
             format=frame.format.name,
-            layout=frame.layout.name,
+            layout=_named(frame.layout),
             time_base=frame.time_base,
         )
         fill = graph.add("aresample", f"async=1:osr={self._rate}")
@@ -117,6 +119,11 @@ class AudioTranscoder:
         )
         graph.link_nodes(source, fill, shape, graph.add("abuffersink")).configure()
         return graph
+
+
+def _named(layout: av.AudioLayout) -> str:
+    """The layout's name; for one without an order ("2 channels"), the usual one of as many channels."""
+    return _LAYOUTS.get(layout.nb_channels, layout.name) if layout.name.endswith("channels") else layout.name
 
 
 def cut_pcm(packet: Packet, low: Fraction, high: Fraction) -> Packet | None:

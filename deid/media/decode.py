@@ -19,6 +19,8 @@ from .source import RAW_DEMUXERS, main_video, opened
 
 _BACK_JUMP = 1.0
 """Seconds by which timestamps may step back before the file counts as spliced rather than merely untidy."""
+_FORWARD_JUMP = 3600.0
+"""The same forwards; a counter that starts anew shows as a jump of hours in formats whose counters wrap around."""
 _TRACKED = frozenset({"h264", "hevc", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd", "ffv1"})
 """Codecs with one shown picture for each packet, so that a packet without a picture is a loss."""
 _EARLY = 64
@@ -158,13 +160,16 @@ class _Run:
         return Picture(frame, pts, frame.duration or None, self.is_marked(frame, pts))
 
     def in_order(self, pts: int) -> int:
-        if self.last is None or pts > self.last:
+        if self.last is None:
             return pts
-        if (self.last - pts) * self.clock.time_base > _BACK_JUMP:
+        jump = (pts - self.last) * self.clock.time_base
+        if not -_BACK_JUMP <= jump <= _FORWARD_JUMP:
             raise UnsupportedInput(
-                f"{self.decoder.path} has timestamps that jump back at {self.seconds():.2f} s (spliced recordings?): "
-                "split it there, or re-mux it with continuous timestamps."
+                f"{self.decoder.path} has timestamps that jump at {self.seconds():.2f} s (spliced recordings?): split it "
+                "there, or re-mux it with continuous timestamps."
             )
+        if pts > self.last:
+            return pts
         self.decoder.rewritten += 1
         return self.last + 1
 

@@ -147,7 +147,11 @@ class Tracker:
         matched = {t for t, _ in pairs}
         measured = {r for _, r in pairs}
         for t, r in pairs:
-            self._match(self._active[t], self._measure(key, rows[r], self._active[t]), views)
+            tracklet = self._active[t]
+            known = tracklet.rows.get(key.index)
+            if not (known is not None and tracklet.confirmed and self._agrees(key, known, rows[r])):
+                rows[r] = self._measure(key, rows[r], tracklet)
+            self._match(tracklet, rows[r], views)
         for i, tracklet in enumerate(list(self._active)):
             if i not in matched:
                 self._missed(tracklet, views)
@@ -158,11 +162,16 @@ class Tracker:
 
     def _associate(self, key: View, rows: list[Row]) -> list[tuple[int, int]]:
         table = np.full((len(self._active), len(rows)), -1.0)
+        if table.size == 0:
+            return []
+        measured = np.stack([r.box for r in rows])
         looks = [(flow.template(key.luma, r.box), self._tint(key, r.box)) for r in rows]
         for i, tracklet in enumerate(self._active):
             predicted = tracklet.predict(key.index)
             unseen = max(0, key.index - tracklet.last)
-            for j, row in enumerate(rows):
+            near = np.abs(measured[:, :2] - predicted[:2]).max(1) < 2 * np.maximum(measured[:, 3], predicted[3])
+            for j in np.flatnonzero(near):
+                row = rows[j]
                 template, tint = looks[j]
                 likeness = 0.0 if tracklet.template is None else flow.similarity(template, tracklet.template)
                 apart = 0.0 if tracklet.tint is None else float(np.hypot(*(tint - tracklet.tint)))
@@ -190,6 +199,12 @@ class Tracker:
         box[4] = mesh.box[4]
         return Row(box, Evidence.SEARCHED, max(row.score, mesh.score), mesh.yaw)
 
+    @staticmethod
+    def _agrees(key: View, followed: Row, found: Row) -> bool:
+        """A search at reduced resolution that lands where flow is confirms it; flow's box is the finer one then."""
+        apart = boxes.distance(followed.box, found.box)
+        return key.scale < 1.0 and apart < 0.15 and boxes.size_ratio(followed.box, found.box) < 1.2
+
     def _remember(self, tracklet: Tracklet, key: View, row: Row) -> None:
         tracklet.rows[key.index] = row
         tracklet.template = flow.template(key.luma, row.box)
@@ -200,6 +215,8 @@ class Tracker:
     def _match(self, tracklet: Tracklet, measured: Row, views: list[View]) -> None:
         key = views[-1]
         drifted = tracklet.rows.get(key.index)
+        if drifted is not None and tracklet.confirmed and self._agrees(key, drifted, measured):
+            measured = Row(drifted.box, Evidence.SEARCHED, measured.score)
         self._remember(tracklet, key, measured)
         if tracklet.lost_at is None and drifted is not None:
             self._spread(tracklet, views, drifted.box, measured.box)
