@@ -176,11 +176,11 @@ def encode_clip(
     path: Path, pictures: Iterable[np.ndarray], *, width: int, height: int, fps: int, seconds: float, crf: int = 18
 ) -> None:
     """Encode ``height`` x ``width`` x 3 uint8 BGR pictures as H.264 with a tone of ``seconds``, tagged BT.709."""
-    colour = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+    colour = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
     command = [
         *("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"),
         *("-f", "lavfi", "-i", f"sine=frequency={TONE_HZ}:sample_rate=48000:duration={seconds}"),
-        *("-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p", *colour),
+        *("-vf", f"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{colour}"),
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf), "-c:a", "aac", "-b:a", "96k"),
         *("-movflags", "+faststart", str(path)),
     ]

@@ -142,6 +142,20 @@ def test_a_failed_demo_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert os.listdir(tmp_path) == []
 
 
+def test_an_encoded_clip_is_tagged_and_keeps_its_colours(tmp_path: Path) -> None:
+    from deid.media import Reader
+    from deid.media.convert import bgr
+
+    picture = np.empty((64, 96, 3), np.uint8)
+    picture[:] = (40, 90, 200)
+    demo.encode_clip(tmp_path / "x.mp4", [picture] * 5, width=96, height=64, fps=25, seconds=0.2)
+    with Reader(tmp_path / "x.mp4") as reader:
+        info = reader.info
+        frames = [bgr(frame) for frame in reader]
+    assert (info.color_space, info.color_primaries, info.color_transfer, info.color_range) == ("bt709",) * 3 + ("tv",)
+    assert len(frames) == 5 and np.abs(frames[2].astype(int) - picture).max() <= 4
+
+
 def test_a_failing_encoder_is_one_sentence(tmp_path: Path) -> None:
     pictures = [np.zeros((48, 64, 3), np.uint8)] * 3
     with pytest.raises(OutputError) as caught:
