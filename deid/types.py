@@ -22,8 +22,8 @@ import numpy as np
 class PixelFormat:
     """How the planes of a :class:`Frame` are laid out, and what their numbers mean.
 
-    ``chroma_shift`` is ``(log2 of horizontal, log2 of vertical)`` subsampling, ``(1, 1)`` for 4:2:0. ``depth`` is bits a
-    sample: planes are uint8 at 8 bits and uint16, low bits used, above. ``full_range`` tells 0..2^depth-1 from studio
+    ``chroma_shift`` is ``(log2 of horizontal, log2 of vertical)`` subsampling, ``(1, 1)`` for 4:2:0. ``depth`` is bits
+    a sample: planes are uint8 at 8 bits and uint16, low bits used, above. ``full_range`` tells 0..2^depth-1 from studio
     swing. ``matrix`` is one of ``bt601``, ``bt709``, ``bt2020`` (what unspecified sources are taken for: BT.601 below
     720 lines, BT.709 from there on). Grey formats have one plane. Channel order of planes is Y, Cb, Cr.
     """

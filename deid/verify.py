@@ -13,8 +13,8 @@ from deid.redaction import Region
 from deid.tracking.schedule import MAX_SEARCH_PIXELS
 from deid.types import Analysis, Detection, Evidence, Frame, Track
 
-_EVERY = 150  # frames a sample: keeps the check near a twentieth of the run's time
-_LEAST = 3
+_EVERY = 120  # frames a sample: keeps the check near a twentieth of the run's time
+_LEAST = 2
 _SURE = 0.35  # a face that the first pass may not have missed; weaker sightings are mostly not faces
 _COVERED = 0.5  # share of a face's centre that a region must cover for it to count as obscured
 
@@ -57,6 +57,8 @@ class Verifier:
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+        if self._detector is not None:
+            self._detector.close()
         if kind is None:
             self.frames = [index for index, _ in self._pending]
             self.leaks = [index for index, bare in self._pending if bare.result()]

@@ -44,7 +44,7 @@ def test_only_regions_change_and_everything_in_them_does(face_clip, tmp_path):
     assert [t.outcome for t in report.tracks] == ["obscured"]
     assert report.verify is not None
     assert report.verify.rounds == 1
-    assert len(report.verify.frames) >= 3
+    assert len(report.verify.frames) == 2
 
 
 def test_same_seed_same_bytes(face_clip, tmp_path):
@@ -106,7 +106,7 @@ def test_a_bare_face_in_the_output_starts_another_round(face_clip, tmp_path, mon
     report = go(face_clip, target)
     assert report.verify is not None
     assert report.verify.rounds == 2
-    assert len(calls[1]) >= 3
+    assert len(calls[1]) >= 5
     assert len(report.tracks) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 

@@ -40,13 +40,13 @@ def analysis_of(face_clip):
 def test_choice_is_in_range_spread_and_enough(frames):
     chosen = choose_frames(Analysis(None, frames, (), (), (), 0))
     assert all(0 <= f < frames for f in chosen)
-    assert len(chosen) == min(frames, max(3, frames // 150))
+    assert len(chosen) == min(frames, max(2, frames // 120))
 
 
 def test_the_most_doubtful_frames_are_chosen(analysis_of):
-    evidence = [Evidence.SEARCHED] * 90
-    evidence[15], evidence[44], evidence[71] = Evidence.FILLED, Evidence.HELD, Evidence.FILLED
-    assert choose_frames(analysis_of(90, (track(0, evidence),))) == {15, 44, 71}
+    evidence = [Evidence.SEARCHED] * 360
+    evidence[15], evidence[144], evidence[271] = Evidence.FILLED, Evidence.HELD, Evidence.FILLED
+    assert choose_frames(analysis_of(360, (track(0, evidence),))) == {15, 144, 271}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,16 +16,20 @@ from av.video.stream import VideoStream
 
 from ..errors import DamagedInput, UnsupportedInput
 from .source import RAW_DEMUXERS, main_video, opened
+from .structure import extent
 
 _BACK_JUMP = 1.0
 """Seconds by which timestamps may step back before the file counts as spliced rather than merely untidy."""
 _FORWARD_JUMP = 3600.0
 """The same forwards; a counter that starts anew shows as a jump of hours in formats whose counters wrap around."""
-_TRACKED = frozenset({"h264", "hevc", "av1", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd", "ffv1"})
-"""Codecs with one shown picture for each packet, so that a packet without a picture is a loss."""
+_TRACKED = frozenset({"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd", "ffv1"})
+"""Codecs with one shown picture for each packet (VP8 tells which are not), so that a packet without one is a loss."""
+_STRICT = {"mjpeg": {"err_detect": "explode"}, "ffv1": {"err_detect": "crccheck+explode"}}
+"""Decoders that can check what they otherwise make the best of. Others would refuse sound files made by sloppy encoders."""
 _EARLY = 64
 """Most pictures to hold while no timestamp has come yet."""
 SALVAGE_SECONDS = Fraction(1, 2)
+_MOST_HELD = 32
 
 
 @dataclass(slots=True)
@@ -42,7 +46,7 @@ class Decoder:
     """Decodes the main video stream of ``path``.
 
     Without ``salvage`` the first sign of damage raises :class:`DamagedInput`; with it the pictures around the damage come
-    marked, and decoding runs without frame threads so that an error belongs to the packet that caused it.
+    marked, and decoding runs in one thread so that an error belongs to the packet that caused it.
     ``seek`` (in stream time base) starts at a key frame safely before that time where the container has an index."""
 
     def __init__(self, path: str, *, salvage: bool = False, threads: int = 0, seek: int | None = None) -> None:
@@ -60,8 +64,10 @@ class Decoder:
         """Decode from the start (or ``seek``); may be called again."""
         with opened(self.path, generate_pts=not _is_avi(self.path)) as container:
             stream = main_video(container, self.path)
-            stream.codec_context.thread_count = self.threads
-            stream.codec_context.thread_type = "SLICE" if self.salvage else "AUTO"
+            # With slice threads the H.264 decoder gives up telling errors; with frame threads they surface later.
+            stream.codec_context.thread_count = 1 if self.salvage else self.threads
+            stream.codec_context.thread_type = "FRAME"
+            stream.codec_context.options = _STRICT.get(stream.codec_context.codec.canonical_name, {})
             clock = _clock_for(container.format.name, stream)
             self.time_base = clock.time_base
             self.end = _claimed_end(container.format.name, stream)
@@ -69,6 +75,10 @@ class Decoder:
             if self.seek is not None:
                 container.seek(self.seek, stream=stream, backward=True)
             run = _Run(self, stream, clock)
+            if container.format.name in ("avi", "gif") and self.seek is None:
+                run.announced = stream.frames
+            if self.salvage:
+                run.holes = extent(self.path).holes
             yield from run.mark_neighbours(run.pictures(container.demux(stream)))
 
 
@@ -98,8 +108,13 @@ class _Run:
         self.bad_until: int | None = None
         """End of the half second behind the damage; until then, and until a clean key frame, pictures are marked."""
         self.waiting: set[int] = set()
+        self.seen = 0
+        self.announced = 0
+        """Packets that the container's header counts, where that is reliable."""
+        self.holes: tuple[tuple[float, float], ...] = ()
         self.early: list[VideoFrame] = []
-        self.tracked = stream.codec_context.codec.canonical_name in _TRACKED
+        self.codec = stream.codec_context.codec.canonical_name
+        self.tracked = self.codec in _TRACKED and not isinstance(clock, _CountClock)
 
     def pictures(self, packets: Iterator[Packet]) -> Iterator[Picture]:
         packets = iter(packets)
@@ -111,12 +126,14 @@ class _Run:
                 return
             if packet is None:
                 yield from self.timeless()
+                if self.waiting or self.seen < self.announced:
+                    self.damage("a frame is missing")
                 return
+            self.seen += 1
             if packet.is_corrupt and packet.size:
                 self.damage("a packet is damaged or cut short")
-            if packet.size and not packet.is_discard and packet.pts is not None and self.first is not None:
-                if self.tracked:
-                    self.waiting.add(packet.pts)
+            if self.must_show(packet):
+                self.waiting.add(packet.pts)
             try:
                 frames = self.stream.decode(packet)
             except FFmpegError as e:
@@ -126,6 +143,14 @@ class _Run:
                 continue
             for frame in frames:
                 yield from self.accept(frame)
+
+    def must_show(self, packet: Packet) -> bool:
+        """Whether a picture at this packet's time is owed. Those before the first key frame are not."""
+        if not (self.tracked and packet.size and self.first is not None and packet.pts is not None):
+            return False
+        if packet.is_discard or packet.pts <= self.first:
+            return False
+        return self.codec != "vp8" or bool(bytes(packet)[0] & 0x10)
 
     def accept(self, frame: VideoFrame) -> Iterator[Picture]:
         if self.first is None and frame.is_corrupt and not frame.key_frame:
@@ -154,8 +179,11 @@ class _Run:
             self.waiting.discard(pts)
             if lost and not frame.interlaced_frame:
                 self.damage("a frame is missing")
+        seconds = float(pts * self.clock.time_base)
         if frame.is_corrupt:
             self.damage("a frame decodes with errors")
+        elif any(a - SALVAGE_SECONDS <= seconds <= b for a, b in self.holes):
+            self.damage("the container is broken")
         self.last = pts
         return Picture(frame, pts, frame.duration or None, self.is_marked(frame, pts))
 
@@ -203,19 +231,26 @@ class _Run:
         return float((self.last - self.first) * self.clock.time_base)
 
     def mark_neighbours(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
-        """Mark the picture before a hole too; costs one picture of delay, so only where damage is accepted at all."""
+        """Mark the pictures of the half second before damage too: those that look ahead to it were decoded after it. Costs
+        as much delay, so only where damage is accepted at all."""
         if not self.decoder.salvage:
             yield from pictures
             return
-        held: Picture | None = None
+        held: deque[Picture] = deque()
         for picture in pictures:
-            if held is not None:
-                held.damaged = held.damaged or picture.damaged
-                yield held
-            held = picture
-        if held is not None:
-            held.damaged = held.damaged or self.hole
-            yield held
+            held.append(picture)
+            if picture.damaged and not held[0].damaged or self.hole:
+                self.mark(held)
+            while (picture.pts - held[0].pts) * self.clock.time_base > SALVAGE_SECONDS or len(held) > _MOST_HELD:
+                yield held.popleft()
+        if self.hole:
+            self.mark(held)
+        yield from held
+
+    @staticmethod
+    def mark(pictures: Iterable[Picture]) -> None:
+        for picture in pictures:
+            picture.damaged = True
 
 
 class _StoredClock:

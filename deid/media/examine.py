@@ -152,8 +152,14 @@ def _stream_info(stream: av.stream.Stream, chosen: VideoStream) -> StreamInfo:
 def require_whole(source: VideoSource) -> None:
     """Raise :class:`DamagedInput` when the container announces more than the file holds."""
     path = source.info.path
-    missing = extent(path).missing
-    if not missing:
+    found = extent(path)
+    if found.holes and not found.missing:
+        raise DamagedInput(
+            f"{path} is damaged at about {max(0.0, found.holes[0][0] - float(source.first_pts * source.info.time_base)):.2f}"
+            " s (its container is broken there): get an intact copy, or use --salvage, which obscures whole frames around "
+            "the damage."
+        )
+    if not found.missing:
         return
     count, last, cut = 0, None, False
     with opened(path) as container:

@@ -6,6 +6,7 @@ outermost boxes tell that more was meant to follow.
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 from dataclasses import dataclass
@@ -15,17 +16,19 @@ from typing import BinaryIO
 @dataclass(frozen=True, slots=True)
 class Extent:
     """``missing``: bytes that the container announces beyond the end of the file (0 when it is whole, or does not say).
-    ``index_missing``: a QuickTime or MP4 file without its ``moov`` box, which nothing can read."""
+    ``index_missing``: a QuickTime or MP4 file without its ``moov`` box, which nothing can read. ``holes``: spans in seconds
+    of the container's clock in which its inner order is broken, so that demuxers lose frames without a word."""
 
     missing: int = 0
     index_missing: bool = False
+    holes: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GifStructure:
     """``loops`` as stored (0 is for ever, ``None`` when the file says nothing: play once); ``last_control``: byte offset
     of the last graphic control block, or ``None``; ``end``: offset of the trailer byte or of the end of the last whole
-    block; ``cut``: a block runs past the end of the file."""
+    block; ``cut``: a block runs past the end of the file, or something is no block at all."""
 
     frames: int
     loops: int | None
@@ -44,7 +47,8 @@ def extent(path: str) -> Extent:
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
             return _boxes(f, size)
         if head[:4] == b"\x1a\x45\xdf\xa3":
-            return Extent(max(0, _matroska_end(f, size) - size))
+            end = _matroska_end(f, size)
+            return Extent(max(0, end - size), holes=_matroska_holes(f, size) if size else ())
         if head[:4] == b"RIFF" and head[8:12] in (b"AVI ", b"AVIX"):
             return Extent(max(0, _riff_end(f, size) - size))
         if head[:4] == b"GIF8":
@@ -101,6 +105,70 @@ def _matroska_end(f: BinaryIO, size: int) -> int:
     return at + length + body
 
 
+_CLUSTER, _SEGMENT, _TIMESTAMP, _INFO, _SCALE = 0x1F43B675, 0x18538067, 0xE7, 0x1549A966, 0x2AD7B1
+_LEVEL_1 = {0x114D9B74, _INFO, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+_SIMPLE_BLOCK = 0xA3
+_IN_CLUSTER = {_TIMESTAMP, _SIMPLE_BLOCK, 0xA0, 0xAB, 0xA7, 0xAF, 0x5854}
+_ANYWHERE = {0xEC, 0xBF, 0x1A45DFA3}
+
+
+def _matroska_holes(f: BinaryIO, size: int) -> tuple[tuple[float, float], ...]:
+    """Walk the headers of all clusters and blocks (RFC 9559); where the chain breaks, go on at the next cluster."""
+    holes: list[tuple[float, float]] = []
+    with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at, now, cluster, broken, scale = 0, 0.0, 0.0, None, 1e-3
+        while at < size:
+            element = _element(data, at)
+            if element is None or not _belongs(element[0], element[1], element[2], size):
+                if at + 12 > size:
+                    break
+                broken = now if broken is None else broken
+                at = data.find(_CLUSTER.to_bytes(4, "big"), at + 1)
+                if at < 0:
+                    break
+                continue
+            kind, begin, length = element
+            if kind == _TIMESTAMP:
+                cluster = now = int.from_bytes(data[begin : begin + (length or 0)], "big") * scale
+                if broken is not None:
+                    holes.append((min(broken, now), now))
+                    broken = None
+            elif kind == _SIMPLE_BLOCK:
+                now = cluster + int.from_bytes(data[begin + 1 : begin + 3], "big", signed=True) * scale
+            elif kind == _INFO and length:
+                info = data.find(_SCALE.to_bytes(3, "big"), begin, begin + length)
+                if info >= 0 and data[info + 3] & 0x80:
+                    scale = int.from_bytes(data[info + 4 : info + 4 + (data[info + 3] & 0x7F)], "big") * 1e-9
+            at = begin if kind in (_CLUSTER, _SEGMENT) or length is None else begin + length
+        if broken is not None:
+            holes.append((broken, float("inf")))
+    return tuple(holes)
+
+
+def _element(data: mmap.mmap, at: int) -> tuple[int, int, int | None] | None:
+    """Identifier, begin of the content, and its length (``None``: not said) of the EBML element at ``at``."""
+    head = data[at : at + 12]
+    id_length = 9 - head[0].bit_length()
+    if id_length > 4 or len(head) <= id_length:
+        return None
+    first = head[id_length]
+    size_length = 9 - first.bit_length()
+    if size_length > 8 or len(head) < id_length + size_length:
+        return None
+    value = int.from_bytes(head[id_length : id_length + size_length], "big") & ((1 << (7 * size_length)) - 1)
+    unknown = value == (1 << (7 * size_length)) - 1
+    return int.from_bytes(head[:id_length], "big"), at + id_length + size_length, None if unknown else value
+
+
+def _belongs(kind: int, begin: int, length: int | None, size: int) -> bool:
+    if kind in (_CLUSTER, _SEGMENT):
+        return True
+    if kind not in _LEVEL_1 and kind not in _IN_CLUSTER and kind not in _ANYWHERE:
+        return False
+    # The last element of a file that was cut off runs past its end; that is told by the segment's own length.
+    return length is not None and (begin + length <= size or kind in _IN_CLUSTER)
+
+
 def _riff_end(f: BinaryIO, size: int) -> int:
     at = 0
     while at + 12 <= size:
@@ -138,7 +206,7 @@ def gif_structure(path: str) -> GifStructure:
             at = _skip_blocks(data, at + 11 + table)
             frames += 1
         else:
-            return GifStructure(frames, loops, control, start, False)
+            return GifStructure(frames, loops, control, start, len(data) - start > 1024)
         if at > len(data):
             return GifStructure(frames - 1, loops, control, start, True)
     return GifStructure(frames, loops, control, at, False)

@@ -46,9 +46,9 @@ def size_ratio(a: np.ndarray, b: np.ndarray) -> float:
     return max(ratio, 1 / ratio)
 
 
-def wrap(angle: np.ndarray | float) -> np.ndarray | float:
-    """Angle in radians brought into (-pi, pi]."""
-    return (np.asarray(angle) + np.pi) % (2 * np.pi) - np.pi
+def wrap(angle: float) -> float:
+    """Angle in radians brought into [-pi, pi)."""
+    return float((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
 def blend(a: np.ndarray, b: np.ndarray, weight: float) -> np.ndarray:

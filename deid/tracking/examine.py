@@ -43,6 +43,8 @@ class Examiner:
     def close(self) -> None:
         if self._landmarker is not None:
             self._landmarker.close()
+        if self._search is not None:
+            self._search.close()
 
     def _part(self, view: View, box: np.ndarray, reach: float) -> _Part | None:
         frame = view.frame

@@ -1,16 +1,18 @@
 """The front of the analysis: decode, find cuts, search key frames ahead of the tracker.
 
-Three kinds of work run side by side: one thread decodes and looks for cuts, one searches key frames, and the
+Three kinds of work run side by side: one thread decodes and looks for cuts, two search key frames, and the
 tracker (the caller's thread) takes finished chunks in order. Queues are bounded, so memory does not grow with length.
 What comes out depends only on the frames, never on timing.
 """
 
 from __future__ import annotations
 
+import ctypes
 import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -68,20 +70,31 @@ class ScanResult:
     seconds: list[float] = field(default_factory=list)
 
 
-class _Searcher:
-    """Searches frames in a thread of its own, one after another, with ``threads`` threads inside the network: as fast
-    as several searches at once, and the network's memory, which is most of a run's, is needed once."""
+class _Searchers:
+    """Up to two searches side by side, each with its own detector.
+
+    Two networks of one thread each share two cores better than one network of two, whose threads wait for each other
+    after every layer, badly so when something else wants a core; more than two networks would take too much memory.
+    """
 
     def __init__(self, threads: int) -> None:
-        self._detector = CenterFace(threshold=LOW_SCORE, threads=threads)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="search")
+        workers = min(2, threads)
+        self._free: queue.SimpleQueue[CenterFace] = queue.SimpleQueue()
+        self._detectors = [CenterFace(threshold=LOW_SCORE, threads=threads // workers) for _ in range(workers)]
+        for detector in self._detectors:
+            self._free.put(detector)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="search")
 
     def _search(self, frame: Frame, scale: float) -> list[Detection]:
-        if scale == 1.0:
-            return self._detector.detect(bgr(frame))
-        picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
-        fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
-        return [_rescaled(d, fx, fy) for d in self._detector.detect(picture)]
+        detector = self._free.get()
+        try:
+            if scale == 1.0:
+                return detector.detect(bgr(frame))
+            picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
+            fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
+            return [_rescaled(d, fx, fy) for d in detector.detect(picture)]
+        finally:
+            self._free.put(detector)
 
     def submit(self, view: View, scale: float) -> None:
         view.scale = scale
@@ -89,6 +102,8 @@ class _Searcher:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        for detector in self._detectors:
+            detector.close()
 
 
 def _rescaled(d: Detection, fx: float, fy: float) -> Detection:
@@ -114,6 +129,13 @@ def _thumbnail(frame: Frame) -> np.ndarray:
     return imaging.cvt_color(np.dstack([y, cr, cb]), imaging.COLOR_YCRCB2BGR)
 
 
+def return_memory() -> None:
+    """Give freed memory back to the system: glibc keeps what the detector's large network took, and the next pass would
+    come on top of it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Scanner:
     """Iterate over the :class:`Chunk` s of a clip. Use as a context manager; ``result`` is complete at the end."""
 
@@ -124,7 +146,7 @@ class Scanner:
         self._extra = extra
         self._reader = reader
         self._schedule = schedule
-        self._searcher = _Searcher(threads)
+        self._searchers = _Searchers(threads)
         self._queue: queue.Queue[Chunk | _End] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
@@ -146,7 +168,8 @@ class Scanner:
             except queue.Empty:
                 continue
         self._thread.join()
-        self._searcher.close()
+        self._searchers.close()
+        return_memory()
 
     def __iter__(self) -> Iterator[Chunk]:
         while True:
@@ -224,13 +247,13 @@ class Scanner:
 
     def _close_chunk(self) -> None:
         """Search the last frame before a cut, so that nothing that was there only at the end of a shot is missed."""
-        self._searcher.submit(self._open[-1], self._schedule.full_scale)
+        self._searchers.submit(self._open[-1], self._schedule.full_scale)
         self.result.searches += 1
         self._emit(self._open)
 
     def _search(self, view: View, small: np.ndarray, scale: float) -> None:
         self._meter.mark(small)
-        self._searcher.submit(view, scale)
+        self._searchers.submit(view, scale)
         self.result.searches += 1
 
     def _emit(self, views: list[View]) -> None:

@@ -15,7 +15,7 @@ MAX_SEARCH_PIXELS = 2560 * 1440
 """Frames larger than this are searched at this size."""
 
 _INTERVALS = ((0.4, 3), (0.6, 4), (1.2, 8), (float("inf"), 12))  # up to so many megapixels, so many frames
-_GAP_SECONDS = 0.4  # at most this long between full searches, whatever the cost
+_GAP_SECONDS = 0.5  # at most this long between full searches, whatever the cost
 _SETTLE = 3  # frames between two searches, at least
 _CHANGE = 40.0  # mean absolute change (8-bit levels) of the most changed cell that asks for a search
 

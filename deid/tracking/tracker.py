@@ -22,6 +22,7 @@ from deid.types import Evidence
 _STEP_QUALITY = 0.45  # share of points that must agree before flow alone is believed
 _STEP_LIKENESS = 0.55  # correlation of a face with itself one frame later; below it something came between
 _BLIND_SEARCHES = 2  # searches in a row that may miss a face which flow still follows
+_ESTABLISHED = 5  # sightings from which a confirmed face is not given up without a second detector's opinion
 _DUPLICATE = 0.55  # overlap from which two tracks are one face
 _MESH_HEIGHT = 24.0
 _CONFIRM_HEIGHT = 40.0  # the mesh finds "faces" in any smaller texture that is symmetric
@@ -250,7 +251,7 @@ class Tracker:
         if followed and coarse:
             return  # too small for a search at half resolution: its silence says nothing
         tracklet.misses += 1
-        last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.searched() > 2 and box[3] >= _CONFIRM_HEIGHT
+        last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.confirmed and tracklet.searched() >= _ESTABLISHED
         inside = boxes.visible_share(box, key.frame.width, key.frame.height) > 0.3
         row = self._examiner.doubt(key, box, last_word=last_word) if inside else None
         if row is not None and not self._taken(tracklet, key.index, row.box):

@@ -48,7 +48,7 @@ def test_variable_rate_is_exact(tmp_path: Path, kind: str) -> None:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    gaps=st.lists(st.integers(1, 200_000), min_size=1, max_size=12),
+    gaps=st.lists(st.integers(1, 80_000), min_size=1, max_size=12),
     first=st.integers(0, 100_000),
     last=st.integers(1, 300_000),
     base=st.sampled_from(
@@ -216,12 +216,12 @@ def test_gif_delays_are_exact(tmp_path: Path) -> None:
     assert track_end(tmp_path / "b.mp4") == Fraction(117, 100)
 
 
-def test_times_that_jump_back_are_refused(tmp_path: Path) -> None:
+def test_times_that_jump_are_refused(tmp_path: Path) -> None:
     a = clip(
         tmp_path / "a.ts", seconds=3, extra=["-mpegts_flags", "+initial_discontinuity", "-output_ts_offset", "100"]
     )
     b = clip(tmp_path / "b.ts", seconds=3, extra=["-mpegts_flags", "+initial_discontinuity", "-output_ts_offset", "10"])
     joined = tmp_path / "joined.ts"
     joined.write_bytes(a.read_bytes() + b.read_bytes())
-    with pytest.raises(UnsupportedInput, match="jump back"), Reader(joined) as reader:
+    with pytest.raises(UnsupportedInput, match="timestamps that jump"), Reader(joined) as reader:
         list(reader)
