@@ -160,8 +160,8 @@ class MediaInfo:
 
     ``width`` and ``height`` are those of the upright picture; ``rotation`` is what the display matrix asked for, in
     degrees clockwise, already applied to every frame read. ``frames`` and ``seconds`` are the container's claims, or
-    ``None``; ``first_pts`` is when the first frame is shown, in ``time_base``. ``color_*`` are FFmpeg's names (``bt709``, ``smpte2084``...; ``unknown`` when untagged). ``kind`` is
-    ``video``, ``image`` or ``folder``.
+    ``None``; ``first_pts`` is when the first frame is shown, in ``time_base``. ``color_*`` are FFmpeg's names
+    (``bt709``, ``smpte2084``...; ``unknown`` when untagged). ``kind`` is ``video``, ``image`` or ``folder``.
     """
 
     path: str
