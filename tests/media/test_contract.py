@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -115,3 +118,33 @@ def test_every_container_into_every_other(tmp_path: Path) -> None:
             unit = Fraction(0) if other == "mp4" else Fraction(1, 2000)
             assert len(times(target)) == len(begin)
             assert all(abs(a - b) <= unit for a, b in zip(times(target), begin, strict=True)), (kind, other)
+
+
+SCRIPT = """
+import sys
+from deid.media import EncodeSettings, Reader, Writer
+source, target, codec = sys.argv[1:]
+with Reader(source, threads=2) as reader, Writer(
+    target, reader.info, source=source, settings=EncodeSettings(codec=codec, threads=2)
+) as writer:
+    for frame in reader:
+        writer.write(frame)
+    writer.commit()
+"""
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_no_byte_depends_on_memory_that_nobody_wrote(tmp_path: Path, codec: str) -> None:
+    """glibc fills fresh memory with another value in each run."""
+    source = clip(tmp_path / "a.mp4", size="98x66", seconds=1)
+    outputs = set()
+    for value in ("0", "77", "255"):
+        target = tmp_path / f"{value}.mp4"
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(source), str(target), codec],
+            check=True,
+            timeout=60,
+            env=os.environ | {"MALLOC_PERTURB_": value},
+        )
+        outputs.add(target.read_bytes())
+    assert len(outputs) == 1
