@@ -70,8 +70,8 @@ class RunReport:
 
     def lines(self) -> list[str]:
         """A summary for people, a fact a line."""
-        done = "would be" if self.target is None else "were"
         count = {o: sum(t.outcome == o for t in self.tracks) for o in ("obscured", "kept")}
+        done = "would be" if self.target is None else "was" if count["obscured"] == 1 else "were"
         speed = self.frames / max(sum(self.timing.values()), 1e-9)
         out = [
             f"{self.frames} frames of {self.width} x {self.height} in {self.shots} shot{_s(self.shots)}, "
