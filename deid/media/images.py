@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from ..errors import DamagedInput, NotMedia, UnsupportedInput
 from ..types import Frame, MediaInfo, StreamInfo
@@ -134,7 +134,7 @@ def _open(file: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oversized images are refused below, in our own words
             image = Image.open(file)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as e:
+    except Exception as e:  # Pillow's plugins raise whatever their parsing trips over
         raise NotMedia(f"{file} is not an image that can be opened: check that it is the right file.") from e
     if image.width * image.height > _MOST_PIXELS:
         raise UnsupportedInput(f"{file} has more than {_MOST_PIXELS >> 20} megapixels: scale it down first.")
@@ -152,8 +152,15 @@ def _head(file: str) -> tuple[tuple[int, int], list[str]]:
             notes.append("16-bit samples are reduced to 8 bits")
         if image.mode == "CMYK":
             notes.append("CMYK is converted to RGB")
-        turned = image.getexif().get(0x0112, 1) >= 5
+        try:
+            turned = image.getexif().get(0x0112, 1) >= 5
+        except Exception as e:
+            raise _damaged(file) from e
         return (image.size[::-1] if turned else image.size), notes
+
+
+def _damaged(file: str) -> DamagedInput:
+    return DamagedInput(f"{file} is damaged or ends early: get an intact copy.")
 
 
 def load_rgb(file: str) -> np.ndarray:
@@ -161,8 +168,8 @@ def load_rgb(file: str) -> np.ndarray:
     with _open(file) as image:
         try:
             image = ImageOps.exif_transpose(image)
-        except (OSError, ValueError, SyntaxError) as e:
-            raise DamagedInput(f"{file} is damaged or ends early: get an intact copy.") from e
+        except Exception as e:
+            raise _damaged(file) from e
         if image.mode.startswith("I") or image.mode == "F":
             samples = np.asarray(image, dtype=np.float64)
             deep = samples.max(initial=0) > 255

@@ -80,7 +80,12 @@ def require_file(path: str) -> None:
 def _explain(path: str, error: Exception) -> Exception:
     if isinstance(error, MemoryError):
         return error
-    if extent(path).index_missing:
+    found = extent(path)
+    if isinstance(error, EOFError) and not found.missing:
+        return NoVideoStream(f"{path} holds no frames: there is nothing to de-identify.")
+    if isinstance(error, EOFError):
+        return DamagedInput(f"{path} ends early, before its first frame: get an intact copy.")
+    if found.index_missing:
         return DamagedInput(
             f"{path} ends before its index (the recording was not finished or the copy was cut short): nothing in it can "
             "be read, copy it again or repair it with a recovery tool."

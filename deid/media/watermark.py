@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from functools import lru_cache
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -19,7 +23,7 @@ _PAPER_OPACITY = 0.55
 
 class Watermark:
     """``text`` rendered once for frames of ``width`` x ``height`` in ``format``. Raises :class:`UsageError` for text
-    with characters that the built-in font does not have."""
+    with characters that the font does not have."""
 
     def __init__(self, text: str, width: int, height: int, format: PixelFormat) -> None:
         letters, box = _render(text.strip(), width, height)
@@ -66,19 +70,34 @@ def _pooled(alpha: np.ndarray, sx: int, sy: int) -> np.ndarray:
 def _render(text: str, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     """Float32 opacity of the letters in [0, 1], and of the box around them."""
     size = max(_SMALLEST, round(height * _HEIGHT))
-    font = ImageFont.load_default(size)
+    font = _font(size)
     missing = sorted({c for c in text if not c.isspace() and not _has_glyph(font, c)})
     if missing or any(not c.isprintable() for c in text):
-        raise UsageError(f"the watermark has characters that cannot be drawn ({' '.join(missing)}): use Latin letters.")
+        raise UsageError(f"the watermark has characters that cannot be drawn ({' '.join(missing)}): use other letters.")
     while size > 4 and font.getlength(text) + size > width * _WIDEST:
         size -= 1
-        font = ImageFont.load_default(size)
+        font = _font(size)
     left, top, right, bottom = font.getbbox(text)
     pad = max(2, size // 3)
     image = Image.new("L", (min(width, right - left + 2 * pad), min(height, bottom - top + 2 * pad)))
     ImageDraw.Draw(image).text((pad - left, pad - top), text, fill=255, font=font)
     letters = np.asarray(image, np.float32) / 255
     return letters, np.ones_like(letters)
+
+
+@lru_cache(maxsize=1)
+def _font_file() -> str | None:
+    """DejaVu Sans, which comes with matplotlib (MediaPipe brings it) and knows most alphabets, or ``None``."""
+    package = importlib.util.find_spec("matplotlib")
+    if package is None or package.origin is None:
+        return None
+    path = os.path.join(os.path.dirname(package.origin), "mpl-data", "fonts", "ttf", "DejaVuSans.ttf")
+    return path if os.path.isfile(path) else None
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    path = _font_file()
+    return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
 
 
 def _has_glyph(font: ImageFont.FreeTypeFont, character: str) -> bool:
