@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .mark import read_mark
     from .examine import probe
+    from .mark import read_mark
     from .reader import Reader
     from .settings import EncodeSettings
     from .target import check_target

@@ -97,9 +97,10 @@ class AudioTranscoder:
             yield from self._drain()
 
     def _drain(self) -> Iterator[Packet]:
-        while True:
+        graph = self._graph
+        while graph is not None:
             try:
-                frame = self._graph.pull()
+                frame = graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             yield from self.stream.encode(frame)
@@ -127,8 +128,8 @@ def _named(layout: av.AudioLayout) -> str:
 
 
 def cut_pcm(packet: Packet, low: Fraction, high: Fraction) -> Packet | None:
-    """The part of an uncompressed packet between ``low`` and ``high`` seconds, or ``None``. Such packets can be a second
-    long, and what was said outside the range must not pass."""
+    """The part of an uncompressed packet between ``low`` and ``high`` seconds, or ``None``. Such packets can be a
+    second long, and what was said outside the range must not pass."""
     context = packet.stream.codec_context
     width = next((int(d) for d in re.findall(r"\d+", context.name)), 8) // 8
     block = width * context.layout.nb_channels

@@ -50,13 +50,15 @@ def choose_encoder(kind: str, settings: EncodeSettings, info: MediaInfo) -> Enco
     if kind == "avi":
         return _for_avi(settings, info, pixel_format, converts, notes)
     crf = settings.crf if settings.crf is not None and codec == settings.codec else DEFAULT_CRF[codec]
+    tag = None
     if codec == "h264":
-        choice = ("libx264", _x264(settings, crf), None)
+        encoder, options = "libx264", _x264(settings, crf)
     elif codec == "hevc":
-        choice = ("libx265", _x265(settings, crf), "hvc1" if kind in ("mp4", "mov") else None)
+        encoder, options = "libx265", _x265(settings, crf)
+        tag = "hvc1" if kind in ("mp4", "mov") else None  # Apple's players know no other
     else:
-        choice = (*_av1(settings, crf, info, pixel_format), None)
-    return EncoderChoice(choice[0], choice[1], pixel_format, choice[2], converts, tuple(notes))
+        encoder, options = _av1(settings, crf, info, pixel_format)
+    return EncoderChoice(encoder, options, pixel_format, tag, converts, tuple(notes))
 
 
 def _x264(settings: EncodeSettings, crf: int) -> dict[str, str]:
@@ -66,8 +68,8 @@ def _x264(settings: EncodeSettings, crf: int) -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _has_avx512() -> bool:
-    """x264's AVX-512 code for macroblock-tree rate control reads memory that nobody wrote, so that files differ from run
-    to run; the AVX2 code is right, and no slower."""
+    """x264's AVX-512 code for macroblock-tree rate control reads memory that nobody wrote, so that files differ from
+    run to run; the AVX2 code is right, and no slower."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
             flags = next((set(line.split()) for line in f if line.startswith("flags")), set())
@@ -98,8 +100,8 @@ def _av1(settings: EncodeSettings, crf: int, info: MediaInfo, pixel_format: str)
 def _for_avi(
     settings: EncodeSettings, info: MediaInfo, pixel_format: str, converts: bool, notes: list[str]
 ) -> EncoderChoice:
-    """AVI stores no presentation times, so pictures must come in the order in which they are shown. MPEG-4 Part 2 is what
-    players of AVI expect; H.264 (without reordering) stands in where samples or colour tags need it."""
+    """AVI stores no presentation times, so pictures must come in the order in which they are shown. MPEG-4 Part 2 is
+    what players of AVI expect; H.264 (without reordering) stands in where samples or colour tags need it."""
     if settings.codec != "h264":
         raise UsageError(f"an .avi file cannot hold {settings.codec}: use an .mp4 or .mkv target.")
     tagged = {info.color_space, info.color_primaries, info.color_transfer} != {"unknown"} and not converts

@@ -25,7 +25,8 @@ _FORWARD_JUMP = 3600.0
 _TRACKED = frozenset({"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd", "ffv1"})
 """Codecs with one shown picture for each packet (VP8 tells which are not), so that a packet without one is a loss."""
 _STRICT = {"mjpeg": {"err_detect": "explode"}, "ffv1": {"err_detect": "crccheck+explode"}}
-"""Decoders that can check what they otherwise make the best of. Others would refuse sound files made by sloppy encoders."""
+"""Decoders that can check what they otherwise make the best of. Others would refuse sound files made by sloppy
+encoders."""
 _EARLY = 64
 """Most pictures to hold while no timestamp has come yet."""
 SALVAGE_SECONDS = Fraction(1, 2)
@@ -45,8 +46,8 @@ class Picture:
 class Decoder:
     """Decodes the main video stream of ``path``.
 
-    Without ``salvage`` the first sign of damage raises :class:`DamagedInput`; with it the pictures around the damage come
-    marked, and decoding runs in one thread so that an error belongs to the packet that caused it.
+    Without ``salvage`` the first sign of damage raises :class:`DamagedInput`; with it the pictures around the damage
+    come marked, and decoding runs in one thread so that an error belongs to the packet that caused it.
     ``seek`` (in stream time base) starts at a key frame safely before that time where the container has an index."""
 
     def __init__(self, path: str, *, salvage: bool = False, threads: int = 0, seek: int | None = None) -> None:
@@ -193,8 +194,8 @@ class _Run:
         jump = (pts - self.last) * self.clock.time_base
         if not -_BACK_JUMP <= jump <= _FORWARD_JUMP:
             raise UnsupportedInput(
-                f"{self.decoder.path} has timestamps that jump at {self.seconds():.2f} s (spliced recordings?): split it "
-                "there, or re-mux it with continuous timestamps."
+                f"{self.decoder.path} has timestamps that jump at {self.seconds():.2f} s (spliced recordings?): split "
+                "it there, or re-mux it with continuous timestamps."
             )
         if pts > self.last:
             return pts
@@ -231,8 +232,8 @@ class _Run:
         return float((self.last - self.first) * self.clock.time_base)
 
     def mark_neighbours(self, pictures: Iterator[Picture]) -> Iterator[Picture]:
-        """Mark the pictures of the half second before damage too: those that look ahead to it were decoded after it. Costs
-        as much delay, so only where damage is accepted at all."""
+        """Mark the pictures of the half second before damage too: those that look ahead to it were decoded after it.
+        Costs as much delay, so only where damage is accepted at all."""
         if not self.decoder.salvage:
             yield from pictures
             return
@@ -338,9 +339,10 @@ class Deinterlacer:
             yield from self._ready()
 
     def _ready(self) -> Iterator[Picture]:
-        while self._queue:
+        graph = self._graph
+        while self._queue and graph is not None:
             try:
-                frame = self._graph.pull()
+                frame = graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
             picture = self._queue.popleft()

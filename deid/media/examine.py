@@ -154,10 +154,10 @@ def require_whole(source: VideoSource) -> None:
     path = source.info.path
     found = extent(path)
     if found.holes and not found.missing:
+        seconds = found.holes[0][0] - float(source.first_pts * source.info.time_base)
         raise DamagedInput(
-            f"{path} is damaged at about {max(0.0, found.holes[0][0] - float(source.first_pts * source.info.time_base)):.2f}"
-            " s (its container is broken there): get an intact copy, or use --salvage, which obscures whole frames around "
-            "the damage."
+            f"{path} is damaged at about {max(0.0, seconds):.2f} s (its container is broken there): get an intact copy, or "
+            "use --salvage, which obscures whole frames around the damage."
         )
     if not found.missing:
         return
@@ -176,8 +176,8 @@ def require_whole(source: VideoSource) -> None:
             return  # only padding is missing
         seconds = 0.0 if last is None else float((last - source.first_pts) * stream.time_base)
     raise DamagedInput(
-        f"{path} ends early (the file was cut off at about {max(0.0, seconds):.2f} s): get an intact copy, or use --salvage "
-        "to keep what is left."
+        f"{path} ends early (the file was cut off at about {max(0.0, seconds):.2f} s): get an intact copy, or use "
+        "--salvage to keep what is left."
     )
 
 
@@ -185,8 +185,8 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
     """What ``path`` holds: a video file, an animated GIF, a single image, or a folder of images of one size in natural
     sort order. Reads headers and the first few pictures.
 
-    Raises :class:`InputNotFound`, :class:`NotMedia`, :class:`NoVideoStream`, :class:`UnsupportedInput` or, where not even
-    the headers are whole, :class:`DamagedInput`."""
+    Raises :class:`InputNotFound`, :class:`NotMedia`, :class:`NoVideoStream`, :class:`UnsupportedInput` or, where not
+    even the headers are whole, :class:`DamagedInput`."""
     from .images import examine_images, is_image_source
 
     name = os.fspath(path)

@@ -61,7 +61,8 @@ def natural_key(name: str) -> list[tuple[int, int | str]]:
 
 def list_images(folder: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Image files of ``folder`` in natural order, and the names of what else lies there."""
-    images, others = [], []
+    images: list[str] = []
+    others: list[str] = []
     for name in os.listdir(folder):
         if name.startswith("."):
             continue
@@ -84,12 +85,13 @@ def examine_images(path: str, max_height: int | None = None) -> ImageSource:
         other, _ = _head(file)
         if other != size:
             raise UnsupportedInput(
-                f"{file} is {other[0]} x {other[1]} where the images before it are {size[0]} x {size[1]}: a folder must "
-                "hold frames of one size, move it elsewhere."
+                f"{file} is {other[0]} x {other[1]} where the images before it are {size[0]} x {size[1]}: a folder "
+                "must hold frames of one size, move it elsewhere."
             )
     if min(size) < SMALLEST_SIDE:
         raise UnsupportedInput(
-            f"{path} is {size[0]} x {size[1]} pixels: nothing smaller than {SMALLEST_SIDE} pixels either way is processed."
+            f"{path} is {size[0]} x {size[1]} pixels: nothing smaller than {SMALLEST_SIDE} pixels either "
+            "way is processed."
         )
     scaled = size
     if max_height is not None and size[1] > max_height:

@@ -2,11 +2,11 @@
 
 Terms of the IPTC NewsCodes vocabulary ``digitalsourcetype``:
 
-* ``compositeSynthetic``, "mix or composite of several elements, at least one of which is synthetic", for footage in which
-  faces were replaced by generated ones;
-* ``humanEdits``, "augmentation, correction or enhancement by one or more humans using non-generative tools", for footage
-  in which faces were merely obscured. (``algorithmicallyEnhanced`` would fit worse: it means minor corrections that
-  leave the content alone.)
+* ``compositeSynthetic``, "mix or composite of several elements, at least one of which is synthetic", for footage in
+  which faces were replaced by generated ones;
+* ``humanEdits``, "augmentation, correction or enhancement by one or more humans using non-generative tools", for
+  footage in which faces were merely obscured. (``algorithmicallyEnhanced`` would fit worse: it means minor corrections
+  that leave the content alone.)
 
 XMP goes where its specification (ISO 16684-1, part 3 of Adobe's text) puts it: a ``uuid`` box in MP4 and QuickTime, an
 application block in GIF, an APP1 segment in JPEG, an ``iTXt`` chunk in PNG. Matroska, WebM and AVI get tags."""

@@ -13,7 +13,7 @@ def without_encoder_comment(data: bytes) -> bytes:
     if not starts or starts[0] != 0:
         return data
     kept = []
-    for begin, end in zip(starts, [*starts[1:], len(data)]):
+    for begin, end in zip(starts, [*starts[1:], len(data)], strict=True):
         unit = data[begin:end]
         at = unit.index(b"\x01") + 1
         if unit[at] & 0x1F == _SEI and len(unit) > at + 1 and unit[at + 1] == _USER_DATA_UNREGISTERED:

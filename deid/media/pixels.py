@@ -52,7 +52,8 @@ class Turn:
 
 
 def turn_of(frame: VideoFrame, path: str) -> Turn:
-    """The turn that ``frame``'s display matrix asks for. Raises :class:`UnsupportedInput` for angles between quarters."""
+    """The turn that ``frame``'s display matrix asks for. Raises :class:`UnsupportedInput` for angles between
+    quarters."""
     data = next((bytes(s) for s in frame.side_data if s.type.name == "DISPLAYMATRIX"), None)
     if data is None or len(data) < 36:
         return Turn()
@@ -67,8 +68,8 @@ def turn_of(frame: VideoFrame, path: str) -> Turn:
     if (abs(a), abs(b), abs(c), abs(d)) == (0, 1, 1, 0):
         return Turn(True, c < 0, b < 0)
     raise UnsupportedInput(
-        f"{path} is tagged to be shown turned by {round(math.degrees(math.atan2(b, a)))} degrees: only quarter turns and "
-        "mirroring can be applied without loss, re-encode it upright first."
+        f"{path} is tagged to be shown turned by {round(math.degrees(math.atan2(b, a)))} degrees: only quarter turns "
+        "and mirroring can be applied without loss, re-encode it upright first."
     )
 
 
@@ -76,8 +77,8 @@ def turn_of(frame: VideoFrame, path: str) -> Turn:
 class PixelPlan:
     """How the pictures of one stream become planes. ``source``: the decoder's pixel format; ``work``: the format that
     libswscale brings them to first (equal to ``source`` where nothing is converted); ``format``: that of the planes;
-    ``rgb``: packed RGB carried without loss in 10-bit full-range Y'CbCr; ``grey``: chroma is added; ``expand``: chroma is
-    duplicated to 4:4:4; ``size``: coded width and height of the pictures; ``scaled``: what they are scaled to, still
+    ``rgb``: packed RGB carried without loss in 10-bit full-range Y'CbCr; ``grey``: chroma is added; ``expand``: chroma
+    is duplicated to 4:4:4; ``size``: coded width and height of the pictures; ``scaled``: what they are scaled to, still
     unturned."""
 
     source: str
@@ -136,7 +137,8 @@ def plan_pixels(
     size = (first.width, first.height)
     if min(size) < SMALLEST_SIDE:
         raise UnsupportedInput(
-            f"{path} is {size[0]} x {size[1]} pixels: nothing smaller than {SMALLEST_SIDE} pixels either way is processed."
+            f"{path} is {size[0]} x {size[1]} pixels: nothing smaller than {SMALLEST_SIDE} pixels either "
+            "way is processed."
         )
     scaled, notes = _scaled(size, turn, max_height)
     alpha = any(c.is_alpha for c in video.components)
@@ -260,7 +262,8 @@ class PlaneReader:
 
 
 RGB_CARRIER = PixelFormat("yuv444p10le", 10, (0, 0), True, "bt601")
-"""Ten-bit full-range Y'CbCr holds every 8-bit RGB triple exactly: the round trip errs by less than 0.4 of a code value."""
+"""Ten-bit full-range Y'CbCr holds every 8-bit RGB triple exactly: the round trip errs by less than 0.4 of a code
+value."""
 
 
 def rgb_to_carrier(rgb: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -285,7 +288,7 @@ def carrier_to_rgb(planes: tuple[np.ndarray, ...]) -> np.ndarray:
 def plane_view(frame: VideoFrame, index: int, dtype: type = np.uint8) -> np.ndarray:
     """Rows x samples of one plane of ``frame`` with the line padding cut off; shares the frame's memory."""
     plane = frame.planes[index]
-    lines = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+    lines: np.ndarray = np.frombuffer(plane, dtype).reshape(plane.height, -1)
     return lines[:, : plane.width]
 
 
@@ -327,7 +330,8 @@ def _neutral(size: tuple[int, int], fmt: PixelFormat, expand: bool) -> tuple[np.
 
 
 def _rightside_up(frame: VideoFrame) -> VideoFrame:
-    """Bottom-up pictures have negative line sizes, which PyAV's planes cannot express: copy them the right way round."""
+    """Bottom-up pictures have negative line sizes, which PyAV's planes cannot express: copy them the right way
+    round."""
     graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or av.time_base_q

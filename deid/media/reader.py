@@ -10,8 +10,8 @@ from types import TracebackType
 from ..errors import UnsupportedInput, UsageError
 from ..types import Frame, MediaInfo
 from .decode import Decoder, Deinterlacer, Picture
-from .pixels import PlaneReader
 from .examine import examine_video, require_whole
+from .pixels import PlaneReader
 
 _SEEK_MARGIN = Fraction(2)
 """Seconds before ``start`` to seek to: seeking goes by decoding times, which run behind the times of presentation."""

@@ -14,8 +14,8 @@ _LONGEST_WATERMARK = 200
 
 @dataclass(frozen=True, slots=True)
 class EncodeSettings:
-    """``codec``: ``h264``, ``hevc`` or ``av1``. ``crf``: constant rate factor, ``None`` for the codec's default of about
-    equal, transparent quality; 0..51 (AV1: 0..63). ``preset``: x264's names, translated for the other encoders.
+    """``codec``: ``h264``, ``hevc`` or ``av1``. ``crf``: constant rate factor, ``None`` for the codec's default of
+    about equal, transparent quality; 0..51 (AV1: 0..63). ``preset``: x264's names, translated for the other encoders.
     ``keep_metadata``: pass on titles, location, device and author. ``mark``: what the machine-readable mark says,
     ``obscured``, ``synthetic`` or ``None`` for no mark. ``watermark``: visible text, or ``None``. ``threads``: encoder
     threads, 0 for as many as there are cores; the output depends on this number, and is the same for the same one.

@@ -1,5 +1,5 @@
-"""Everything beside the picture: sound, subtitles and chapters, copied packet by packet where the output's container holds
-them, converted where it does not, and named where neither works. All other streams stay behind."""
+"""Everything beside the picture: sound, subtitles and chapters, copied packet by packet where the output's container
+holds them, converted where it does not, and named where neither works. All other streams stay behind."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class _Track:
 class SideStreams:
     """Side streams of the open ``source`` on their way into ``out``, a container of ``kind``.
 
-    Use: construct (adds the output's streams), :meth:`begin` once the time shift is known and before anything is written,
-    :meth:`pump` along with the picture, :meth:`finish`. ``streams`` tells every stream's fate, ``notes`` what was
-    converted."""
+    Use: construct (adds the output's streams), :meth:`begin` once the time shift is known and before anything is
+    written, :meth:`pump` along with the picture, :meth:`finish`. ``streams`` tells every stream's fate, ``notes`` what
+    was converted."""
 
     def __init__(
         self,
@@ -142,8 +142,8 @@ class SideStreams:
         return tuple(t.out.time_base.denominator for t in self._tracks.values() if t.is_audio)
 
     def begin(self, shift: Fraction, low: Fraction | None, high: Fraction | None) -> None:
-        """Set the time line: output time is source time minus ``shift``; with ``low`` and ``high`` only what lies between
-        them (source seconds) passes. Hands the chapters over."""
+        """Set the time line: output time is source time minus ``shift``; with ``low`` and ``high`` only what lies
+        between them (source seconds) passes. Hands the chapters over."""
         self._shift, self._low, self._high = shift, low, high
         chapters = []
         for number, chapter in enumerate(self._source.chapters(), 1):
@@ -226,8 +226,8 @@ class SideStreams:
             self._mux(track, cut)
 
     def _cut(self, track: _Track, packet: Packet) -> Packet | None:
-        """``packet`` as far as it lies in the chosen range: sound by whole packets (samples, where it is not compressed),
-        subtitles shortened."""
+        """``packet`` as far as it lies in the chosen range: sound by whole packets (samples, where it is not
+        compressed), subtitles shortened."""
         base = packet.time_base
         begin, length = packet.pts * base, (packet.duration or 0) * base
         end = begin + length
@@ -249,10 +249,9 @@ class SideStreams:
         if shift:
             packet.pts -= shift
             packet.dts -= shift
-        if self._kind in ("mkv", "webm", "avi") and track.transcoder is None and packet.pts < 0:
-            # Encoder priming, never heard; these containers count from zero and would move the picture for it.
-            if packet.pts + (packet.duration or 0) <= 0:
-                return
+        ends = packet.pts + (packet.duration or 0)
+        if self._kind in ("mkv", "webm", "avi") and track.transcoder is None and packet.pts < 0 and ends <= 0:
+            return  # encoder priming, never heard; these containers count from zero and would move the picture for it
         # Muxers refuse to step back; sources with rounded times do.
         if track.last_dts is not None and packet.dts <= track.last_dts:
             packet.dts = track.last_dts + (1 if track.is_audio else 0)

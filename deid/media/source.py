@@ -87,8 +87,8 @@ def _explain(path: str, error: Exception) -> Exception:
         return DamagedInput(f"{path} ends early, before its first frame: get an intact copy.")
     if found.index_missing:
         return DamagedInput(
-            f"{path} ends before its index (the recording was not finished or the copy was cut short): nothing in it can "
-            "be read, copy it again or repair it with a recovery tool."
+            f"{path} ends before its index (the recording was not finished or the copy was cut short): nothing in it "
+            "can be read, copy it again or repair it with a recovery tool."
         )
     return NotMedia(f"{path} is not a video or image that can be opened: check that it is the right file.")
 

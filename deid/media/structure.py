@@ -1,7 +1,7 @@
 """How files are put together: what a container says about its own end, read from its outermost boxes alone.
 
-FFmpeg reads a file that was cut off without complaint: the demuxer meets the end and stops. Only the sizes written in the
-outermost boxes tell that more was meant to follow.
+FFmpeg reads a file that was cut off without complaint: the demuxer meets the end and stops. Only the sizes written in
+the outermost boxes tell that more was meant to follow.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import BinaryIO
 @dataclass(frozen=True, slots=True)
 class Extent:
     """``missing``: bytes that the container announces beyond the end of the file (0 when it is whole, or does not say).
-    ``index_missing``: a QuickTime or MP4 file without its ``moov`` box, which nothing can read. ``holes``: spans in seconds
-    of the container's clock in which its inner order is broken, so that demuxers lose frames without a word."""
+    ``index_missing``: a QuickTime or MP4 file without its ``moov`` box, which nothing can read. ``holes``: spans in
+    seconds of the container's clock in which its inner order is broken, so that demuxers lose frames without a word."""
 
     missing: int = 0
     index_missing: bool = False
@@ -26,9 +26,9 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class GifStructure:
-    """``loops`` as stored (0 is for ever, ``None`` when the file says nothing: play once); ``last_control``: byte offset
-    of the last graphic control block, or ``None``; ``end``: offset of the trailer byte or of the end of the last whole
-    block; ``cut``: a block runs past the end of the file, or something is no block at all."""
+    """``loops`` as stored (0 is for ever, ``None`` when the file says nothing: play once); ``last_control``: byte
+    offset of the last graphic control block, or ``None``; ``end``: offset of the trailer byte or of the end of the last
+    whole block; ``cut``: a block runs past the end of the file, or something is no block at all."""
 
     frames: int
     loops: int | None

@@ -1,8 +1,8 @@
 """Outputs that appear complete or not at all.
 
-Work goes to a hidden file beside the target; only :meth:`Staged.commit` gives it the target's name, after its bytes have
-reached the disk. The hidden name carries the owner's process number, so that a later run can tell what a killed one left
-behind."""
+Work goes to a hidden file beside the target; only :meth:`Staged.commit` gives it the target's name, after its bytes
+have reached the disk. The hidden name carries the owner's process number, so that a later run can tell what a killed
+one left behind."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ class VideoSink:
         picture = VideoFrame(frame.width, frame.height, fmt.name)
         dtype = np.uint8 if fmt.depth == 8 else np.uint16
         planes = [plane_view(picture, i, dtype) for i in range(len(frame.planes))]
-        for target, plane in zip(planes, frame.planes):
+        for target, plane in zip(planes, frame.planes, strict=True):
             target[:] = plane
         if self._watermark is not None:
             self._watermark.draw(planes)
@@ -255,9 +255,9 @@ class VideoSink:
             mark.append_to_quicktime(self._path, self._settings.mark)
 
     def _make_up(self, last: Packet) -> None:
-        """Demuxers of MP4 sum samples' durations in decoding order: where the last packet is not the last shown, it makes
-        up for the reordering of uneven durations."""
-        if self._kind not in ("mp4", "mov") or self._first_dts is None or last.pts == self._last_pts:
+        """Demuxers of MP4 sum samples' durations in decoding order: where the last packet is not the last shown, it
+        makes up for the reordering of uneven durations."""
+        if self._kind not in ("mp4", "mov") or self._first_dts is None or self._last_pts in (None, last.pts):
             return
         end = self._last_pts + self._last_duration
         rest = end - self._first_pts - (last.dts - self._first_dts)

@@ -17,12 +17,12 @@ from .video_sink import VideoSink
 
 
 class Writer:
-    """Write frames to ``target`` in a container that its extension names: mp4, m4v, mov, mkv, webm, avi, gif, an image, or
-    a folder of images.
+    """Write frames to ``target`` in a container that its extension names: mp4, m4v, mov, mkv, webm, avi, gif, an image,
+    or a folder of images.
 
-    ``info``: the reader's. ``source``: where sound, subtitles and chapters come from (usually ``info.path``), or ``None``
-    for none. ``start`` and ``end``: the range that the reader was given, in seconds; the side streams are cut to it and
-    the time line then begins at zero. Without them every time stays as it is in the source.
+    ``info``: the reader's. ``source``: where sound, subtitles and chapters come from (usually ``info.path``), or
+    ``None`` for none. ``start`` and ``end``: the range that the reader was given, in seconds; the side streams are cut
+    to it and the time line then begins at zero. Without them every time stays as it is in the source.
 
     Use as a context manager: :meth:`write` each frame in order, then :meth:`commit`. Leaving without a commit removes
     everything that was written. ``streams`` tells every source stream's fate, ``notes`` what was decided or converted.

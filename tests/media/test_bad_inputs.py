@@ -1,4 +1,5 @@
-"""Inputs and targets that cannot work: one clear sentence, the right class, no output, no leftover, source untouched."""
+"""Inputs and targets that cannot work: one clear sentence, the right class, no output, no leftover, source
+untouched."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ def rich(tmp_path: Path) -> Path:
     """Two sound tracks, subtitles, chapters, cover art, a font, a second video, names in every tag."""
     (tmp_path / "s.srt").write_text(SRT)
     (tmp_path / "chapters.txt").write_text(
-        ";FFMETADATA1\ntitle=Interview with Jane Roe\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\ntitle=Jane at home\n"
+        ";FFMETADATA1\ntitle=Interview with Jane Roe\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1000\n"
+        "title=Jane at home\n"
         "[CHAPTER]\nTIMEBASE=1/1000\nSTART=1000\nEND=2000\ntitle=Jane at work\n"
     )
     plain = clip(
