@@ -151,7 +151,7 @@ class _Run:
             return False
         if packet.is_discard or packet.pts <= self.first:
             return False
-        return self.codec != "vp8" or bool(bytes(packet)[0] & 0x10)
+        return self.codec != "vp8" or bool(memoryview(packet)[0] & 0x10)
 
     def accept(self, frame: VideoFrame) -> Iterator[Picture]:
         if self.first is None and frame.is_corrupt and not frame.key_frame:

@@ -156,8 +156,8 @@ def require_whole(source: VideoSource) -> None:
     if found.holes and not found.missing:
         seconds = found.holes[0][0] - float(source.first_pts * source.info.time_base)
         raise DamagedInput(
-            f"{path} is damaged at about {max(0.0, seconds):.2f} s (its container is broken there): get an intact copy, or "
-            "use --salvage, which obscures whole frames around the damage."
+            f"{path} is damaged at about {max(0.0, seconds):.2f} s (its container is broken there): get an intact "
+            "copy, or use --salvage, which obscures whole frames around the damage."
         )
     if not found.missing:
         return

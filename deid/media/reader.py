@@ -147,9 +147,13 @@ def _chain(head: Picture, rest: Iterator[Picture]) -> Iterator[Picture]:
 def _last_duration(decoder: Decoder, picture: Picture, gap: int) -> int | None:
     """How long the last frame stays: QuickTime and MP4 tell it by the track's end (a sample's own duration counts in
     decoding order); others by the frame itself; failing both, as long as the frame before."""
-    if decoder.end is not None and decoder.end > picture.pts:
-        return decoder.end - picture.pts
-    return picture.duration or gap or None
+    own = picture.duration or gap
+    if decoder.end is not None:
+        rest = decoder.end - picture.pts
+        # Headers can claim hours that do not exist; unevenness moves an end by less than this.
+        if 0 < rest <= 2 * max(own, gap, int(1 / decoder.time_base)):
+            return rest
+    return own or None
 
 
 def _checked_range(start: float | None, end: float | None) -> tuple[Fraction | None, Fraction | None]:

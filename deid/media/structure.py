@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO
 
 
@@ -40,7 +41,13 @@ class GifStructure:
 def extent(path: str) -> Extent:
     """What the container of ``path`` says about its own end. Knows QuickTime/MP4, Matroska/WebM, AVI and GIF; anything
     else counts as whole."""
-    size = os.path.getsize(path)
+    status = os.stat(path)
+    return _extent(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _extent(path: str, size: int, changed: int) -> Extent:
+    """Cached, because a walk over all blocks of a long file takes a moment; ``changed`` only tells versions apart."""
     with open(path, "rb") as f:
         head = f.read(16)
         f.seek(0)

@@ -185,6 +185,8 @@ class VideoSink:
             # Moving sound and picture together by less than a frame keeps them in step on AVI's grid.
             at = first - self._shift
             self._shift += at - round(at / self._base) * self._base
+            if round(at / self._base) > 0:
+                self.notes.append("avi always begins at zero: its first frame shows from there on")
         self._first_pts = round((first - self._shift) / self._base)
         if self._side is not None:
             self._side.begin(self._shift, low, high)
