@@ -25,8 +25,7 @@ from deid.errors import (
     UnsupportedInput,
     UsageError,
 )
-from deid.media import EncodeSettings, Reader, Writer, check_target
-from deid.media.examine import probe
+from deid.media import EncodeSettings, Reader, Writer, check_target, probe
 from deid.media.target import Staged
 
 FAST = EncodeSettings(preset="ultrafast", threads=2)

@@ -12,8 +12,7 @@ import av
 import pytest
 from mediagen import clip, packets, shown_times, times
 
-from deid.media import EncodeSettings, Reader, Writer, read_mark
-from deid.media.examine import probe
+from deid.media import EncodeSettings, Reader, Writer, probe, read_mark
 from deid.types import StreamInfo
 
 CONTAINERS = ["mp4", "mov", "mkv", "webm", "avi", "gif"]
@@ -148,3 +147,11 @@ def test_no_byte_depends_on_memory_that_nobody_wrote(tmp_path: Path, codec: str)
         )
         outputs.add(target.read_bytes())
     assert len(outputs) == 1
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    check = (
+        "import sys, deid.media, deid.media.settings; print(sorted({'av', 'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -13,9 +13,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms
 
 from deid.errors import DamagedInput, NotMedia, OutputError, OutputExists, UnsupportedInput, UsageError
-from deid.media import EncodeSettings, Reader, Writer, check_target, read_mark
+from deid.media import EncodeSettings, Reader, Writer, check_target, probe, read_mark
 from deid.media.convert import bgr
-from deid.media.examine import probe
 from deid.media.images import natural_key
 from deid.media.pixels import carrier_to_rgb, rgb_to_carrier
 

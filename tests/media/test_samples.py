@@ -11,8 +11,7 @@ import pytest
 from mediagen import clip, ffmpeg, samples
 
 from deid.errors import UnsupportedInput
-from deid.media import EncodeSettings, Reader, Writer
-from deid.media.examine import probe
+from deid.media import EncodeSettings, Reader, Writer, probe
 from deid.types import Frame
 
 SETTINGS = EncodeSettings(threads=2)

@@ -9,8 +9,7 @@ import av
 import pytest
 from mediagen import clip, ffmpeg, packets, times
 
-from deid.media import EncodeSettings, Reader, Writer, read_mark
-from deid.media.examine import probe
+from deid.media import EncodeSettings, Reader, Writer, probe, read_mark
 
 FAST = EncodeSettings(preset="ultrafast", threads=2)
 SRT = """1

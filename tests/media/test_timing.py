@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from mediagen import MILLISECOND, clip, ffmpeg, packets, shown_times, times, track_end, vfr
 
 from deid.errors import UnsupportedInput, UsageError
-from deid.media import EncodeSettings, Reader, Writer
-from deid.media.examine import probe
+from deid.media import EncodeSettings, Reader, Writer, probe
 
 SETTINGS = EncodeSettings(preset="ultrafast", threads=2)
 TICK = Fraction(1, 90_000)
