@@ -70,31 +70,19 @@ class ScanResult:
     seconds: list[float] = field(default_factory=list)
 
 
-class _Searchers:
-    """Up to two searches side by side, each with its own detector.
-
-    Two networks of one thread each share two cores better than one network of two, whose threads wait for each other
-    after every layer, badly so when something else wants a core; more than two networks would take too much memory.
-    """
+class _Searcher:
+    """One detector in a thread of its own. ``threads``: of the network; one is left to the rest of the analysis."""
 
     def __init__(self, threads: int) -> None:
-        workers = min(2, threads)
-        self._free: queue.SimpleQueue[CenterFace] = queue.SimpleQueue()
-        self._detectors = [CenterFace(threshold=LOW_SCORE, threads=threads // workers) for _ in range(workers)]
-        for detector in self._detectors:
-            self._free.put(detector)
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="search")
+        self._detector = CenterFace(threshold=LOW_SCORE, threads=max(1, threads - 1))
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="search")
 
     def _search(self, frame: Frame, scale: float) -> list[Detection]:
-        detector = self._free.get()
-        try:
-            if scale == 1.0:
-                return detector.detect(bgr(frame))
-            picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
-            fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
-            return [_rescaled(d, fx, fy) for d in detector.detect(picture)]
-        finally:
-            self._free.put(detector)
+        if scale == 1.0:
+            return self._detector.detect(bgr(frame))
+        picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
+        fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
+        return [_rescaled(d, fx, fy) for d in self._detector.detect(picture)]
 
     def submit(self, view: View, scale: float) -> None:
         view.scale = scale
@@ -102,8 +90,7 @@ class _Searchers:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for detector in self._detectors:
-            detector.close()
+        self._detector.close()
 
 
 def _rescaled(d: Detection, fx: float, fy: float) -> Detection:
@@ -146,7 +133,8 @@ class Scanner:
         self._extra = extra
         self._reader = reader
         self._schedule = schedule
-        self._searchers = _Searchers(threads)
+        # Full and reduced searches side by side: the large network's memory, most of a run's, is needed only once.
+        self._full, self._coarse = _Searcher(threads), _Searcher(1)
         self._queue: queue.Queue[Chunk | _End] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
@@ -168,7 +156,8 @@ class Scanner:
             except queue.Empty:
                 continue
         self._thread.join()
-        self._searchers.close()
+        self._full.close()
+        self._coarse.close()
         return_memory()
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -247,13 +236,14 @@ class Scanner:
 
     def _close_chunk(self) -> None:
         """Search the last frame before a cut, so that nothing that was there only at the end of a shot is missed."""
-        self._searchers.submit(self._open[-1], self._schedule.full_scale)
+        self._full.submit(self._open[-1], self._schedule.full_scale)
         self.result.searches += 1
         self._emit(self._open)
 
     def _search(self, view: View, small: np.ndarray, scale: float) -> None:
         self._meter.mark(small)
-        self._searchers.submit(view, scale)
+        searcher = self._full if scale == self._schedule.full_scale else self._coarse
+        searcher.submit(view, scale)
         self.result.searches += 1
 
     def _emit(self, views: list[View]) -> None:
