@@ -70,19 +70,34 @@ class ScanResult:
     seconds: list[float] = field(default_factory=list)
 
 
-class _Searcher:
-    """One detector in a thread of its own. ``threads``: of the network; one is left to the rest of the analysis."""
+class _Searchers:
+    """Two searches side by side, each by a network of its own with its share of ``threads``.
 
-    def __init__(self, threads: int) -> None:
-        self._detector = CenterFace(threshold=LOW_SCORE, threads=max(1, threads - 1))
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="search")
+    Networks of one thread share two cores better than one network of two, whose threads wait for each other after every
+    layer, badly so when something else wants a core. Networks of the full size take most of a run's memory, so there
+    are two and no more, and one for searches at reduced size.
+    """
+
+    def __init__(self, threads: int, full_scale: float) -> None:
+        workers = min(2, threads)
+        self._full_scale = full_scale
+        self._detectors = [CenterFace(threshold=LOW_SCORE, threads=threads // workers) for _ in range(workers + 1)]
+        self._free: dict[bool, queue.SimpleQueue[CenterFace]] = {True: queue.SimpleQueue(), False: queue.SimpleQueue()}
+        for i, detector in enumerate(self._detectors):
+            self._free[i < workers].put(detector)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="search")
 
     def _search(self, frame: Frame, scale: float) -> list[Detection]:
-        if scale == 1.0:
-            return self._detector.detect(bgr(frame))
-        picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
-        fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
-        return [_rescaled(d, fx, fy) for d in self._detector.detect(picture)]
+        free = self._free[scale == self._full_scale]
+        detector = free.get()
+        try:
+            if scale == 1.0:
+                return detector.detect(bgr(frame))
+            picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
+            fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
+            return [_rescaled(d, fx, fy) for d in detector.detect(picture)]
+        finally:
+            free.put(detector)
 
     def submit(self, view: View, scale: float) -> None:
         view.scale = scale
@@ -90,7 +105,8 @@ class _Searcher:
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._detector.close()
+        for detector in self._detectors:
+            detector.close()
 
 
 def _rescaled(d: Detection, fx: float, fy: float) -> Detection:
@@ -133,8 +149,7 @@ class Scanner:
         self._extra = extra
         self._reader = reader
         self._schedule = schedule
-        # Full and reduced searches side by side: the large network's memory, most of a run's, is needed only once.
-        self._full, self._coarse = _Searcher(threads), _Searcher(1)
+        self._searchers = _Searchers(threads, schedule.full_scale)
         self._queue: queue.Queue[Chunk | _End] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
@@ -156,8 +171,7 @@ class Scanner:
             except queue.Empty:
                 continue
         self._thread.join()
-        self._full.close()
-        self._coarse.close()
+        self._searchers.close()
         return_memory()
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -236,14 +250,13 @@ class Scanner:
 
     def _close_chunk(self) -> None:
         """Search the last frame before a cut, so that nothing that was there only at the end of a shot is missed."""
-        self._full.submit(self._open[-1], self._schedule.full_scale)
+        self._searchers.submit(self._open[-1], self._schedule.full_scale)
         self.result.searches += 1
         self._emit(self._open)
 
     def _search(self, view: View, small: np.ndarray, scale: float) -> None:
         self._meter.mark(small)
-        searcher = self._full if scale == self._schedule.full_scale else self._coarse
-        searcher.submit(view, scale)
+        self._searchers.submit(view, scale)
         self.result.searches += 1
 
     def _emit(self, views: list[View]) -> None:
