@@ -93,8 +93,8 @@ def _nearest(box: np.ndarray, found: list[tuple[Detection, bool]], used: set[int
 
 def measure(path: Path, threshold: float, sheet: Path | None) -> Counts:
     config = RunConfig(threshold=threshold)
-    analysis, seconds = analyse(path, config, QuietProgress())
-    regions = make_plan(analysis, config, seconds).regions
+    analysis, _ = analyse(path, config, QuietProgress())
+    regions = make_plan(analysis, config).regions
     detector = CenterFace(threshold=threshold, threads=config.threads)
     counts, frames, tiles = Counts(), [], []
     with Reader(path) as reader:

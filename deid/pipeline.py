@@ -2,8 +2,8 @@
 
 Two passes over the source. The first finds and follows every face and keeps nothing but their places; the second
 obscures and encodes. Frames picked from the second pass are searched again after they are finished; when a face is
-found uncovered, the output is thrown away and the run repeated with searches around that frame. The output appears
-under its name only when all of that has gone well.
+found uncovered, it is followed both ways from there, and the second pass repeated. The output appears under its name
+only when all of that has gone well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +27,12 @@ from deid.progress import Progress
 from deid.redaction import Obscurer, Region, regions_of
 from deid.report import RunReport, VerifyReport, track_reports
 from deid.tracking.examine import Examiner
+from deid.tracking.patch import follow_sightings
 from deid.tracking.scan import Scanner
 from deid.tracking.schedule import Schedule
 from deid.tracking.stitch import stitch
 from deid.tracking.tracker import Tracker
-from deid.types import Analysis, MediaInfo, Shot, StreamInfo, Track
+from deid.types import Analysis, Detection, MediaInfo, Shot, StreamInfo, Track
 from deid.verify import Verifier, choose_frames
 
 _ROUNDS = 3
@@ -71,41 +72,35 @@ def run(source: Path, target: Path | None, config: RunConfig, progress: Progress
     if target is not None:
         check_target(target, config.overwrite, info)
     seed = secrets.randbits(32) if config.seed is None else config.seed
-    extra: set[int] = set()
+    with clock.stage("analyse"):
+        analysis, seconds = analyse(source, config, progress)
+    plan = make_plan(analysis, config)
+    if target is None or config.dry_run:
+        return _report(config, info, analysis, plan, seconds, clock, seed, None, None, info.streams, ())
+    sampled = choose_frames(analysis)
     for attempt in range(1, _ROUNDS + 1):
-        with clock.stage("analyse"):
-            analysis, seconds = analyse(source, config, progress, frozenset(extra))
-        plan = make_plan(analysis, config, seconds)
-        if target is None or config.dry_run:
-            return _report(config, info, analysis, plan, seconds, clock, seed, None, None, info.streams, ())
         with clock.stage("render"), _writer(source, target, info, config) as writer:
-            verifier = Verifier(config.threads, plan.kept, config.threshold)
-            with verifier:
-                render(source, writer, analysis, plan, config, seed, verifier, progress)
-            leaks = verifier.leaks
-            if not leaks:
+            with Verifier(config.threads, plan.kept, config.threshold) as verifier:
+                render(source, writer, analysis, plan, config, seed, sampled, verifier, progress)
+            if not verifier.leaks:
                 writer.commit()
-        if not leaks:
-            verified = VerifyReport(tuple(verifier.frames), attempt)
-            return _report(
-                config, info, analysis, plan, seconds, clock, seed, target, verified, writer.streams, writer.notes
-            )
-        for frame in leaks:
-            extra |= set(range(frame - 2 * attempt, frame + 2 * attempt + 1))
-        progress.note(f"a face was found uncovered near frame {min(leaks)}: running again with a closer search")
+                verified = VerifyReport(tuple(verifier.frames), attempt)
+                return _report(
+                    config, info, analysis, plan, seconds, clock, seed, target, verified, writer.streams, writer.notes
+                )
+        when = ", ".join(f"{seconds[frame]:.2f} s" for frame in verifier.leaks)
+        progress.note(f"a face was found uncovered at {when}: following it and rendering again")
+        with clock.stage("patch"):
+            analysis = patch(source, config, analysis, verifier.leaks, progress)
+        plan = make_plan(analysis, config)
     raise PrivacyError(
-        "an uncovered face was still found in the finished picture after repeated analysis, so no output was made; "
+        "an uncovered face was still found in the finished picture after several repairs, so no output was made; "
         "run again with a lower --threshold."
     )
 
 
-def analyse(
-    source: Path, config: RunConfig, progress: Progress, extra: frozenset[int] = frozenset()
-) -> tuple[Analysis, list[float]]:
-    """Find and follow every face. ``extra``: frames to search besides the schedule.
-
-    Returns the analysis and each frame's time in seconds from the first frame's.
-    """
+def analyse(source: Path, config: RunConfig, progress: Progress) -> tuple[Analysis, list[float]]:
+    """Find and follow every face. Returns the analysis, and each frame's time in seconds from the source's first."""
     examiner = Examiner()
     try:
         with _reader(source, config) as reader:
@@ -114,7 +109,7 @@ def analyse(
             schedule = Schedule.plan(info.width, info.height, rate)
             progress.stage("finding faces", info.frames)
             tracker = Tracker(examiner, threshold=config.threshold)
-            with Scanner(reader, schedule, threads=config.threads, extra=extra) as scanner:
+            with Scanner(reader, schedule, threads=config.threads) as scanner:
                 for chunk in scanner:
                     tracker.feed(chunk)
                     progress.advance(len(chunk.views) - (0 if chunk.cut else 1))
@@ -125,10 +120,28 @@ def analyse(
     shots = [Shot(a, b - 1) for a, b in zip(starts, starts[1:], strict=False)]
     tracks = stitch(tracker.finish(), shots, rate)
     found = Analysis(info, scan.frames, tuple(shots), tuple(tracks), tuple(scan.damaged), scan.searches)
-    return found, scan.seconds
+    begin = scan.seconds[0] if info.first_pts is None else float(info.first_pts * info.time_base)
+    return found, [s - begin for s in scan.seconds]
 
 
-def make_plan(analysis: Analysis, config: RunConfig, seconds: list[float]) -> Plan:
+def patch(
+    source: Path, config: RunConfig, analysis: Analysis, leaks: dict[int, list[Detection]], progress: Progress
+) -> Analysis:
+    """The analysis with tracks added for faces that were found bare in the finished frames ``leaks``."""
+    progress.stage("following what was missed")
+    with _reader(source, config) as reader:
+        more = follow_sightings(
+            reader,
+            leaks,
+            analysis.shots,
+            _rate(analysis.media),
+            threshold=config.threshold,
+            first_id=len(analysis.tracks) + 1,
+        )
+    return replace(analysis, tracks=(*analysis.tracks, *more))
+
+
+def make_plan(analysis: Analysis, config: RunConfig) -> Plan:
     """Decide for every track, and lay out the regions of every frame."""
     known = {t.id for t in analysis.tracks}
     unknown = sorted(set(config.keep) - known)
@@ -168,13 +181,13 @@ def render(
     plan: Plan,
     config: RunConfig,
     seed: int,
+    sampled: frozenset[int],
     verifier: Verifier,
     progress: Progress,
 ) -> None:
-    """Second pass: obscure, encode, and hand samples of the finished frames to the verifier."""
+    """Second pass: obscure, encode, and hand the finished frames ``sampled`` to the verifier."""
     obscurer = Obscurer(config.engine, seed)
     damaged = set(analysis.damaged)
-    sampled = choose_frames(analysis)
     progress.stage("rendering", analysis.frames)
     count = 0
     with _reader(source, config) as reader:

@@ -12,7 +12,7 @@ from deid.types import Analysis, Evidence, StreamInfo, Track
 
 @dataclass(frozen=True, slots=True)
 class TrackReport:
-    """One followed face. Times in seconds from the clip's first frame; ``evidence`` counts frames by
+    """One followed face. Times in seconds from the source's first frame; ``evidence`` counts frames by
     :class:`~deid.types.Evidence`; ``height`` is the median face height in pixels."""
 
     id: int
@@ -31,8 +31,8 @@ class TrackReport:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """``frames``: numbers of the finished frames that were searched again. ``rounds``: how often the clip was analysed;
-    more than one means that the check found an uncovered face and the run was repeated around it."""
+    """``frames``: numbers of the finished frames that were searched again. ``rounds``: how often the clip was rendered;
+    more than one means that the check found an uncovered face, which was then followed and obscured."""
 
     frames: tuple[int, ...]
     rounds: int

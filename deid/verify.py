@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def choose_frames(analysis: Analysis) -> frozenset[int]:
 
 
 class Verifier:
-    """Searches finished frames in the background. ``frames``: those checked; ``leaks``: those with a bare face.
+    """Searches finished frames in the background. ``frames``: those checked; ``leaks``: the bare faces found, by frame.
 
     A context manager: leaving it waits for the searches.
     """
@@ -48,9 +49,9 @@ class Verifier:
         self._detector: CenterFace | None = None
         self._threads = max(1, threads // 2)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="verify")
-        self._pending: list[tuple[int, Future[bool]]] = []
+        self._pending: list[tuple[int, Future[list[Detection]]]] = []
         self.frames: list[int] = []
-        self.leaks: list[int] = []
+        self.leaks: dict[int, list[Detection]] = {}
 
     def __enter__(self) -> Verifier:
         return self
@@ -61,7 +62,7 @@ class Verifier:
             self._detector.close()
         if kind is None:
             self.frames = [index for index, _ in self._pending]
-            self.leaks = [index for index, bare in self._pending if bare.result()]
+            self.leaks = {index: bare.result() for index, bare in self._pending if bare.result()}
 
     def submit(self, frame: Frame, regions: Sequence[Region]) -> None:
         """Queue one finished frame; waits when too many are queued, so that memory stays flat."""
@@ -69,18 +70,18 @@ class Verifier:
             self._pending[-3][1].result()
         self._pending.append((frame.index, self._pool.submit(self._bare, frame, tuple(regions))))
 
-    def _bare(self, frame: Frame, regions: tuple[Region, ...]) -> bool:
+    def _bare(self, frame: Frame, regions: tuple[Region, ...]) -> list[Detection]:
         if self._detector is None:  # only this pool's one thread comes here
             self._detector = CenterFace(threshold=self._threshold, threads=self._threads)
         scale = min(1.0, (MAX_SEARCH_PIXELS / (frame.width * frame.height)) ** 0.5)
         size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
         found = self._detector.detect(bgr(frame, size=size))
         factor = np.array([frame.width / size[0], frame.height / size[1]] * 2, np.float32)
-        return any(not self._covered(d, (d.box + 0.5) * factor - 0.5, frame.index, regions) for d in found)
+        shown = [replace(d, box=((d.box + 0.5) * factor - 0.5).astype(np.float32), points=None) for d in found]
+        return [d for d in shown if not self._covered(d, frame.index, regions)]
 
-    def _covered(self, detection: Detection, box: np.ndarray, frame: int, regions: tuple[Region, ...]) -> bool:
-        if detection.score < self._threshold:
-            return True
+    def _covered(self, detection: Detection, frame: int, regions: tuple[Region, ...]) -> bool:
+        box = detection.box
         x, y = np.meshgrid(np.linspace(0.25, 0.75, 5), np.linspace(0.25, 0.75, 5))
         points = np.stack([box[0] + x.ravel() * (box[2] - box[0]), box[1] + y.ravel() * (box[3] - box[1])], 1)
         inside = np.zeros(len(points), bool)

@@ -60,7 +60,7 @@ def leaks(frame, regions, kept=()) -> list[int]:
     with verifier:
         verifier.submit(frame, regions)
     assert verifier.frames == [0]
-    return verifier.leaks
+    return list(verifier.leaks)
 
 
 def face_region(frame, grow=1.0) -> Region:
@@ -73,6 +73,16 @@ def face_region(frame, grow=1.0) -> Region:
 
 def test_a_bare_face_is_a_leak(frame):
     assert leaks(frame, []) == [0]
+
+
+def test_a_leak_says_where_the_face_is(frame):
+    verifier = Verifier(2, (), 0.2)
+    with verifier:
+        verifier.submit(frame, [])
+    (found,) = verifier.leaks[0]
+    region = face_region(frame)
+    assert abs((found.box[0] + found.box[2]) / 2 - region.cx) < 3
+    assert abs((found.box[1] + found.box[3]) / 2 - region.cy) < 3
 
 
 def test_a_covered_face_is_none(frame):

@@ -142,11 +142,8 @@ def return_memory() -> None:
 class Scanner:
     """Iterate over the :class:`Chunk` s of a clip. Use as a context manager; ``result`` is complete at the end."""
 
-    def __init__(
-        self, reader: Reader, schedule: Schedule, *, threads: int, extra: frozenset[int] = frozenset()
-    ) -> None:
+    def __init__(self, reader: Reader, schedule: Schedule, *, threads: int) -> None:
         self.result = ScanResult()
-        self._extra = extra
         self._reader = reader
         self._schedule = schedule
         self._searchers = _Searchers(threads, schedule.full_scale)
@@ -233,7 +230,7 @@ class Scanner:
         self._open.append(view)
         since = view.index - self._open[0].index
         half = self._schedule.interval // 2
-        if last or view.index in self._extra:
+        if last:
             self._search(view, small, self._schedule.full_scale)
         elif self._schedule.coarse and since >= half:
             scale = self._schedule.full_scale * (0.5 if self._coarse_next else 1.0)
