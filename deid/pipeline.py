@@ -84,10 +84,11 @@ def run(source: Path, target: Path | None, config: RunConfig, progress: Progress
                 render(source, writer, analysis, plan, config, seed, sampled, verifier, progress)
             if not verifier.leaks:
                 writer.commit()
-                verified = VerifyReport(tuple(verifier.frames), attempt)
-                return _report(
-                    config, info, analysis, plan, seconds, clock, seed, target, verified, writer.streams, writer.notes
-                )
+        if not verifier.leaks:
+            verified = VerifyReport(tuple(verifier.frames), attempt)
+            return _report(
+                config, info, analysis, plan, seconds, clock, seed, target, verified, writer.streams, writer.notes
+            )
         when = ", ".join(f"{seconds[frame]:.2f} s" for frame in verifier.leaks)
         progress.note(f"a face was found uncovered at {when}: following it and rendering again")
         with clock.stage("patch"):

@@ -45,6 +45,7 @@ def test_only_regions_change_and_everything_in_them_does(face_clip, tmp_path):
     assert report.verify is not None
     assert report.verify.rounds == 1
     assert len(report.verify.frames) == 2
+    assert set(report.timing) == {"analyse", "render"}
 
 
 def test_same_seed_same_bytes(face_clip, tmp_path):
