@@ -27,7 +27,7 @@ _DUPLICATE = 0.55  # overlap from which two tracks are one face
 _MESH_HEIGHT = 24.0
 _CONFIRM_HEIGHT = 40.0  # the mesh finds "faces" in any smaller texture that is symmetric
 _COARSE_HEIGHT = 40.0  # searched pixels below which a search at reduced resolution says nothing by its silence
-_MEMORY = 30  # frames that new faces can be followed back
+_MEMORY, _MEMORY_BYTES = 30, 128 << 20  # frames that new faces can be followed back, and what those may take
 
 
 class Tracker:
@@ -39,7 +39,7 @@ class Tracker:
         self._active: list[Tracklet] = []
         self._ended: list[Tracklet] = []
         self._done: list[Tracklet] = []
-        self._memory: deque[View] = deque(maxlen=_MEMORY)
+        self._memory: deque[View] = deque()
         self._shot = -1
 
     def feed(self, chunk: Chunk) -> None:
@@ -51,6 +51,9 @@ class Tracker:
             self._forward(tracklet, chunk.views)
         self._key(chunk.views)
         self._memory.extend(new)
+        size = sum(plane.nbytes for plane in new[-1].frame.planes) if new else 1
+        while len(self._memory) > min(_MEMORY, max(6, _MEMORY_BYTES // size)):
+            self._memory.popleft()
 
     def finish(self) -> list[Tracklet]:
         """All tracklets of the clip, those of one lonely frame included."""
