@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from deid.tracking import boxes, flow
 from deid.tracking.tracklet import Row, Tracklet
@@ -35,28 +36,38 @@ def stitch(tracklets: list[Tracklet], shots: list[Shot], rate: float) -> list[Tr
 
 
 def _join(pieces: list[Tracklet], longest: int) -> list[Tracklet]:
-    """Join ends to beginnings by one assignment at a time until no pair is left."""
-    pieces = list(pieces)
-    while len(pieces) > 1:
-        cost = np.array([[_bridge_cost(a, b, longest) for b in pieces] for a in pieces])
-        rows, columns = linear_sum_assignment(cost)
-        pairs = {int(r): int(c) for r, c in zip(rows, columns, strict=True) if cost[r, c] < _REFUSED / 2}
-        if not pairs:
-            break
-        # chains a -> b -> c come out of one assignment; join the cheapest only and look again
-        best = min(pairs, key=lambda r: cost[r, pairs[r]])
-        a, b = pieces[best], pieces[pairs[best]]
-        for frame, row in b.rows.items():
-            a.put(frame, row)
-        a.confirmed |= b.confirmed
-        a.template, a.tint = b.template, b.tint
-        pieces.remove(b)
-    return pieces
+    """Join ends to beginnings, the likeliest pair first; every piece has at most one before it and one after."""
+    pieces = sorted(pieces, key=lambda t: (t.first, t.last, float(t.rows[t.first].box[0])))
+    starts = [t.first for t in pieces]
+    pairs = []
+    for i, a in enumerate(pieces):
+        for j in range(bisect_right(starts, a.first), bisect_right(starts, a.last + longest + 1)):
+            cost = _bridge_cost(a, pieces[j], longest)
+            if cost < _REFUSED:
+                pairs.append((cost, i, j))
+    after: dict[int, int] = {}
+    before: dict[int, int] = {}
+    for _, i, j in sorted(pairs):
+        if i not in after and j not in before:
+            after[i], before[j] = j, i
+    return [_chained(pieces, i, after) for i in range(len(pieces)) if i not in before]
+
+
+def _chained(pieces: list[Tracklet], index: int, after: dict[int, int]) -> Tracklet:
+    whole = pieces[index]
+    while index in after:
+        index = after[index]
+        part = pieces[index]
+        for frame, row in part.rows.items():
+            whole.put(frame, row)
+        whole.confirmed |= part.confirmed
+        whole.template, whole.tint = part.template, part.tint
+    return whole
 
 
 def _bridge_cost(a: Tracklet, b: Tracklet, longest: int) -> float:
     """Cost of holding that the face ``a`` that was lost is the face ``b`` that appeared later (or just before)."""
-    if a is b or b.last <= a.last or b.first <= a.first:
+    if b.last <= a.last or b.first <= a.first:
         return _REFUSED
     gap = b.first - a.last - 1
     if gap > longest:
@@ -91,11 +102,12 @@ def _steady(tracklet: Tracklet, *, forward: bool) -> None:
         cut += 1
     if cut == 0:
         return
-    dropped = [(f, tracklet.rows.pop(f)) for f in frames[:cut]]
+    dropped = [(f, tracklet.rows[f]) for f in frames[:cut]]
+    tracklet.keep({f: tracklet.rows[f] for f in frames[cut:]})
     carried = [tracklet.predict(f) for f, _ in dropped]
     for (frame, row), box in zip(dropped, carried, strict=True):
         box[2:4] = np.maximum(box[2:4], reference)
-        tracklet.rows[frame] = Row(box, Evidence.FILLED, row.score, row.yaw)
+        tracklet.set(frame, Row(box, Evidence.FILLED, row.score, row.yaw))
 
 
 def _fill(rows: dict[int, Row]) -> dict[int, Row]:
@@ -117,20 +129,20 @@ def _hold(tracklet: Tracklet, shot: Shot, rate: float) -> None:
     ends = {f: tracklet.predict(f) for f in range(last + 1, min(shot.last, last + after) + 1)}
     ends |= {f: tracklet.predict(f) for f in range(max(shot.first, first - before), first)}
     for frame, box in ends.items():
-        tracklet.rows[frame] = Row(box, Evidence.HELD, 0.0)
+        tracklet.set(frame, Row(box, Evidence.HELD, 0.0))
 
 
 def _lonely(tracklet: Tracklet) -> bool:
     """Seen by one search only, unsure, and not confirmed: mostly not a face, so obscured where it was seen, briefly."""
-    return tracklet.searched() <= 1 and not tracklet.confirmed and tracklet.best_search() < _SURE
+    return tracklet.searched <= 1 and not tracklet.confirmed and tracklet.best_search() < _SURE
 
 
 def _track(number: int, tracklet: Tracklet, shot: Shot, rate: float) -> Track:
     if _lonely(tracklet):
         seen = min(tracklet.rows, key=lambda f: (tracklet.rows[f].evidence, f))
         reach = max(2, round(rate * _LONELY_SECONDS))
-        tracklet.rows = {f: r for f, r in tracklet.rows.items() if abs(f - seen) <= reach}
-    tracklet.rows = _fill(tracklet.rows)
+        tracklet.keep({f: r for f, r in tracklet.rows.items() if abs(f - seen) <= reach})
+    tracklet.keep(_fill(tracklet.rows))
     _hold(tracklet, shot, rate)
     frames = sorted(tracklet.rows)
     rows = [tracklet.rows[f] for f in frames]

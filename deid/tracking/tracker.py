@@ -54,6 +54,9 @@ class Tracker:
         size = sum(plane.nbytes for plane in new[-1].frame.planes) if new else 1
         while len(self._memory) > min(_MEMORY, max(6, _MEMORY_BYTES // size)):
             self._memory.popleft()
+        oldest = self._memory[0].index  # nobody follows a face further back, so nobody asks what was there
+        self._done += [t for t in self._ended if t.last < oldest]
+        self._ended = [t for t in self._ended if t.last >= oldest]
 
     def finish(self) -> list[Tracklet]:
         """All tracklets of the clip, those of one lonely frame included."""
@@ -210,7 +213,7 @@ class Tracker:
         return key.scale < 1.0 and apart < 0.15 and boxes.size_ratio(followed.box, found.box) < 1.2
 
     def _remember(self, tracklet: Tracklet, key: View, row: Row) -> None:
-        tracklet.rows[key.index] = row
+        tracklet.set(key.index, row)
         tracklet.template = flow.template(key.luma, row.box)
         tint = self._tint(key, row.box)
         tracklet.tint = tint if tracklet.tint is None else 0.7 * tracklet.tint + 0.3 * tint
@@ -225,8 +228,9 @@ class Tracker:
         if tracklet.lost_at is None and drifted is not None:
             self._spread(tracklet, views, drifted.box, measured.box)
             return
-        known = max((f for f in tracklet.rows if f < key.index), default=-1)
-        self._follow(tracklet, [v for v in self._back(views) if v.index > known], backward=True)
+        back = self._back(views)
+        known = next((i for i, v in enumerate(back) if i and v.index in tracklet.rows), len(back))
+        self._follow(tracklet, back[:known], backward=True)
         tracklet.lost_at = None
 
     def _back(self, views: list[View]) -> list[View]:
@@ -243,7 +247,7 @@ class Tracker:
             if row is not None:
                 weight = (view.index - tracklet.anchor) / span
                 box = boxes.correct(row.box, drifted, measured, weight)
-                tracklet.rows[view.index] = Row(box, row.evidence, row.score, row.yaw)
+                tracklet.set(view.index, Row(box, row.evidence, row.score, row.yaw))
 
     def _missed(self, tracklet: Tracklet, views: list[View]) -> None:
         """No detection fits: look closer, then allow flow a little time, then give the face up."""
@@ -254,7 +258,7 @@ class Tracker:
         if followed and coarse:
             return  # too small for a search at half resolution: its silence says nothing
         tracklet.misses += 1
-        last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.confirmed and tracklet.searched() >= _ESTABLISHED
+        last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.confirmed and tracklet.searched >= _ESTABLISHED
         inside = boxes.visible_share(box, key.frame.width, key.frame.height) > 0.3
         row = self._examiner.doubt(key, box, last_word=last_word) if inside else None
         if row is not None and not self._taken(tracklet, key.index, row.box):
@@ -267,7 +271,7 @@ class Tracker:
     def _drop_duplicates(self, frame: int) -> None:
         """Of two tracks that came to lie on one face keep the better established."""
         here = [t for t in self._active if frame in t.rows]
-        here.sort(key=lambda t: (t.misses, -t.searched(), t.first))
+        here.sort(key=lambda t: (t.misses, -t.searched, t.first))
         kept: list[Tracklet] = []
         for tracklet in here:
             box = tracklet.rows[frame].box

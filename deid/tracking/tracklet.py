@@ -22,10 +22,17 @@ class Row:
 
 @dataclass(slots=True, eq=False)
 class Tracklet:
-    """Rows by frame, with the state that following needs. Holes are allowed until the tracklet is stitched."""
+    """Rows by frame, with the state that following needs. Holes are allowed until the tracklet is stitched.
+
+    ``rows`` is read by anyone and changed by the methods here only, which keep ``first``, ``last`` and ``searched``
+    (the number of frames in which a detector found the face) up to date: clips are long, and these are asked for often.
+    """
 
     shot: int
     rows: dict[int, Row] = field(default_factory=dict)
+    first: int = 1 << 62
+    last: int = -1
+    searched: int = 0
     template: np.ndarray | None = None
     tint: np.ndarray | None = None
     anchor: int = -1
@@ -33,23 +40,26 @@ class Tracklet:
     lost_at: int | None = None
     confirmed: bool = False
 
-    @property
-    def first(self) -> int:
-        return min(self.rows)
-
-    @property
-    def last(self) -> int:
-        return max(self.rows)
+    def set(self, frame: int, row: Row) -> None:
+        """Store a row in the place of any other."""
+        known = self.rows.get(frame)
+        self.searched += (row.evidence == Evidence.SEARCHED) - (
+            known is not None and known.evidence == Evidence.SEARCHED
+        )
+        self.rows[frame] = row
+        self.first, self.last = min(self.first, frame), max(self.last, frame)
 
     def put(self, frame: int, row: Row) -> None:
         """Store a row unless the frame already has stronger evidence."""
         known = self.rows.get(frame)
         if known is None or row.evidence <= known.evidence:
-            self.rows[frame] = row
+            self.set(frame, row)
 
-    def searched(self) -> int:
-        """Number of frames in which a detector found the face."""
-        return sum(row.evidence == Evidence.SEARCHED for row in self.rows.values())
+    def keep(self, rows: dict[int, Row]) -> None:
+        """Hold exactly these rows from now on; at least one."""
+        self.rows = rows
+        self.first, self.last = min(rows), max(rows)
+        self.searched = sum(row.evidence == Evidence.SEARCHED for row in rows.values())
 
     def best_search(self) -> float:
         """Highest score of a detector, 0 when only flow or the mesh vouch for the face."""

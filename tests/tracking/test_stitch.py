@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,7 @@ def tracklet(frames, shot=0, x=100.0, step=0.0, score=0.9, size=50.0):
     t = Tracklet(shot)
     for f in frames:
         box = np.array([x + step * f, 100, 0.8 * size, size, 0], np.float32)
-        t.rows[f] = Row(box, Evidence.SEARCHED, score)
+        t.set(f, Row(box, Evidence.SEARCHED, score))
     return t
 
 
@@ -89,6 +91,19 @@ def test_every_sighting_is_covered_without_holes(described):
         assert any(np.hypot(*(b[:2] - box[:2])) < 0.8 * box[3] for b in here)
 
 
+def test_many_pieces_in_one_long_shot_are_joined_in_little_time():
+    def made() -> list[Tracklet]:
+        return [
+            tracklet(range(10 * k, 10 * k + 8), x=200.0 * lane) for k in range(400) for lane in range(5)
+        ]
+
+    start = time.process_time()
+    tracks = stitch(made(), [Shot(0, 3999)], RATE)
+    assert time.process_time() - start < 10
+    assert len(tracks) == 5
+    assert all(t.first == 0 and len(t) >= 3998 for t in tracks)
+
+
 def test_order_of_pieces_does_not_matter():
     def made():
         return [tracklet(range(9)), tracklet(range(15, 30)), tracklet(range(3, 40), x=400), tracklet(range(60, 70))]
@@ -105,6 +120,6 @@ def test_yaw_is_interpolated_between_known_frames():
     t = tracklet(range(11))
     for f, value in ((0, 0.0), (10, 20.0)):
         row = t.rows[f]
-        t.rows[f] = Row(row.box, row.evidence, row.score, value)
+        t.set(f, Row(row.box, row.evidence, row.score, value))
     (track,) = stitch([t], [Shot(0, 10)], RATE)
     assert track.yaw[5] == pytest.approx(10)
