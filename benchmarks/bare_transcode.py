@@ -75,11 +75,14 @@ def main() -> int:
     parser.add_argument("--preset", default="veryfast")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--target", type=Path, help="keep the output here")
+    parser.add_argument("--once", action="store_true", help="the transcode alone: for timing the whole process")
     options = parser.parse_args()
     settings = EncodeSettings(codec=options.codec, preset=options.preset, threads=options.threads)
     with tempfile.TemporaryDirectory() as folder:
         target = options.target or Path(folder) / "out.mp4"
         spent = through_the_media_layer(options.clip, target, settings, options.threads)
+        if options.once:
+            return 0
         with Reader(options.clip, threads=options.threads) as reader:
             info = reader.info
             converted = 0.0

@@ -266,7 +266,7 @@ class Bench:
 
     def _transcode(self, clip: Path) -> Sample:
         out = self._scratch / f"bare{clip.suffix}"
-        return measured([sys.executable, str(self._bare), str(clip), "--target", str(out)], out)
+        return measured([sys.executable, str(self._bare), str(clip), "--once", "--target", str(out)], out)
 
 
 def say(text: str) -> None:

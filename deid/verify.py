@@ -15,7 +15,7 @@ from deid.tracking.schedule import MAX_SEARCH_PIXELS
 from deid.types import Analysis, Detection, Evidence, Frame, Track
 
 _EVERY = 120  # frames a sample: keeps the check near a twentieth of the run's time
-_LEAST = 2
+_LEAST = 1
 _SURE = 0.35  # a face that the first pass may not have missed; weaker sightings are mostly not faces
 _COVERED = 0.5  # share of a face's centre that a region must cover for it to count as obscured
 

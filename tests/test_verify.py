@@ -40,7 +40,7 @@ def analysis_of(face_clip):
 def test_choice_is_in_range_spread_and_enough(frames):
     chosen = choose_frames(Analysis(None, frames, (), (), (), 0))
     assert all(0 <= f < frames for f in chosen)
-    assert len(chosen) == min(frames, max(2, frames // 120))
+    assert len(chosen) == min(frames, max(1, frames // 120))
 
 
 def test_the_most_doubtful_frames_are_chosen(analysis_of):

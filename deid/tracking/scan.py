@@ -154,7 +154,8 @@ class Scanner:
         self._meter = ChangeMeter()
         self._open: list[View] = []
         self._new_shot = True
-        self._coarse_next = True
+        self._coarse = schedule.step < schedule.interval
+        self._last_full = 0
 
     def __enter__(self) -> Scanner:
         self._thread.start()
@@ -224,22 +225,15 @@ class Scanner:
             self._new_shot, self._open = True, [view]
             self.result.shots.append(view.index)
             self._search(view, small, self._schedule.full_scale)
-            self._coarse_next = True
             self._emit([view])
             return
         self._open.append(view)
         since = view.index - self._open[0].index
-        half = self._schedule.interval // 2
-        if last:
+        full = view.index - self._last_full >= self._schedule.interval
+        if last or full:
             self._search(view, small, self._schedule.full_scale)
-        elif self._schedule.coarse and since >= half:
-            scale = self._schedule.full_scale * (0.5 if self._coarse_next else 1.0)
-            self._coarse_next = not self._coarse_next
-            self._search(view, small, scale)
-        elif not self._schedule.coarse and since >= self._schedule.interval:
-            self._search(view, small, self._schedule.full_scale)
-        elif may_search(view.index, self._open[0].index) and self._meter.changed(small):
-            self._search(view, small, self._schedule.full_scale * (0.5 if self._schedule.coarse else 1.0))
+        elif since >= self._schedule.step or (may_search(since) and self._meter.changed(small)):
+            self._search(view, small, self._schedule.full_scale * (0.5 if self._coarse else 1.0))
         else:
             return
         self._emit(self._open)
@@ -253,6 +247,8 @@ class Scanner:
 
     def _search(self, view: View, small: np.ndarray, scale: float) -> None:
         self._meter.mark(small)
+        if scale == self._schedule.full_scale:
+            self._last_full = view.index
         self._searchers.submit(view, scale)
         self.result.searches += 1
 

@@ -1,8 +1,8 @@
 """Which frames are searched for faces, and how finely.
 
-A full search of a large frame costs as much as encoding several, so it runs on a schedule: every ``interval`` frames at
-full resolution and, where that is long, half-way between at half resolution; always on the first and last frame of a
-shot, and early when the picture changes (someone walks in). Everything between is followed by flow, both ways.
+A full search of a large frame costs as much as encoding several, so it runs on a schedule: every ``interval`` frames
+at full resolution and, where that is long, every ``step`` frames at half resolution; always on the first and last frame
+of a shot, and early when the picture changes (someone walks in). Everything between is followed by flow, both ways.
 """
 
 from __future__ import annotations
@@ -14,29 +14,31 @@ import numpy as np
 MAX_SEARCH_PIXELS = 2560 * 1440
 """Frames larger than this are searched at this size."""
 
-_INTERVALS = ((0.4, 3), (0.6, 4), (1.2, 8), (float("inf"), 12))  # up to so many megapixels, so many frames
-_GAP_SECONDS = 0.5  # at most this long between full searches, whatever the cost
+_INTERVALS = ((0.4, 3, 3), (0.6, 4, 4), (1.2, 12, 4), (float("inf"), 18, 6))
+"""Up to so many megapixels: frames between full searches, frames between searches of either kind."""
+_GAP_SECONDS, _STEP_SECONDS = 0.75, 0.25  # at most this long, whatever the cost; faces above 48 pixels need the second
 _SETTLE = 3  # frames between two searches, at least
 _CHANGE = 40.0  # mean absolute change (8-bit levels) of the most changed cell that asks for a search
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """``interval``: frames between full searches. ``full_scale``: search pixels per frame pixel. ``coarse``: whether a
-    search at half that scale runs half-way between."""
+    """``interval``: frames between full searches. ``step``: frames between any two; those in between run at half the
+    scale. ``full_scale``: search pixels per frame pixel."""
 
     interval: int
+    step: int
     full_scale: float
-    coarse: bool
 
     @classmethod
     def plan(cls, width: int, height: int, rate: float | None) -> Schedule:
         pixels = width * height
         scale = min(1.0, (MAX_SEARCH_PIXELS / pixels) ** 0.5)
         megapixels = pixels * scale * scale / 1e6
-        interval = next(n for below, n in _INTERVALS if megapixels <= below)
-        interval = min(interval, max(2, int((rate or 25.0) * _GAP_SECONDS)))
-        return cls(interval, scale, coarse=interval >= 6)
+        interval, step = next((i, s) for below, i, s in _INTERVALS if megapixels <= below)
+        rate = rate or 25.0
+        step = min(step, max(2, int(rate * _STEP_SECONDS)))
+        return cls(max(step, min(interval, int(rate * _GAP_SECONDS))), step, scale)
 
 
 class ChangeMeter:
@@ -68,6 +70,6 @@ def _cells(small: np.ndarray) -> np.ndarray:
     return grey.reshape(rows, h // rows, cols, w // cols).mean((1, 3))
 
 
-def may_search(frame: int, last_search: int) -> bool:
-    """Whether a search off the schedule is far enough from the last one."""
-    return frame - last_search >= _SETTLE
+def may_search(since: int) -> bool:
+    """Whether a search off the schedule is far enough from the last one, ``since`` frames ago."""
+    return since >= _SETTLE

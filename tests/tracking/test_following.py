@@ -47,7 +47,7 @@ def analyse(
 ) -> tuple[list[Track], ScanResult]:
     examiner = Examiner()
     tracker = Tracker(examiner, threshold=0.2)
-    plan = schedule or Schedule(10, 1.0, coarse=True)
+    plan = schedule or Schedule(10, 5, 1.0)
     with Scanner(Filmed(pictures, change), plan, threads=2) as scanner:
         for chunk in scanner:
             tracker.feed(chunk)
@@ -177,13 +177,13 @@ def test_an_error_while_decoding_reaches_the_caller():
                 yield frame
 
     pictures = filmed(shot([COLLINS], 20, Pose(0, 230, 150, 400), Pose(1, 230, 150, 400)))
-    scanner = Scanner(Broken(pictures, None), Schedule(4, 1.0, coarse=False), threads=1)
+    scanner = Scanner(Broken(pictures, None), Schedule(4, 4, 1.0), threads=1)
     with pytest.raises(OSError, match="gone"), scanner:
         list(scanner)
 
 
 def test_leaving_early_stops_the_threads():
     pictures = filmed(shot([COLLINS], 60, Pose(0, 230, 150, 400), Pose(1, 230, 150, 400)))
-    with Scanner(Filmed(pictures, None), Schedule(4, 1.0, coarse=False), threads=1) as scanner:
+    with Scanner(Filmed(pictures, None), Schedule(4, 4, 1.0), threads=1) as scanner:
         next(iter(scanner))
     assert scanner.result.frames < 60

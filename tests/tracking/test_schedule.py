@@ -8,7 +8,9 @@ from deid.tracking.schedule import MAX_SEARCH_PIXELS, ChangeMeter, Schedule
 @pytest.mark.parametrize("rate", [5.0, 25.0, 60.0, None])
 def test_searches_are_never_far_apart_nor_too_large(size, rate):
     plan = Schedule.plan(*size, rate)
-    assert plan.interval / (rate or 25.0) <= 0.5 or plan.interval == 2
+    assert plan.step <= plan.interval
+    assert plan.interval / (rate or 25.0) <= 0.75 or plan.interval == 2
+    assert plan.step / (rate or 25.0) <= 0.25 or plan.step == 2
     assert size[0] * size[1] * plan.full_scale**2 <= MAX_SEARCH_PIXELS * 1.01
     if size[0] <= 1920:
         assert plan.full_scale == 1.0
