@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 
 from deid.detection.centerface import CenterFace
-from deid.media.convert import bgr
 from deid.redaction import Region
+from deid.tracking.scan import search_frame
 from deid.tracking.schedule import MAX_SEARCH_PIXELS
 from deid.types import Analysis, Detection, Evidence, Frame, Track
 
@@ -74,11 +73,8 @@ class Verifier:
         if self._detector is None:  # only this pool's one thread comes here
             self._detector = CenterFace(threshold=self._threshold, threads=self._threads)
         scale = min(1.0, (MAX_SEARCH_PIXELS / (frame.width * frame.height)) ** 0.5)
-        size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
-        found = self._detector.detect(bgr(frame, size=size))
-        factor = np.array([frame.width / size[0], frame.height / size[1]] * 2, np.float32)
-        shown = [replace(d, box=((d.box + 0.5) * factor - 0.5).astype(np.float32), points=None) for d in found]
-        return [d for d in shown if not self._covered(d, frame.index, regions)]
+        found = search_frame(self._detector, frame, scale)
+        return [d for d in found if not self._covered(d, frame.index, regions)]
 
     def _covered(self, detection: Detection, frame: int, regions: tuple[Region, ...]) -> bool:
         box = detection.box

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from deid.detection.boxes import iou as corner_iou
+
 
 def from_corners(corners: np.ndarray, roll: float = 0.0) -> np.ndarray:
     """``x0 y0 x1 y1`` to ``cx cy w h roll``, float32 (5,)."""
@@ -22,12 +24,7 @@ def corners(boxes: np.ndarray) -> np.ndarray:
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union of every box of ``a`` (n, 5) with every box of ``b`` (m, 5): float (n, m)."""
-    p, q = corners(np.atleast_2d(a))[:, None], corners(np.atleast_2d(b))[None]
-    size = np.clip(np.minimum(p[..., 2:], q[..., 2:]) - np.maximum(p[..., :2], q[..., :2]), 0, None)
-    inter = size[..., 0] * size[..., 1]
-    area_p = (p[..., 2] - p[..., 0]) * (p[..., 3] - p[..., 1])
-    area_q = (q[..., 2] - q[..., 0]) * (q[..., 3] - q[..., 1])
-    return inter / np.maximum(area_p + area_q - inter, 1e-9)
+    return corner_iou(corners(a), corners(b))
 
 
 def size(box: np.ndarray) -> float:

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -91,11 +91,7 @@ class _Searchers:
         free = self._free[scale == self._full_scale]
         detector = free.get()
         try:
-            if scale == 1.0:
-                return detector.detect(bgr(frame))
-            picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
-            fx, fy = frame.width / picture.shape[1], frame.height / picture.shape[0]
-            return [_rescaled(d, fx, fy) for d in detector.detect(picture)]
+            return search_frame(detector, frame, scale)
         finally:
             free.put(detector)
 
@@ -109,11 +105,20 @@ class _Searchers:
             detector.close()
 
 
-def _rescaled(d: Detection, fx: float, fy: float) -> Detection:
-    factor = np.array([fx, fy], np.float32)
-    box = (d.box.reshape(2, 2) + 0.5) * factor - 0.5
-    points = None if d.points is None else (d.points + 0.5) * factor - 0.5
-    return Detection(box.reshape(4).astype(np.float32), d.score, points, d.detector)
+def search_frame(detector: CenterFace, frame: Frame, scale: float) -> list[Detection]:
+    """Faces of a frame that is searched at ``scale`` times its size, in frame pixels."""
+    if scale == 1.0:
+        return detector.detect(bgr(frame))
+    picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
+    factor = np.array([frame.width / picture.shape[1], frame.height / picture.shape[0]], np.float32)
+
+    def whole(xy: np.ndarray) -> np.ndarray:
+        return ((xy + 0.5) * factor - 0.5).astype(np.float32)
+
+    return [
+        replace(d, box=whole(d.box.reshape(2, 2)).reshape(4), points=None if d.points is None else whole(d.points))
+        for d in detector.detect(picture)
+    ]
 
 
 def _thumbnail(frame: Frame) -> np.ndarray:

@@ -72,7 +72,6 @@ class Tracker:
     # -- following -----------------------------------------------------------------------------------------------
 
     def _forward(self, tracklet: Tracklet, views: list[View]) -> None:
-        tracklet.anchor = views[0].index
         tracklet.lost_at = None
         if views[0].index not in tracklet.rows:
             tracklet.lost_at = views[0].index
@@ -241,11 +240,12 @@ class Tracker:
     @staticmethod
     def _spread(tracklet: Tracklet, views: list[View], drifted: np.ndarray, measured: np.ndarray) -> None:
         """Share out over the chunk what flow was found to be wrong by at its end."""
-        span = max(1, views[-1].index - tracklet.anchor)
+        begin = views[0].index
+        span = max(1, views[-1].index - begin)
         for view in views[1:-1]:
             row = tracklet.rows.get(view.index)
             if row is not None:
-                weight = (view.index - tracklet.anchor) / span
+                weight = (view.index - begin) / span
                 box = boxes.correct(row.box, drifted, measured, weight)
                 tracklet.set(view.index, Row(box, row.evidence, row.score, row.yaw))
 

@@ -35,7 +35,6 @@ class Tracklet:
     searched: int = 0
     template: np.ndarray | None = None
     tint: np.ndarray | None = None
-    anchor: int = -1
     misses: int = 0
     lost_at: int | None = None
     confirmed: bool = False
