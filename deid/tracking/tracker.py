@@ -15,6 +15,7 @@ import numpy as np
 from deid.tracking import boxes, flow
 from deid.tracking.associate import affinity, assign, mean_chroma
 from deid.tracking.examine import Examiner, row_of
+from deid.tracking.observe import Observer
 from deid.tracking.scan import Chunk, View
 from deid.tracking.tracklet import Row, Tracklet
 from deid.types import Evidence
@@ -31,10 +32,12 @@ _MEMORY, _MEMORY_BYTES = 30, 128 << 20  # frames that new faces can be followed 
 
 
 class Tracker:
-    """Feed chunks in order, then call :meth:`finish`. ``threshold``: detector score from which a face is born."""
+    """Feed chunks in order, then call :meth:`finish`. ``threshold``: detector score from which a face is born.
+    ``observer``: shown every frame with its faces as soon as following can no longer change them."""
 
-    def __init__(self, examiner: Examiner, *, threshold: float) -> None:
+    def __init__(self, examiner: Examiner, *, threshold: float, observer: Observer | None = None) -> None:
         self._examiner = examiner
+        self._observer = observer
         self._threshold = threshold
         self._active: list[Tracklet] = []
         self._ended: list[Tracklet] = []
@@ -53,7 +56,7 @@ class Tracker:
         self._memory.extend(new)
         size = sum(plane.nbytes for plane in new[-1].frame.planes) if new else 1
         while len(self._memory) > min(_MEMORY, max(6, _MEMORY_BYTES // size)):
-            self._memory.popleft()
+            self._settled(self._memory.popleft())
         oldest = self._memory[0].index  # nobody follows a face further back, so nobody asks what was there
         self._done += [t for t in self._ended if t.last < oldest]
         self._ended = [t for t in self._ended if t.last >= oldest]
@@ -63,7 +66,15 @@ class Tracker:
         self._end_shot()
         return sorted(self._done, key=lambda t: (t.shot, t.first, float(t.rows[t.first].box[0])))
 
+    def _settled(self, view: View) -> None:
+        """Nobody follows a face through ``view`` any more."""
+        if self._observer is not None:
+            here = [(t, row) for t in (*self._active, *self._ended) if (row := t.rows.get(view.index)) is not None]
+            self._observer.see(view, here)
+
     def _end_shot(self) -> None:
+        for view in self._memory:
+            self._settled(view)
         self._done += self._active + self._ended
         self._active, self._ended = [], []
         self._memory.clear()

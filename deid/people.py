@@ -1,0 +1,117 @@
+"""Who is in the clip: tracks merged into people by recognition over the best pictures of each track.
+
+Two tracks that share a frame are two people. Otherwise tracks join, nearest pair first, while the average distance
+between their templates stays below a threshold (average-linkage clustering with cannot-link constraints).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from deid.errors import ModelError
+from deid.tracking.observe import Chip
+from deid.types import Track
+
+SAME_PERSON = 0.48
+"""Mean distance of templates up to which two tracks are one person: well inside the recogniser's own threshold, because
+two people who share a surrogate are worse than one person who has two."""
+_SAME_PLACE = 0.45
+_TRAITS = Path(__file__).parent / "models" / "person_traits.safetensors"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """Someone in the clip. ``tracks``: their ids. ``codes``: float32 (n, 128), recognition codes of the best pictures,
+    best first; none when nothing could be recognised. ``female``: -1 (apparently male) to 1 (apparently female), 0 when
+    unknown. ``age``: apparent, in years; NaN when unknown."""
+
+    id: int
+    tracks: tuple[int, ...]
+    codes: np.ndarray
+    female: float
+    age: float
+
+    @property
+    def template(self) -> np.ndarray | None:
+        """Mean code, float32 (128,)."""
+        return self.codes.mean(0) if len(self.codes) else None
+
+
+def chips_of(tracks: Sequence[Track], chips: Sequence[Chip]) -> dict[int, list[Chip]]:
+    """Which pictures show which track, the best first."""
+    out: dict[int, list[Chip]] = {track.id: [] for track in tracks}
+    for chip in chips:
+        owner, nearest = None, _SAME_PLACE
+        for track in tracks:
+            if track.covers(chip.frame):
+                box = track.box_at(chip.frame)
+                apart = float(np.hypot(box[0] - chip.place[0], box[1] - chip.place[1])) / max(float(box[3]), 1.0)
+                if apart < nearest:
+                    owner, nearest = track.id, apart
+        if owner is not None:
+            out[owner].append(chip)
+    for found in out.values():
+        found.sort(key=lambda c: (-c.quality, c.frame))
+    return out
+
+
+def merge(tracks: Sequence[Track], codes: dict[int, np.ndarray], threshold: float = SAME_PERSON) -> list[list[Track]]:
+    """Groups of tracks, one a person, in order of first appearance. ``codes``: float32 (n, 128) by track id; tracks
+    without any stay alone."""
+    groups = [[track] for track in sorted(tracks, key=lambda t: (t.first, t.id))]
+    known = {track.id: codes[track.id].mean(0) for track in tracks if len(codes.get(track.id, ()))}
+    while True:
+        best, pair = threshold, None
+        for i, a in enumerate(groups):
+            for j in range(i + 1, len(groups)):
+                apart = _linkage(a, groups[j], known)
+                if apart < best:
+                    best, pair = apart, (i, j)
+        if pair is None:
+            return groups
+        i, j = pair
+        groups[i] = groups[i] + groups.pop(j)
+
+
+def _linkage(a: list[Track], b: list[Track], known: dict[int, np.ndarray]) -> float:
+    if any(s.first <= t.last and t.first <= s.last for s in a for t in b):
+        return float("inf")
+    apart = [float(np.linalg.norm(known[s.id] - known[t.id])) for s in a for t in b if s.id in known and t.id in known]
+    return float(np.mean(apart)) if len(apart) == len(a) * len(b) else float("inf")
+
+
+@lru_cache(maxsize=1)
+def _traits() -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(_TRAITS)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{_TRAITS.name} is missing or damaged: reinstall deid-video") from error
+
+
+def describe(codes: np.ndarray) -> tuple[float, float]:
+    """Apparent gender and age from recognition codes (n, 128): see :class:`Person`. Trained by
+    ``tools/train_person_traits.py``."""
+    if len(codes) == 0:
+        return 0.0, float("nan")
+    traits = _traits()
+    x = np.append(codes.mean(0), 1.0)
+    return float(np.tanh(x @ traits["gender"] / 2)), float(np.clip(x @ traits["age"], 5, 95))
+
+
+def find_people(tracks: Sequence[Track], chips: dict[int, list[Chip]], codes: dict[int, np.ndarray]) -> list[Person]:
+    """People numbered from 1 in order of appearance. ``codes``: of ``chips``, in the same order, by track id."""
+    people = []
+    for number, group in enumerate(merge(tracks, codes), start=1):
+        pairs = [(chip.quality, code) for t in group for chip, code in zip(chips[t.id], codes[t.id], strict=True)]
+        pairs.sort(key=lambda pair: -pair[0])
+        own = np.array([code for _, code in pairs[:8]], np.float32).reshape(-1, 128)
+        people.append(Person(number, tuple(sorted(t.id for t in group)), own, *describe(own)))
+    return people

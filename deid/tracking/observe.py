@@ -1,0 +1,147 @@
+"""The landmark model on every face of every frame, beside the tracker: what an engine needs to invert a face.
+
+The tracker hands over a frame once nobody will change what it knows of it. The meshes are found in a thread of their
+own, in the order of the frames, so that what is recorded depends on the frames only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from deid.detection.landmarks import (
+    FaceLandmarker,
+    FaceLandmarks,
+    Roi,
+    crop_for,
+    roi_from_box,
+    roi_from_landmarks,
+)
+from deid.media.convert import bgr
+from deid.recognition.chips import chip_from_picture, cut_chip
+from deid.tracking import boxes
+from deid.tracking.records import FaceRecord, RecordFile
+from deid.tracking.scan import View
+from deid.tracking.tracklet import Row, Tracklet
+from deid.types import Frame
+
+LEAST_HEIGHT = 36.0
+"""Pixels: smaller faces are never replaced, so nothing is noted of them."""
+_PRESENCE = 0.5
+_RECENT = 3  # frames after which the last mesh no longer says where to look
+_CHIPS = 6  # pictures of a face kept for recognition
+_PENDING = 4  # frames that may wait: each holds its planes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chip:
+    """A face cut out for recognition: uint8 (150, 150, 3) RGB, from where, and how well it shows the face."""
+
+    frame: int
+    place: tuple[float, float]
+    quality: float
+    picture: np.ndarray
+    yaw: float
+
+
+@dataclass(slots=True)
+class _Memory:
+    """Of one tracklet, from frame to frame."""
+
+    frame: int
+    points: np.ndarray
+    box: np.ndarray
+
+
+class Observer:
+    """Feed it frames with their faces, in order; then :meth:`finish`.
+
+    ``note``: makes the engine's photometric note from an RGB crop, uint8 (h, w, 3), and landmarks in its pixels.
+    """
+
+    def __init__(self, records: RecordFile, note: Callable[[np.ndarray, np.ndarray], np.void]) -> None:
+        self.records = records
+        self._note = note
+        self._chips: dict[int, list[Chip]] = {}
+        self._known: dict[int, _Memory] = {}
+        self._landmarker: FaceLandmarker | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="landmarks")
+        self._pending: list[Future[None]] = []
+
+    def see(self, view: View, faces: Sequence[tuple[Tracklet, Row]]) -> None:
+        """Note the faces of one frame; waits while too many frames are queued. Raises what noting earlier ones did."""
+        work = [(id(t), row.box.copy()) for t, row in faces if t.confirmed and row.box[3] >= LEAST_HEIGHT]
+        if not work:
+            return
+        self._pending.append(self._pool.submit(self._look, view.frame, work))
+        if len(self._pending) > _PENDING:
+            self._pending.pop(0).result()
+
+    def finish(self) -> list[Chip]:
+        """Wait for everything, and return the best pictures of every face."""
+        for job in self._pending:
+            job.result()
+        self._pending.clear()
+        return [chip for chips in self._chips.values() for chip in chips]
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._landmarker is not None:
+            self._landmarker.close()
+
+    def _look(self, frame: Frame, faces: list[tuple[int, np.ndarray]]) -> None:
+        if self._landmarker is None:
+            self._landmarker = FaceLandmarker(threads=1)
+        for key, box in faces:
+            self._one(frame, key, box)
+
+    def _one(self, frame: Frame, key: int, box: np.ndarray) -> None:
+        known = self._known.get(key)
+        rois = [roi_from_box(box)]
+        if known is not None and frame.index - known.frame <= _RECENT:
+            rois.insert(0, roi_from_landmarks(known.points).shifted(*(box[:2] - known.box[:2])))
+        for roi in rois:
+            found = self._mesh(frame, roi, box)
+            if found is not None:
+                crop, origin, seen = found
+                points = seen.points.copy()
+                points[:, :2] -= origin
+                self._keep_chip(key, frame.index, crop, points, seen)
+                note = self._note(crop, points)
+                self.records.append(FaceRecord(frame.index, seen.points, seen.presence, note))
+                self._known[key] = _Memory(frame.index, seen.points, box)
+                return
+
+    def _mesh(
+        self, frame: Frame, roi: Roi, box: np.ndarray
+    ) -> tuple[np.ndarray, tuple[int, int], FaceLandmarks] | None:
+        """RGB crop, its origin, and the mesh in frame pixels; ``None`` when there is no face like ``box``."""
+        x0, y0, x1, y1 = crop_for(roi, frame.width, frame.height)
+        if x1 - x0 < 16 or y1 - y0 < 16:
+            return None
+        crop = np.ascontiguousarray(bgr(frame, region=(x0, y0, x1, y1))[..., ::-1])
+        assert self._landmarker is not None
+        seen = self._landmarker.run(crop, roi.shifted(-x0, -y0), rgb=True)
+        if seen is None or seen.presence < _PRESENCE:
+            return None
+        seen = seen.shifted(x0, y0)
+        if boxes.distance(seen.box, box) > 0.6 or boxes.size_ratio(seen.box, box) > 1.9:
+            return None
+        return crop, (x0, y0), seen
+
+    def _keep_chip(self, key: int, frame: int, crop: np.ndarray, points: np.ndarray, seen: FaceLandmarks) -> None:
+        frontal = max(0.05, 1 - abs(seen.yaw) / 60) * max(0.3, 1 - abs(seen.pitch) / 60)
+        quality = float(seen.presence * frontal * min(1.0, float(seen.box[3]) / 150))
+        kept = self._chips.setdefault(key, [])
+        near = next((c for c in kept if abs(c.frame - frame) < 8), None)
+        worst = near or (min(kept, key=lambda c: c.quality) if len(kept) >= _CHIPS else None)
+        if worst is not None and quality <= worst.quality * 1.05:
+            return
+        picture = cut_chip(crop, chip_from_picture(points))
+        if worst is not None:
+            kept.remove(worst)
+        place = (float(seen.box[0]), float(seen.box[1]))
+        kept.append(Chip(frame, place, quality, picture, float(seen.yaw)))
