@@ -40,3 +40,5 @@ good_features_to_track = cv2.goodFeaturesToTrack
 match_template = cv2.matchTemplate
 imread = cv2.imread
 imwrite = cv2.imwrite
+COLOR_RGB2LAB = cv2.COLOR_RGB2LAB
+read_onnx = cv2.dnn.readNetFromONNX
