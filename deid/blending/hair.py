@@ -1,0 +1,105 @@
+"""Where hair hangs before a face: which of the frame's pixels inside the face's region stay.
+
+Two colours explain a pixel: skin, as the rendered face predicts it for this light, and hair, as it is seen above the
+face (the linear matting of A. Smith and J. Blinn, *Blue Screen Matting*, 1996, with both colours known). The pixel's
+place on the line between them is its opacity. What only looks like hair (a brow, a shadow, a beard) is kept out by
+following the hair inwards from where it is hair for certain: on a polar grid around the face, where inwards is one
+direction, that is a running minimum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+from ._kernels import BINS, directions, polar_colours
+
+FIRST, PITCH, LEVELS = 0.4, 0.025, 43
+"""The polar grid: nodes at 0.4, 0.425 ... 1.45 of the outline's reach."""
+_RIM = slice(14, 25)  # 0.75 to 1.0 of the reach
+_RING = slice(26, 35)  # 1.05 to 1.25: above the face, hair if there is any
+_CERTAIN = 36  # the level from which hair is followed inwards
+_LEAST_CONTRAST = 0.13  # code values between skin and hair below which neither can be told
+_SKIN_POINTS = np.array((50, 280, 205, 425, 4, 5, 195, 101, 330, 117, 346, 36, 266, 118, 347))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HairModel:
+    """``gate``: float32 (BINS / 2, LEVELS), 0 to 1, where hair may lie. ``skin``: float32 (BINS, 3), skin in every
+    direction. ``colour``: float32 (4,), hair's colour and how much it is trusted, 0 to 1. All in code values."""
+
+    gate: np.ndarray
+    skin: np.ndarray
+    colour: np.ndarray
+
+
+def hair_model(
+    picture: np.ndarray,
+    face: np.ndarray,
+    points: np.ndarray,
+    centre: np.ndarray,
+    rim: np.ndarray,
+    limit: np.ndarray,
+    above: np.ndarray,
+) -> HairModel:
+    """Find hair before a face.
+
+    ``picture``: float32 (h, w, 3), the crop. ``face``: float32 (h, w, 3), the rendered face. Both code values.
+    ``points``: (478, 2 or more), the source's mesh. ``rim``: float32 (BINS,), the source outline's reach from
+    ``centre``. ``limit``: float32 (BINS,), fraction of the reach below which nothing passes. ``above``: float32
+    (BINS,), how much a direction counts as forehead, 0 to 1.
+    """
+    unit = directions()
+    cx, cy = float(centre[0]), float(centre[1])
+    grid = (np.float32(FIRST), np.float32(PITCH), LEVELS, np.float32(1))
+    seen = polar_colours(picture, cx, cy, unit, rim, *grid)
+    made = polar_colours(face, cx, cy, unit, rim, *grid)
+    skin = _skin(picture, face, points, made)
+    colour = _hair_colour(seen, skin, above[::2])
+    gate = _gate(seen, skin, colour, limit[::2])
+    steps = np.arange(BINS) / 2
+    whole = np.stack([np.interp(steps, np.arange(BINS // 2), skin[:, k], period=BINS // 2) for k in range(3)], axis=1)
+    return HairModel(gate, np.ascontiguousarray(whole, dtype=np.float32), colour)
+
+
+def _skin(picture: np.ndarray, face: np.ndarray, points: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """float32 (BINS / 2, 3): the rendered rim, smooth, in the tone that cheeks and nose have in the frame."""
+    at = np.round(points[_SKIN_POINTS, :2]).astype(np.intp)
+    at = np.clip(at, 0, np.array(picture.shape[1::-1]) - 1)
+    ratio = picture[at[:, 1], at[:, 0]] / np.maximum(face[at[:, 1], at[:, 0]], 0.02)
+    gain = np.clip(np.median(ratio, axis=0), 0.6, 1.6)
+    rim = gaussian_filter1d(made[:, _RIM].mean(axis=1), 6.0, axis=0, mode="wrap")
+    return np.asarray(rim * gain, np.float32)
+
+
+def _hair_colour(seen: np.ndarray, skin: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """float32 (4,): mean colour of what is not skin above the forehead, and how sure it is."""
+    ring = seen[:, _RING]
+    apart = np.linalg.norm(ring - skin[:, None], axis=2)
+    darker = skin[:, None].sum(axis=2) - ring.sum(axis=2)
+    weight = above[:, None] * np.clip((apart - 0.08) / 0.12, 0, 1) * np.clip(darker / 0.2, 0, 1)
+    total = float(weight.sum())
+    share = total / max(float(above.sum()) * ring.shape[1], 1e-6)
+    colour = (ring * weight[..., None]).sum(axis=(0, 1)) / max(total, 1e-6)
+    contrast = float(np.linalg.norm((skin * above[:, None]).sum(axis=0) / max(above.sum(), 1e-6) - colour))
+    trust = np.clip((share - 0.08) / 0.12, 0, 1) * np.clip((contrast - _LEAST_CONTRAST) / 0.07, 0, 1)
+    return np.array([*colour, trust], np.float32)
+
+
+def _gate(seen: np.ndarray, skin: np.ndarray, colour: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """float32 (BINS / 2, LEVELS): where hair is joined to certain hair further out."""
+    line = skin - colour[:3]
+    along = ((skin[:, None] - seen) * line[:, None]).sum(axis=2) / np.maximum((line**2).sum(axis=1), 1e-4)[:, None]
+    like = np.clip((along - 0.2) / 0.3, 0, 1)
+    like = uniform_filter1d(like, 3, axis=1)
+    gate = np.ones_like(like)
+    for level in range(_CERTAIN - 1, -1, -1):
+        out = gate[:, level + 1]
+        joined = np.maximum(out, np.maximum(np.roll(out, 1), np.roll(out, -1)))
+        gate[:, level] = np.minimum(joined, np.clip(1.6 * like[:, level], 0, 1))
+    gate = gaussian_filter1d(gaussian_filter1d(gate, 1.0, axis=0, mode="wrap"), 0.8, axis=1)
+    place = FIRST + PITCH * np.arange(LEVELS)
+    free = np.clip((place[None] - limit[:, None]) / 0.06, 0, 1)
+    return np.ascontiguousarray(gate * free * colour[3], dtype=np.float32)
