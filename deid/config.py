@@ -14,11 +14,15 @@ from deid.errors import UsageError
 from deid.media.settings import CODECS, PRESETS, EncodeSettings
 
 ENGINES: dict[str, str] = {
+    "morphable": "a fictional person's face that moves as the original moved",
     "blur": "a blur too strong to undo",
     "pixelate": "a coarse mosaic",
     "solid": "one flat colour",
 }
 """What can be put over a face: name, and what it looks like. The one place where engines are named."""
+
+OBSCURING = ("blur", "pixelate", "solid")
+"""The engines that cover a face rather than replace it, and what may stand in where a face cannot be replaced."""
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
@@ -62,6 +66,8 @@ class RunConfig:
     ----------
     engine:
         What goes over each face: a key of :data:`ENGINES`.
+    fallback:
+        How a face is obscured that an engine cannot replace well: one of :data:`OBSCURING`.
     start, end:
         The part to process, in seconds of the source's own time; ``None`` is its beginning or its end. Nothing outside
         reaches the output.
@@ -99,6 +105,7 @@ class RunConfig:
     """
 
     engine: str = "blur"
+    fallback: str = "blur"
     start: float | None = None
     end: float | None = None
     max_height: int | None = None
@@ -118,6 +125,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _one_of("engine", self.engine, ENGINES)
+        _one_of("fallback", self.fallback, OBSCURING)
         _one_of("codec", self.codec, CODECS)
         _one_of("preset", self.preset, PRESETS)
         for flag in ("overwrite", "salvage", "keep_metadata", "mark", "dry_run"):
@@ -134,6 +142,11 @@ class RunConfig:
             raise UsageError("watermark is empty; give it some text or leave it out.")
         EncodeSettings(codec=self.codec, crf=self.crf, preset=self.preset, watermark=self.watermark)
         object.__setattr__(self, "keep", _tracks(self.keep))
+
+    @property
+    def obscures_by(self) -> str:
+        """How a face is obscured where it is not replaced."""
+        return self.engine if self.engine in OBSCURING else self.fallback
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON can hold them."""

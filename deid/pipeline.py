@@ -20,13 +20,18 @@ from pathlib import Path
 import numpy as np
 
 from deid import __version__
+from deid.compare import Comparer, choose_faces
 from deid.config import RunConfig
-from deid.errors import PrivacyError, UsageError
+from deid.errors import PrivacyError
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
+from deid.models.engine import Engine, open_engine
+from deid.plan import Plan, Replacement, make_plan, rate_of
 from deid.progress import Progress
-from deid.redaction import Obscurer, Region, regions_of
+from deid.recognition.thresholds import FAR_1E3
+from deid.render import Finisher, finished
 from deid.report import RunReport, VerifyReport, track_reports
 from deid.tracking.examine import Examiner
+from deid.tracking.observe import Observer
 from deid.tracking.patch import follow_sightings
 from deid.tracking.scan import Scanner
 from deid.tracking.schedule import Schedule
@@ -53,15 +58,6 @@ class _Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """What happens to each track (outcome, reason), and the regions to obscure in each frame."""
-
-    outcomes: dict[int, tuple[str, str]]
-    regions: dict[int, list[Region]]
-    kept: tuple[Track, ...]
-
-
 def run(source: Path, target: Path | None, config: RunConfig, progress: Progress) -> RunReport:
     """De-identify ``source`` into ``target`` (``None`` only with ``config.dry_run``).
 
@@ -72,57 +68,114 @@ def run(source: Path, target: Path | None, config: RunConfig, progress: Progress
     if target is not None:
         check_target(target, config.overwrite, info)
     seed = secrets.randbits(32) if config.seed is None else config.seed
+    engine = open_engine(config, seed)
+    try:
+        return _run(source, target, config, progress, clock, info, seed, engine)
+    finally:
+        if engine is not None:
+            engine.close()
+
+
+def _run(
+    source: Path,
+    target: Path | None,
+    config: RunConfig,
+    progress: Progress,
+    clock: _Clock,
+    info: MediaInfo,
+    seed: int,
+    engine: Engine | None,
+) -> RunReport:
     with clock.stage("analyse"):
-        analysis, seconds = analyse(source, config, progress)
-    plan = make_plan(analysis, config)
+        analysis, seconds = analyse(source, config, progress, engine.observer if engine else None)
+    replacements: dict[int, Replacement] = {}
+    if engine is not None:
+        with clock.stage("invert"):
+            replacements = engine.invert(analysis, seconds, progress)
+    plan = make_plan(analysis, config, replacements)
+    tell = _Teller(config, info, seconds, clock, seed, engine)
     if target is None or config.dry_run:
-        return _report(config, info, analysis, plan, seconds, clock, seed, None, None, info.streams, ())
-    sampled = choose_frames(analysis)
+        return tell(analysis, plan, None, None, info.streams, ())
     for attempt in range(1, _ROUNDS + 1):
-        with clock.stage("render"), _writer(source, target, info, config) as writer:
-            with Verifier(config.threads, plan.kept, config.threshold) as verifier:
-                render(source, writer, analysis, plan, config, seed, sampled, verifier, progress)
-            if not verifier.leaks:
+        sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
+        known = [*plan.kept, *(t for t in analysis.tracks if t.id in replacements)]
+        with clock.stage("render"), _writer(source, target, info, config, plan) as writer:
+            with (
+                Verifier(config.threads, known, config.threshold) as verifier,
+                Comparer(compared, engine, FAR_1E3) as comparer,
+            ):
+                render(source, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
+            passed = not verifier.leaks and not comparer.matches
+            if passed:
                 writer.commit()
-        if not verifier.leaks:
-            verified = VerifyReport(tuple(verifier.frames), attempt)
-            return _report(
-                config, info, analysis, plan, seconds, clock, seed, target, verified, writer.streams, writer.notes
-            )
-        when = ", ".join(f"{seconds[frame]:.2f} s" for frame in verifier.leaks)
-        progress.note(f"a face was found uncovered at {when}: following it and rendering again")
+        if passed:
+            verified = VerifyReport(tuple(verifier.frames), attempt, comparer.compared, comparer.nearest)
+            return tell(analysis, plan, target, verified, writer.streams, writer.notes)
+        if attempt == _ROUNDS:
+            break
         with clock.stage("patch"):
-            analysis = patch(source, config, analysis, verifier.leaks, progress)
-        plan = make_plan(analysis, config)
+            analysis, replacements = _repair(
+                source, config, analysis, seconds, replacements, verifier, comparer, progress, engine
+            )
+        plan = make_plan(analysis, config, replacements)
     raise PrivacyError(
-        "an uncovered face was still found in the finished picture after several repairs, so no output was made; "
+        "an original face was still found in the finished picture after several repairs, so no output was made; "
         "run again with a lower --threshold."
     )
 
 
-def analyse(source: Path, config: RunConfig, progress: Progress) -> tuple[Analysis, list[float]]:
-    """Find and follow every face. Returns the analysis, and each frame's time in seconds from the source's first."""
+def analyse(
+    source: Path, config: RunConfig, progress: Progress, observer: Observer | None = None
+) -> tuple[Analysis, list[float]]:
+    """Find and follow every face. Returns the analysis, and each frame's time in seconds from the source's first.
+    ``observer``: watches every face of every frame."""
     examiner = Examiner()
     try:
         with _reader(source, config) as reader:
             info = reader.info
-            rate = _rate(info)
+            rate = rate_of(info)
             schedule = Schedule.plan(info.width, info.height, rate)
             progress.stage("finding faces", info.frames)
-            tracker = Tracker(examiner, threshold=config.threshold)
+            tracker = Tracker(examiner, threshold=config.threshold, observer=observer)
             with Scanner(reader, schedule, threads=config.threads) as scanner:
                 for chunk in scanner:
                     tracker.feed(chunk)
                     progress.advance(len(chunk.views) - (0 if chunk.cut else 1))
             scan = scanner.result
+            tracklets = tracker.finish()
     finally:
         examiner.close()
     starts = [*scan.shots, scan.frames]
     shots = [Shot(a, b - 1) for a, b in zip(starts, starts[1:], strict=False)]
-    tracks = stitch(tracker.finish(), shots, rate)
+    tracks = stitch(tracklets, shots, rate)
     found = Analysis(info, scan.frames, tuple(shots), tuple(tracks), tuple(scan.damaged), scan.searches)
     begin = scan.seconds[0] if info.first_pts is None else float(info.first_pts * info.time_base)
     return found, [s - begin for s in scan.seconds]
+
+
+def _repair(
+    source: Path,
+    config: RunConfig,
+    analysis: Analysis,
+    seconds: list[float],
+    replacements: dict[int, Replacement],
+    verifier: Verifier,
+    comparer: Comparer,
+    progress: Progress,
+    engine: Engine | None,
+) -> tuple[Analysis, dict[int, Replacement]]:
+    """What the check found, taken into the plan: bare faces are followed, recognisable ones obscured."""
+    if comparer.matches and engine is not None:
+        when = ", ".join(sorted({f"{seconds[frame]:.2f} s" for frame, _ in comparer.matches}))
+        progress.note(f"a replaced face was still recognised at {when}: obscuring it and rendering again")
+        replacements = {**replacements}
+        for _, face in comparer.matches:
+            replacements[face.track] = engine.refuse(face.track, face.row)
+    if verifier.leaks:
+        when = ", ".join(f"{seconds[frame]:.2f} s" for frame in verifier.leaks)
+        progress.note(f"a face was found uncovered at {when}: following it and rendering again")
+        analysis = patch(source, config, analysis, verifier.leaks, progress)
+    return analysis, replacements
 
 
 def patch(
@@ -135,44 +188,11 @@ def patch(
             reader,
             leaks,
             analysis.shots,
-            _rate(analysis.media),
+            rate_of(analysis.media),
             threshold=config.threshold,
             first_id=len(analysis.tracks) + 1,
         )
     return replace(analysis, tracks=(*analysis.tracks, *more))
-
-
-def make_plan(analysis: Analysis, config: RunConfig) -> Plan:
-    """Decide for every track, and lay out the regions of every frame."""
-    known = {t.id for t in analysis.tracks}
-    unknown = sorted(set(config.keep) - known)
-    if unknown:
-        there = f"tracks 1 to {len(known)}" if known else "no tracks"
-        raise UsageError(
-            f"--keep names track {unknown[0]}, but the clip has {there}; list them with --dry-run."
-        )
-    outcomes: dict[int, tuple[str, str]] = {}
-    regions: dict[int, list[Region]] = {}
-    for track in analysis.tracks:
-        if track.id in config.keep:
-            outcomes[track.id] = ("kept", "as asked with --keep")
-            continue
-        outcomes[track.id] = ("obscured", "" if track.confirmed else "not confirmed as a face by the landmark model")
-        for offset, region in enumerate(regions_of(track, _rate(analysis.media))):
-            regions.setdefault(track.first + offset, []).append(region)
-    kept = tuple(t for t in analysis.tracks if t.id in config.keep)
-    return Plan(outcomes, {frame: _outermost(here) for frame, here in regions.items()}, kept)
-
-
-def _outermost(regions: list[Region]) -> list[Region]:
-    """Without those that lie wholly inside another: drawn over it they would show as a disc upon a disc. Smaller ones
-    come first, so that of two that overlap the larger, which is the nearer face, lies on top."""
-    by_size = sorted(regions, key=lambda r: r.ax * r.ay)
-    return [
-        r
-        for i, r in enumerate(by_size)
-        if not any(bool(other.contains(r.outline(24)).all()) for other in by_size[i + 1 :])
-    ]
 
 
 def render(
@@ -184,21 +204,19 @@ def render(
     seed: int,
     sampled: frozenset[int],
     verifier: Verifier,
+    comparer: Comparer,
     progress: Progress,
+    engine: Engine | None,
 ) -> None:
-    """Second pass: obscure, encode, and hand the finished frames ``sampled`` to the verifier."""
-    obscurer = Obscurer(config.engine, seed)
-    damaged = set(analysis.damaged)
+    """Second pass: replace, obscure, encode, and hand the finished frames ``sampled`` to the verifier."""
+    finish = Finisher(analysis, plan, config, seed, engine)
     progress.stage("rendering", analysis.frames)
     count = 0
     with _reader(source, config) as reader:
-        for frame in reader:
-            if frame.index in damaged:
-                done = obscurer.obscure_frame(frame)
-            else:
-                done = obscurer.apply(frame, plan.regions.get(frame.index, ()))
+        for frame, done in finished(reader, finish, min(2, config.threads) if plan.replaces else 0):
             if frame.index in sampled:
                 verifier.submit(done, plan.regions.get(frame.index, ()))
+            comparer.submit(frame, done)
             writer.write(done)
             count += 1
             progress.advance()
@@ -220,13 +238,14 @@ def _reader(source: Path, config: RunConfig) -> Reader:
     )
 
 
-def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig) -> Writer:
+def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig, plan: Plan) -> Writer:
+    kind = "synthetic" if plan.replaces else "obscured"
     settings = EncodeSettings(
         codec=config.codec,
         crf=config.crf,
         preset=config.preset,
         keep_metadata=config.keep_metadata,
-        mark="obscured" if config.mark else None,
+        mark=kind if config.mark else None,
         watermark=config.watermark,
         threads=config.threads,
     )
@@ -241,14 +260,6 @@ def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig) -> W
     )
 
 
-def _rate(info: MediaInfo) -> float:
-    if info.average_rate:
-        return float(info.average_rate)
-    if info.frames and info.seconds:
-        return info.frames / info.seconds
-    return 25.0
-
-
 def _peak_memory() -> int:
     """Most resident memory of this process so far, in bytes. Linux's ``ru_maxrss`` would count what the process held
     that started this one, so it is asked only where nothing better exists."""
@@ -260,48 +271,59 @@ def _peak_memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _report(
-    config: RunConfig,
-    info: MediaInfo,
-    analysis: Analysis,
-    plan: Plan,
-    seconds: list[float],
-    clock: _Clock,
-    seed: int,
-    target: Path | None,
-    verified: VerifyReport | None,
-    streams: tuple[StreamInfo, ...],
-    notes: tuple[str, ...],
-) -> RunReport:
-    warnings = []
-    if not analysis.tracks:
-        warnings.append("no face was found: every picture is as it was, so look through the result before you share it")
-    if plan.kept:
-        names = ", ".join(str(t.id) for t in plan.kept)
-        warnings.append(f"kept as asked, and recognisable: track {names}")
-    faces = np.zeros(max(analysis.frames, 1))
-    for t in analysis.tracks:
-        faces[t.first : t.last + 1] += 1
-    return RunReport(
-        version=__version__,
-        source=Path(info.path).name,
-        target=target.name if target else None,
-        engine=config.engine,
-        seed=seed,
-        frames=analysis.frames,
-        seconds=round(seconds[-1] - seconds[0], 4) if seconds else 0.0,
-        width=analysis.media.width,
-        height=analysis.media.height,
-        shots=len(analysis.shots),
-        searches=analysis.searches,
-        tracks=track_reports(analysis, seconds, plan.outcomes),
-        faces_per_frame=round(float(faces.mean()), 3),
-        damaged_frames=len(analysis.damaged),
-        streams=streams,
-        mark="obscured" if config.mark and target else None,
-        verify=verified,
-        timing={k: round(v, 3) for k, v in clock.seconds.items()},
-        peak_memory=_peak_memory(),
-        notes=(*info.notes, *notes),
-        warnings=tuple(warnings),
-    )
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Makes the report of a run; holds what does not change from attempt to attempt."""
+
+    config: RunConfig
+    info: MediaInfo
+    seconds: list[float]
+    clock: _Clock
+    seed: int
+    engine: Engine | None
+
+    def __call__(
+        self,
+        analysis: Analysis,
+        plan: Plan,
+        target: Path | None,
+        verified: VerifyReport | None,
+        streams: tuple[StreamInfo, ...],
+        notes: tuple[str, ...],
+    ) -> RunReport:
+        warnings = []
+        if not analysis.tracks:
+            warnings.append(
+                "no face was found: every picture is as it was, so look through the result before you share it"
+            )
+        if plan.kept:
+            names = ", ".join(str(t.id) for t in plan.kept)
+            warnings.append(f"kept as asked, and recognisable: track {names}")
+        faces = np.zeros(max(analysis.frames, 1))
+        for t in analysis.tracks:
+            faces[t.first : t.last + 1] += 1
+        mark = "synthetic" if plan.replaces else "obscured"
+        return RunReport(
+            version=__version__,
+            source=Path(self.info.path).name,
+            target=target.name if target else None,
+            engine=self.config.engine,
+            seed=self.seed,
+            frames=analysis.frames,
+            seconds=round(self.seconds[-1] - self.seconds[0], 4) if self.seconds else 0.0,
+            width=analysis.media.width,
+            height=analysis.media.height,
+            shots=len(analysis.shots),
+            searches=analysis.searches,
+            tracks=track_reports(analysis, self.seconds, plan),
+            people=self.engine.people() if self.engine else (),
+            faces_per_frame=round(float(faces.mean()), 3),
+            damaged_frames=len(analysis.damaged),
+            streams=streams,
+            mark=mark if self.config.mark and target else None,
+            verify=verified,
+            timing={k: round(v, 3) for k, v in self.clock.seconds.items()},
+            peak_memory=_peak_memory(),
+            notes=(*self.info.notes, *notes),
+            warnings=tuple(warnings),
+        )

@@ -60,7 +60,7 @@ def test_dry_run_writes_nothing(face_clip, tmp_path):
     assert report.target is None
     assert len(report.tracks) == 1
     assert not list(tmp_path.iterdir())
-    assert any("would be obscured" in line for line in report.lines())
+    assert any("(planned): 1 obscured" in line for line in report.lines())
 
 
 def test_a_kept_track_stays_as_it_was(face_clip, tmp_path):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
-from deid.config import CODECS, ENGINES, PRESETS, RunConfig, default_target, parse_time
+from deid.config import CODECS, ENGINES, OBSCURING, PRESETS, RunConfig, default_target, parse_time
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
 
@@ -62,6 +62,8 @@ class TracksParam(click.ParamType):
     help="Where the result goes; the ending chooses the format.  [default: SOURCE's name with .deid before the ending]",
 )
 @click.option("--engine", type=click.Choice(list(ENGINES)), help="What goes over each face.  [default: blur]")
+@click.option("--fallback", type=click.Choice(OBSCURING), help="What goes over a face that cannot be replaced well."
+              "  [default: blur]")
 @click.option("--start", type=TimeParam(), help="Begin here: seconds, M:SS.s or H:MM:SS.s.")
 @click.option("--end", type=TimeParam(), help="Stop before this time.")
 @click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down to at most this many lines.")

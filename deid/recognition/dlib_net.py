@@ -18,6 +18,9 @@ from torch.nn import functional
 from ..errors import ModelError
 from .chips import CHIP, chip_from_picture, cut_chip
 from .dlib_file import FormatError, Layer, read_layers
+from .thresholds import FAR_1E3, SAME_PERSON
+
+__all__ = ["FAR_1E3", "SAME_PERSON", "DlibNet", "DlibRecogniser", "distance", "load_net", "weights_path"]
 
 _FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
 _MEAN = (122.782, 117.001, 104.298)
@@ -34,13 +37,6 @@ _BLOCKS = (
     *[(256, False)] * 2,
     (256, True),
 )
-
-SAME_PERSON = 0.6
-"""dlib's own threshold: pairs of pictures nearer than this are taken for one person (99.4 % right on LFW)."""
-
-FAR_1E3 = 0.545
-"""One pair of strangers in a thousand lies nearer than this: benchmarks/calibrate_recogniser.py, 529 portraits of
-adults in office, mostly men over 35, which is harder than LFW's mix. At 0.6 it is six in a thousand."""
 
 
 def weights_path() -> Path:

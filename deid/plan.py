@@ -1,0 +1,138 @@
+"""What happens to every face in every frame, decided once between the two passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+import numpy as np
+
+from deid.config import RunConfig
+from deid.errors import UsageError
+from deid.redaction import Region, regions_of
+from deid.types import Analysis, MediaInfo, Track
+
+
+class State(IntEnum):
+    """What is done to a face in one frame."""
+
+    OBSCURED = 0
+    REPLACED = 1
+    CHANGING = 2
+    """Between the two: the new face shows through what obscures it."""
+    KEPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Veil:
+    """A region that is obscured in part, ``opacity`` above 0 and below 1, over a face that is replaced beneath it."""
+
+    region: Region
+    opacity: float
+
+
+@dataclass(frozen=True, slots=True)
+class FaceAt:
+    """A face to replace in one frame: ``row`` is its place in its track's codes."""
+
+    track: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replacement:
+    """How far an engine can replace the face of one track.
+
+    ``rows``: int32 (n,), for each frame of the track its row in the engine's codes, -1 where there is none.
+    ``weights``: float32 (n,), 1 replaced, 0 obscured. ``reasons``: (n,) of str, why it is not replaced, empty where it
+    is.
+    """
+
+    rows: np.ndarray
+    weights: np.ndarray
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """``outcomes``: what happens to each track for the most part, and why, by track id. ``regions``, ``veils``,
+    ``faces``: by frame. ``states``: uint8 (n,) :class:`State` by track id. ``reasons``: frames by reason for which a
+    track is obscured although it might have been replaced."""
+
+    outcomes: dict[int, tuple[str, str]]
+    regions: dict[int, list[Region]]
+    kept: tuple[Track, ...]
+    veils: dict[int, list[Veil]] = field(default_factory=dict)
+    faces: dict[int, list[FaceAt]] = field(default_factory=dict)
+    states: dict[int, np.ndarray] = field(default_factory=dict)
+    reasons: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def replaces(self) -> bool:
+        """Whether any face is replaced in any frame."""
+        return bool(self.faces)
+
+
+def make_plan(analysis: Analysis, config: RunConfig, replacements: dict[int, Replacement] | None = None) -> Plan:
+    """Decide for every track, and lay out every frame. Raises :class:`UsageError` when ``keep`` names no track."""
+    known = {t.id for t in analysis.tracks}
+    unknown = sorted(set(config.keep) - known)
+    if unknown:
+        there = f"tracks 1 to {len(known)}" if known else "no tracks"
+        raise UsageError(f"--keep names track {unknown[0]}, but the clip has {there}; list them with --dry-run.")
+    plan = Plan({}, {}, tuple(t for t in analysis.tracks if t.id in config.keep))
+    for track in analysis.tracks:
+        if track.id in config.keep:
+            plan.outcomes[track.id] = ("kept", "as asked with --keep")
+            plan.states[track.id] = np.full(len(track), State.KEPT, np.uint8)
+        else:
+            _lay_out(plan, track, (replacements or {}).get(track.id), rate_of(analysis.media))
+    return replace(plan, regions={frame: _outermost(here) for frame, here in plan.regions.items()})
+
+
+def _lay_out(plan: Plan, track: Track, replacement: Replacement | None, rate: float) -> None:
+    weights = np.zeros(len(track), np.float32) if replacement is None else replacement.weights
+    states = np.where(weights >= 1, State.REPLACED, np.where(weights <= 0, State.OBSCURED, State.CHANGING))
+    plan.states[track.id] = states.astype(np.uint8)
+    for offset, region in enumerate(regions_of(track, rate)):
+        frame, weight = track.first + offset, float(weights[offset])
+        if replacement is not None and weight > 0:
+            plan.faces.setdefault(frame, []).append(FaceAt(track.id, int(replacement.rows[offset])))
+        if weight <= 0:
+            plan.regions.setdefault(frame, []).append(region)
+        elif weight < 1:
+            plan.veils.setdefault(frame, []).append(Veil(region, 1 - weight))
+    plan.outcomes[track.id] = _outcome(plan, track, replacement, states)
+
+
+def _outcome(plan: Plan, track: Track, replacement: Replacement | None, states: np.ndarray) -> tuple[str, str]:
+    if replacement is None:
+        return "obscured", "" if track.confirmed else "not confirmed as a face by the landmark model"
+    counted: dict[str, int] = {}
+    for state, why in zip(states, replacement.reasons, strict=True):
+        if state == State.OBSCURED and why:
+            counted[why] = counted.get(why, 0) + 1
+    plan.reasons[track.id] = dict(sorted(counted.items(), key=lambda item: -item[1]))
+    if (states == State.OBSCURED).mean() > 0.5:
+        return "obscured", next(iter(plan.reasons[track.id]), "")
+    return "replaced", ""
+
+
+def _outermost(regions: list[Region]) -> list[Region]:
+    """Without those that lie wholly inside another: drawn over it they would show as a disc upon a disc. Smaller ones
+    come first, so that of two that overlap the larger, which is the nearer face, lies on top."""
+    by_size = sorted(regions, key=lambda r: r.ax * r.ay)
+    return [
+        r
+        for i, r in enumerate(by_size)
+        if not any(bool(other.contains(r.outline(24)).all()) for other in by_size[i + 1 :])
+    ]
+
+
+def rate_of(info: MediaInfo) -> float:
+    """Frames a second, as far as the source says."""
+    if info.average_rate:
+        return float(info.average_rate)
+    if info.frames and info.seconds:
+        return info.frames / info.seconds
+    return 25.0

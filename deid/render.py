@@ -1,0 +1,80 @@
+"""The second pass: decode, replace, obscure, encode."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+
+from deid.config import RunConfig
+from deid.models.engine import Engine
+from deid.plan import Plan, Veil
+from deid.redaction import Obscurer
+from deid.types import Analysis, Frame
+
+
+class Finisher:
+    """Turns source frames into finished ones. Thread-safe, deterministic. ``engine`` may be ``None`` when the plan
+    replaces nothing."""
+
+    def __init__(self, analysis: Analysis, plan: Plan, config: RunConfig, seed: int, engine: Engine | None) -> None:
+        self._obscurer = Obscurer(config.obscures_by, seed)
+        self._plan = plan
+        self._engine = engine
+        self._damaged = frozenset(analysis.damaged)
+
+    def __call__(self, frame: Frame) -> Frame:
+        if frame.index in self._damaged:
+            return self._obscurer.obscure_frame(frame)
+        faces = self._plan.faces.get(frame.index, ())
+        done = frame
+        if faces:
+            assert self._engine is not None
+            done = self._engine.paint(frame, faces)
+            done = self._veiled(frame, done, self._plan.veils.get(frame.index, ()))
+        return self._obscurer.apply(done, self._plan.regions.get(frame.index, ()))
+
+    def _veiled(self, frame: Frame, done: Frame, veils: Sequence[Veil]) -> Frame:
+        """Obscured versions of the source laid over finished faces, partly transparent."""
+        for veil in veils:
+            covered = self._obscurer.apply(frame, (veil.region,))
+            planes = []
+            for source, ours, theirs in zip(frame.planes, done.planes, covered.planes, strict=True):
+                if theirs is source:
+                    planes.append(ours)
+                    continue
+                rows, columns = np.nonzero((theirs != source).any(1))[0], np.nonzero((theirs != source).any(0))[0]
+                if len(rows) == 0:
+                    planes.append(ours)
+                    continue
+                area = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+                mixed = ours.copy()
+                blend = ours[area].astype(np.float32) * (1 - veil.opacity) + theirs[area] * np.float32(veil.opacity)
+                mixed[area] = np.rint(blend).astype(ours.dtype)
+                planes.append(mixed)
+            done = replace(done, planes=tuple(planes))
+        return done
+
+
+def finished(frames: Iterable[Frame], finish: Finisher, threads: int) -> Iterator[tuple[Frame, Frame]]:
+    """Pairs of source and finished frames, in order; the work is done by ``threads`` workers, a few frames ahead, or
+    by the caller when there are none."""
+    if threads == 0:
+        yield from ((frame, finish(frame)) for frame in frames)
+        return
+    waiting: deque[tuple[Frame, Future[Frame]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="finish")
+    try:
+        for frame in frames:
+            waiting.append((frame, pool.submit(finish, frame)))
+            if len(waiting) > threads + 1:
+                source, job = waiting.popleft()
+                yield source, job.result()
+        while waiting:
+            source, job = waiting.popleft()
+            yield source, job.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
