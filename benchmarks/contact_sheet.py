@@ -25,7 +25,6 @@ from deid.media.convert import bgr
 
 CACHE = Path.home() / ".cache" / "deid-bench" / "faces"
 _GAIN = 2
-_MARGIN = 1.9  # side of a crop in face heights
 _LINE = 20
 
 
@@ -60,7 +59,7 @@ def worst(result: dict, measure: str, tracks: Sequence[FaceTrack], count: int) -
     return chosen
 
 
-def crop(picture: np.ndarray, box: np.ndarray, side: int, margin: float = _MARGIN) -> np.ndarray:
+def crop(picture: np.ndarray, box: np.ndarray, side: int, margin: float) -> np.ndarray:
     """The square around a face box ``cx cy w h roll``, ``margin`` heights wide, upright, as (side, side, 3)."""
     size = margin * float(box[3])
     scale = size / side
@@ -80,9 +79,9 @@ def crop(picture: np.ndarray, box: np.ndarray, side: int, margin: float = _MARGI
     )
 
 
-def row_of(source: np.ndarray, output: np.ndarray, box: np.ndarray, side: int, text: str) -> np.ndarray:
+def row_of(source: np.ndarray, output: np.ndarray, box: np.ndarray, side: int, margin: float, text: str) -> np.ndarray:
     """One row of the sheet: (side + line, 3 * side, 3)."""
-    before, after = crop(source, box, side), crop(output, box, side)
+    before, after = crop(source, box, side, margin), crop(output, box, side, margin)
     difference = np.abs(before.astype(np.int16) - after).astype(np.float32) * _GAIN
     cells = np.hstack([before, after, np.clip(difference, 0, 255).astype(np.uint8)])
     line = np.full((_LINE, cells.shape[1], 3), 30, np.uint8)
@@ -91,7 +90,12 @@ def row_of(source: np.ndarray, output: np.ndarray, box: np.ndarray, side: int, t
 
 
 def sheet(
-    source: Path, output: Path, tracks: Sequence[FaceTrack], wanted: Sequence[tuple[FaceTrack, int]], side: int
+    source: Path,
+    output: Path,
+    tracks: Sequence[FaceTrack],
+    wanted: Sequence[tuple[FaceTrack, int]],
+    side: int,
+    margin: float,
 ) -> np.ndarray:
     """The picture for the wanted (track, row) pairs, by track and frame; uint8 BGR."""
     places = by_frame(list(tracks))
@@ -110,7 +114,7 @@ def sheet(
                     f"frame {index}  track {track.id}  {track.boxes[row][3]:.0f} px  yaw {yaw} pitch {pitch} "
                     f"roll {roll}    {source.name} | {output.name} | difference x {_GAIN}"
                 )
-                rows.append((track.id, index, row_of(a, b, track.boxes[row], side, text)))
+                rows.append((track.id, index, row_of(a, b, track.boxes[row], side, margin, text)))
     if not rows:
         raise SystemExit("no face at the chosen frames")
     return np.vstack([row for _, _, row in sorted(rows, key=lambda item: item[:2])])
@@ -121,7 +125,12 @@ def choose(options: argparse.Namespace, tracks: list[FaceTrack]) -> list[tuple[F
     if options.track is not None:
         tracks = [track for track in tracks if track.id in options.track]
     if options.worst is not None:
-        return worst(json.loads(options.worst.read_text()), options.measure, tracks, options.rows)
+        results = json.loads(options.worst.read_text())
+        name = options.source.name
+        result = results if isinstance(results, dict) else next((r for r in results if r["source"] == name), None)
+        if result is None:
+            raise SystemExit(f"{options.worst} does not judge {name}")
+        return worst(result, options.measure, tracks, options.rows)
     if options.frames:
         numbers = set(options.frames)
         return [(t, row) for t in tracks for row, index in enumerate(t.frames) if int(index) in numbers]
@@ -143,13 +152,14 @@ def main() -> None:
         "--measure", default="identity", help="of the result's per-frame measures (default: %(default)s)"
     )
     parser.add_argument("--side", type=int, default=380, help="pixels of a crop (default: %(default)s)")
+    parser.add_argument("--margin", type=float, default=1.6, help="side in face heights (default: %(default)s)")
     parser.add_argument("--columns", type=int, default=1, help="rows side by side (default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where faces found are kept (default: %(default)s)")
     options = parser.parse_args()
     tracks = observe(options.source, cache=options.cache)
     if not tracks:
         raise SystemExit(f"no face in {options.source}")
-    picture = sheet(options.source, options.output, tracks, choose(options, tracks), options.side)
+    picture = sheet(options.source, options.output, tracks, choose(options, tracks), options.side, options.margin)
     imaging.imwrite(str(options.sheet), folded(picture, options.side + _LINE, options.columns))
     spans = ", ".join(f"{t.id}: {t.frames[0]}-{t.frames[-1]} ({np.median(t.boxes[:, 3]):.0f} px)" for t in tracks)
     print(f"wrote {options.sheet}; tracks {spans}")

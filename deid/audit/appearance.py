@@ -220,7 +220,9 @@ class Flicker:
             return cls(*[float("nan")] * 4)
         light = np.mean([abs(b.mean - a.mean) for a, b in zip(source, output, strict=True)])
         ratios = [
-            _ratio(float(np.mean([getattr(s, name) for s in output])), float(np.mean([getattr(s, name) for s in source])))
+            _ratio(
+                float(np.mean([getattr(s, name) for s in output])), float(np.mean([getattr(s, name) for s in source]))
+            )
             for name in ("coarse", "middle", "fine")
         ]
         return cls(float(light), *ratios)

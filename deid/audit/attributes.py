@@ -13,7 +13,7 @@ import numpy as np
 
 from deid.detection.pose import MEAN_HEAD, RIGID_POINTS, head_pose
 
-# Points of the eye at the viewer's left, then at the right: picture-left corner, picture-right corner, upper lid, lower.
+# The eye at the viewer's left, then the one at the right: picture-left and picture-right corner, upper and lower lid.
 _CORNERS = np.array([[33, 133], [362, 263]])
 _UPPER_LIDS = np.array([[160, 159, 158], [385, 386, 387]])
 _LOWER_LIDS = np.array([[144, 145, 153], [380, 374, 373]])
@@ -104,7 +104,7 @@ def gaze(points: np.ndarray) -> np.ndarray:
 
 
 def head_poses(points: np.ndarray) -> np.ndarray:
-    """Yaw, pitch and roll in degrees, float64 (n, 3), of meshes (n, 478, 3): see :func:`deid.detection.pose.head_pose`."""
+    """Yaw, pitch and roll in degrees, float64 (n, 3), of meshes (n, 478, 3), as in :mod:`deid.detection.pose`."""
     out = np.empty((len(points), 3))
     for row, mesh in enumerate(points):
         roll, yaw, pitch = head_pose(mesh)
@@ -143,7 +143,7 @@ def agreement(source: np.ndarray, output: np.ndarray, frames: np.ndarray, least_
     span = float(np.subtract(*np.percentile(x, [99, 1])))
     bends = _bends(x, at)
     noise = 1.4826 * float(np.median(np.abs(bends))) / np.sqrt(6) if len(bends) else 0.0
-    varies = len(x) >= _LEAST_FRAMES and span >= least_range and float(x.std()) >= _LEAST_SIGNAL * noise
+    varies = bool(len(x) >= _LEAST_FRAMES and span >= least_range and x.std() >= _LEAST_SIGNAL * noise)
     variance = float(x.var())
     gain = float(np.mean((x - x.mean()) * (y - y.mean())) / variance) if variance > 0 else np.nan
     lags = range(-_LAGS, _LAGS + 1)
