@@ -34,13 +34,14 @@ class SampleNormals:
 def sample_normals(geometry: Geometry, neutral: np.ndarray) -> SampleNormals:
     """Normals at the samples for a head whose shape at rest is ``neutral``, float32 (V, 3)."""
     corners = geometry.weld[geometry.triangles[geometry.parts <= Part.HEAD]]
-    wanted = np.unique(geometry.weld[geometry.landmark_triangles])
+    mesh_corners = geometry.weld[geometry.triangles[geometry.landmark_triangles]]
+    wanted = np.unique(mesh_corners)
     near = corners[np.isin(corners, wanted).any(axis=1)]
     used, local = np.unique(near, return_inverse=True)
     local = local.reshape(near.shape)
     place = np.zeros(len(neutral), np.int64)
     place[used] = np.arange(len(used))
-    mesh = place[geometry.weld[geometry.landmark_triangles]]
+    mesh = place[mesh_corners]
     weights = geometry.landmark_weights
 
     def normals(vertices: np.ndarray) -> np.ndarray:

@@ -1,0 +1,210 @@
+"""Making a rendering look filmed by the same camera: coding, softness, grain, and colour at the seam."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+
+from deid import imaging
+
+from .photo_membrane import membrane
+
+_STEPS = 4096
+_SHOULDER = 0.86
+"""Code value above which :func:`to_code` bends towards 1."""
+_LEAST_BLUR = 0.25  # pixels; less does not show
+_TILE = 256
+SEAM_LIMIT = 0.10
+"""Largest correction of :func:`seam_correction`, of the code range: a light that was told 10 % wrong, no more."""
+_SEAM_GRID = 40
+_SEAM_TINT = 0.04
+"""Largest part of the correction in which channels differ."""
+
+
+def _decode(code: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1 (sRGB): linear light of code values 0..1."""
+    return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+
+
+def _encode(linear: np.ndarray) -> np.ndarray:
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+
+
+CODE_TO_LINEAR8 = _decode(np.arange(256) / 255).astype(np.float32)
+"""float32 (256,): linear light of 8-bit code values."""
+CODE_TO_LINEAR8.setflags(write=False)
+
+
+def to_linear(coded: np.ndarray) -> np.ndarray:
+    """float32 linear light of sRGB-coded values 0..1, any shape (clipped to that range)."""
+    values = np.ascontiguousarray(coded, np.float32)
+    return _look_up(values.ravel(), _decode_table(), np.float32(_STEPS), False).reshape(values.shape)
+
+
+def to_code(linear: np.ndarray, shoulder: bool = True) -> np.ndarray:
+    """float32 sRGB code values 0..1 of ``linear`` light, any shape, negative light counting as none.
+
+    ``shoulder``: code values above 0.86 bend towards 1, which linear light of 2.5 reaches, as cameras roll off
+    highlights; otherwise what exceeds 1 is cut off. To a thousandth of the exact curve.
+    """
+    values = np.ascontiguousarray(linear, np.float32)
+    return _look_up(values.ravel(), _encode_table(shoulder), np.float32(_STEPS), True).reshape(values.shape)
+
+
+@lru_cache(maxsize=1)
+def _decode_table() -> np.ndarray:
+    return _decode(np.arange(_STEPS + 2) / _STEPS).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _encode_table(shoulder: bool) -> np.ndarray:
+    """Code values at the squares of equal steps up to light 4: a root straightens the curve's steep beginning."""
+    code = _encode((2 * np.arange(_STEPS + 2) / _STEPS) ** 2)
+    if shoulder:
+        rest = 1 - _SHOULDER
+        over = np.maximum(code - _SHOULDER, 0) / rest
+        code = np.where(code > _SHOULDER, _SHOULDER + rest * np.tanh(over), code)
+    return np.minimum(code, 1.0).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _look_up(values: np.ndarray, table: np.ndarray, steps: float, root: bool) -> np.ndarray:  # pragma: no cover
+    """``table`` at each of ``values`` (or at half their root), between its entries linearly."""
+    out = np.empty_like(values)
+    last = np.float32(steps)
+    for i in range(values.size):
+        v = values[i]
+        if not v > 0:
+            out[i] = table[0]
+            continue
+        place = min((np.float32(math.sqrt(v)) * np.float32(0.5) if root else v) * last, last)
+        k = int(place)
+        part = place - np.float32(k)
+        out[i] = table[k] + part * (table[k + 1] - table[k])
+    return out
+
+
+def soften(picture: np.ndarray, blur: float) -> np.ndarray:
+    """``picture``, float32 (h, w) or (h, w, c), blurred by a Gaussian of standard deviation ``blur`` pixels; itself when
+    that would not show. The rim repeats. Linear light blurs like a lens, code values like a codec."""
+    if blur < _LEAST_BLUR:
+        return picture
+    side = 2 * max(1, math.ceil(2.5 * blur)) + 1
+    return imaging.gaussian_blur(picture, (side, side), blur, borderType=imaging.BORDER_REPLICATE)
+
+
+def add_grain(
+    coded: np.ndarray, grain: float, seed: int, frame: int, size: float = 0.0, chroma: float = 0.0
+) -> np.ndarray:
+    """``coded``, float32 (h, w, 3) RGB 0..1, with noise: fresh in each ``frame``, the same for the same ``seed``.
+
+    ``grain``, ``chroma``: standard deviation in 8-bit code values of luma, and of the two colour differences, which are
+    twice as coarse as cameras and 4:2:0 make them. ``size``: standard deviation in pixels of the Gaussian that makes
+    luma's noise as coarse as the footage's. Near black and white noise fades out, as clipping cuts it there.
+    """
+    if grain <= 0.05 and chroma <= 0.05:
+        return coded
+    tiles = _grain_tiles(seed, round(8 * min(max(size, 0.0), 2.0)))
+    rng = np.random.default_rng([seed & 0xFFFFFFFF, frame & 0xFFFFFFFF, 0x6772])
+    places = rng.integers(0, _TILE, (3, 2))
+    return _grained(
+        np.ascontiguousarray(coded, np.float32), tiles, places, np.float32(grain / 255), np.float32(chroma / 255)
+    )
+
+
+@lru_cache(maxsize=16)
+def _grain_tiles(seed: int, eighths: int) -> np.ndarray:
+    """float32 (3, 256, 256): noise of unit variance that repeats without a seam; luma, blue and red difference."""
+    rng = np.random.default_rng([seed & 0xFFFFFFFF, 0x677261])
+    frequency = np.fft.fftfreq(_TILE)
+    square = frequency[:, None] ** 2 + frequency[None, :] ** 2
+    out = np.empty((3, _TILE, _TILE), np.float32)
+    for plane, sigma in enumerate((eighths / 8, max(eighths / 8, 0.8), max(eighths / 8, 0.8))):
+        spectrum = np.fft.fft2(rng.standard_normal((_TILE, _TILE))) * np.exp(-2 * (np.pi * sigma) ** 2 * square)
+        spectrum[0, 0] = 0
+        noise = np.fft.ifft2(spectrum).real
+        out[plane] = noise / noise.std()
+    out.setflags(write=False)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _grained(
+    coded: np.ndarray, tiles: np.ndarray, places: np.ndarray, grain: float, chroma: float
+) -> np.ndarray:  # pragma: no cover - compiled
+    height, width = coded.shape[:2]
+    out = np.empty_like(coded)
+    for y in range(height):
+        for x in range(width):
+            red, green, blue = coded[y, x, 0], coded[y, x, 1], coded[y, x, 2]
+            level = np.float32(0.3) * red + np.float32(0.59) * green + np.float32(0.11) * blue
+            room = min(np.float32(1.0), np.float32(25.0) * min(level, np.float32(1.0) - level) + np.float32(0.1))
+            room = max(room, np.float32(0.0))
+            luma = room * grain * tiles[0, (y + places[0, 0]) & 255, (x + places[0, 1]) & 255]
+            cb = room * chroma * tiles[1, (y + places[1, 0]) & 255, (x + places[1, 1]) & 255]
+            cr = room * chroma * tiles[2, (y + places[2, 0]) & 255, (x + places[2, 1]) & 255]
+            out[y, x, 0] = min(max(red + luma + np.float32(1.402) * cr, np.float32(0)), np.float32(1))
+            out[y, x, 1] = min(
+                max(green + luma - np.float32(0.344) * cb - np.float32(0.714) * cr, np.float32(0)), np.float32(1)
+            )
+            out[y, x, 2] = min(max(blue + luma + np.float32(1.772) * cb, np.float32(0)), np.float32(1))
+    return out
+
+
+def seam_correction(
+    rendered: np.ndarray, source: np.ndarray, boundary_weight: np.ndarray, inside: np.ndarray
+) -> np.ndarray:
+    """What to add to ``rendered`` so that its colour meets ``source``'s along the boundary: float32 (h, w, 3).
+
+    ``rendered``, ``source``: float32 (h, w, 3), code values 0..1. ``boundary_weight``: (h, w), 0..1, where and how much
+    the two are to agree: skin along the seam, 0 on hair or background as far as known. ``inside``: (h, w), truthy or
+    0..1, where the correction is wanted (it is 0 elsewhere but for a soft rim).
+
+    The field is a membrane over a grid of 40 cells (Perez et al., *Poisson Image Editing*, 2003, with weights), held by
+    the differences on the boundary and drawn to 0 away from it. Differences that stand out from the others along the
+    boundary (hair, background, a collar) count little. The result stays within 0.10 of the code range, channels within
+    0.04 of each other, and varies over no less than a fortieth of the picture: light and cast pass, features do not.
+    """
+    height, width = rendered.shape[:2]
+    rows, columns = _grid(height, width)
+    weight = np.ascontiguousarray(boundary_weight, np.float32)
+    shrink = (columns, rows)
+    cell_weight = imaging.resize(weight, shrink, interpolation=imaging.INTER_AREA)
+    difference = (source - rendered) * weight[..., None]
+    cell_sum = imaging.resize(np.ascontiguousarray(difference, np.float32), shrink, interpolation=imaging.INTER_AREA)
+    cells = cell_sum / np.maximum(cell_weight, 1e-4)[..., None]
+    trust = cell_weight * _agreement(cells, cell_weight)
+    field = membrane(np.ascontiguousarray(cells, np.float32), trust.astype(np.float32))
+    field = _bounded(field)
+    region = imaging.resize(
+        np.ascontiguousarray(inside, np.float32), shrink, interpolation=imaging.INTER_AREA
+    )
+    region = imaging.dilate(region, np.ones((3, 3), np.uint8))
+    field *= np.minimum(region, 1.0)[..., None]
+    return imaging.resize(field.astype(np.float32), (width, height), interpolation=imaging.INTER_LINEAR)
+
+
+def _grid(height: int, width: int) -> tuple[int, int]:
+    longest = max(height, width)
+    cells = min(_SEAM_GRID, longest)
+    return max(2, round(height * cells / longest)), max(2, round(width * cells / longest))
+
+
+def _agreement(cells: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(rows, columns), 0..1: how alike a boundary cell's difference is to the boundary's others."""
+    used = weight > 0.02
+    if used.sum() < 3:
+        return np.ones_like(weight)
+    middle = np.median(cells[used], axis=0)
+    away = np.linalg.norm(cells - middle, axis=2)
+    usual = max(float(np.median(away[used])), 0.02)
+    return 1 / (1 + (away / (2.5 * usual)) ** 2) ** 2
+
+
+def _bounded(field: np.ndarray) -> np.ndarray:
+    grey = field.mean(axis=2, keepdims=True)
+    tint = _SEAM_TINT * np.tanh((field - grey) / _SEAM_TINT)
+    return (SEAM_LIMIT - _SEAM_TINT) * np.tanh(grey / (SEAM_LIMIT - _SEAM_TINT)) + tint

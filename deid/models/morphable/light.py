@@ -1,0 +1,306 @@
+"""From the first pass's colour records to light, skin tone, and the finish of the footage, for all frames of a track.
+
+In four steps. Each frame's shading by itself, robustly: hair, the shadow of a hat, glasses, highlights, a beard or a
+hand are outliers. What keeps deviating at one place all along is the subject's own (a beard, make-up) and no light. The
+shading of neighbouring frames together, except across gaps and real changes (stage light, a flash): light is slow.
+Exposure and colour cast frame by frame: those are fast, and eyes see them flicker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .codes import Light
+from .finish import CODE_TO_LINEAR8
+from .geometry import Geometry
+from .photo_reference import ALBEDO, SPREAD
+from .photo_shading import basis, faded, keep_positive, normal_equations, robust_weights, solve
+from .photo_smooth import bilateral, gaussian, median_of, neighbours
+from .photo_surface import sample_normals
+from .photo_white import estimate_white
+from .photometry import valid_samples
+
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+"""Of linear sRGB primaries."""
+_CHUNK = 256
+_FACING = 0.12  # least z of a normal that still shows
+_LIGHT_SIGMA = 0.25  # seconds: light is pooled over about 0.6 s
+_LIGHT_CHANGE = 0.12  # root mean square change of shading that is a change of the light, not noise
+_GAIN_SIGMA, _GAIN_CHANGE = 0.05, 0.02  # seconds, logarithm: exposure is followed, its noise is not
+_CAST_SIGMA, _CAST_CHANGE = 0.3, 0.04
+_FLOOR = 0.05  # least shading in any visible direction, of its mean
+_TINT_PRIOR = np.diag([0.5, 30.0, 30.0, 30.0])
+_CLIPPED = 250  # code value from which a channel may have been brighter than it shows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LightTrack:
+    """Light and finish of n frames of one track.
+
+    ``sh``: float32 (n, 9, 3), ``tone`` and ``white``: float32 (n, 3), as in :class:`Light`. ``blur``: float32 (n,),
+    standard deviation in picture pixels; ``grain``: float32 (n,), standard deviation of luma noise, 8-bit code values;
+    ``chroma_grain``: float32 (n,), the same of colour differences at half resolution; ``grain_size``: float32 (n,),
+    standard deviation in pixels of the Gaussian that white noise must be blurred with to be as coarse. ``confidence``:
+    float32 (n,), share of the visible skin that agrees with the light.
+    """
+
+    sh: np.ndarray
+    tone: np.ndarray
+    white: np.ndarray
+    blur: np.ndarray
+    grain: np.ndarray
+    chroma_grain: np.ndarray
+    grain_size: np.ndarray
+    confidence: np.ndarray
+
+    def light(self, index: int) -> Light:
+        """The light of frame ``index`` of the track (its place in the arrays)."""
+        return Light(self.sh[index], self.tone[index], self.white[index])
+
+    def __len__(self) -> int:
+        return len(self.sh)
+
+
+def estimate_light(
+    records: np.ndarray,
+    geometry: Geometry,
+    neutral: np.ndarray,
+    expression: np.ndarray,
+    rotation: np.ndarray,
+    times: np.ndarray,
+    albedo: np.ndarray | None = None,
+) -> LightTrack:
+    """Light and finish of all frames of a track.
+
+    ``records``: (n,) of :data:`.photometry.RECORD`. ``neutral``: float32 (V, 3), the subject's head at rest.
+    ``expression``: (n, E) weights. ``rotation``: (n, 3, 3) camera_from_head. ``times``: (n,) seconds, increasing.
+    ``albedo``: (N, 3) relative linear reflectance of average skin at the samples; by default as measured on
+    photographs. Raises ``ValueError`` when the lengths differ.
+    """
+    count = len(records)
+    if not count == len(expression) == len(rotation) == len(times):
+        raise ValueError(f"{count} records, {len(expression)} expressions, {len(rotation)} rotations, {len(times)} times")
+    scene = _Scene(records, geometry, neutral, expression, rotation, ALBEDO if albedo is None else albedo)
+    times = np.asarray(times, np.float64)
+    fitted = _fit_frames(scene)
+    shading, gain = _pool(scene, fitted, times)
+    tint, cast = _tints(scene, fitted, shading, gain, times)
+    sh, tone, confidence = _normalised(scene, fitted, shading, tint, gain, cast)
+    white = estimate_white(records, tone, times)
+    blur, grain, chroma, size = _finish(records, times)
+    parts = (sh, tone, white, blur, grain, chroma, size, confidence)
+    return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
+
+
+class _Scene:
+    """Colours, bases and first weights of all samples in all frames, made in chunks so that memory stays flat."""
+
+    def __init__(
+        self,
+        records: np.ndarray,
+        geometry: Geometry,
+        neutral: np.ndarray,
+        expression: np.ndarray,
+        rotation: np.ndarray,
+        albedo: np.ndarray,
+    ) -> None:
+        self._records, self._expression = records, np.asarray(expression, np.float32)
+        self._rotation = np.asarray(rotation, np.float32)
+        self._normals = sample_normals(geometry, neutral)
+        self.albedo = np.asarray(albedo, np.float32)
+        self.grey = self.albedo @ LUMINANCE.astype(np.float32)
+        self.count = len(records)
+
+    def chunks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+        """Slices of frames with float32 basis (m, N, 9), linear RGB (m, N, 3) and weights (m, N): how squarely a place
+        faces the camera, 0 where it is hidden, dark beyond telling or outside the picture."""
+        for start in range(0, self.count, _CHUNK):
+            part = slice(start, min(start + _CHUNK, self.count))
+            normals = self._normals.at(self._expression[part]) @ self._rotation[part].transpose(0, 2, 1)
+            skin = self._records["skin"][part]
+            facing = normals[..., 2]
+            weights = np.where(facing > _FACING, np.minimum(1.5 * facing, 1), 0) * valid_samples(self._records[part])
+            weights = weights * np.where(skin.max(axis=2) >= _CLIPPED, 0.3, 1.0)
+            yield part, basis(normals), CODE_TO_LINEAR8[skin], weights.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    """Each frame by itself: ``shading`` (n, 9), ``weights`` float32 (n, N), ``level`` (n,) the luminance that counted as
+    1, ``own`` float32 (N, 3) the subject's relative albedo beyond the average."""
+
+    shading: np.ndarray
+    weights: np.ndarray
+    level: np.ndarray
+    own: np.ndarray
+
+
+def _fit_frames(scene: _Scene) -> _Fitted:
+    samples = len(scene.grey)
+    shading = np.zeros((scene.count, 9))
+    level = np.ones(scene.count)
+    weights = np.zeros((scene.count, samples), np.float32)
+    ratio = np.full((scene.count, samples, 3), np.nan, np.float16)
+    for part, terms, linear, seen in scene.chunks():
+        luminance = linear @ LUMINANCE.astype(np.float32)
+        level[part] = np.maximum(_weighted_median(luminance / scene.grey, seen), 1e-4)
+        relative = luminance / level[part, None].astype(np.float32)
+        ours = terms * scene.grey[:, None]
+        flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
+        tint = flat[..., ::2] - flat[..., 1:2]
+        tint = tint - np.stack([_weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)[:, None]
+        weights[part], shading[part] = robust_weights(ours, relative, tint, seen, SPREAD.astype(np.float32))
+        predicted = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.1)
+        residual = flat - np.log(predicted * level[part, None])[..., None]
+        ratio[part] = np.where(seen[..., None] > 0.2, residual, np.nan)
+    return _Fitted(shading, weights, level, _own_albedo(ratio, weights))
+
+
+def _own_albedo(ratio: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Lasting deviation at each sample, as a factor, 1 on average. Its logarithm is shrunk where few frames show it."""
+    every = max(1, len(ratio) // 200)
+    seen = np.isfinite(ratio[::every, :, 0]).sum(axis=0)
+    lasting = np.zeros(ratio.shape[1:])
+    often = seen > 0
+    lasting[often] = np.nanmedian(ratio[::every][:, often].astype(np.float32), axis=0)
+    trust = weights.mean(axis=0)
+    lasting -= (lasting * trust[:, None]).sum(axis=0) / max(float(trust.sum()), 1e-9)
+    lasting *= (seen / (seen + 3.0))[:, None]
+    return np.exp(np.clip(lasting, -1.0, 1.0)).astype(np.float32)
+
+
+def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(n,) of (n, N)."""
+    order = np.argsort(values, axis=1)
+    total = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    middle = (total < 0.5 * total[:, -1:]).sum(axis=1, keepdims=True)
+    return np.take_along_axis(values, np.take_along_axis(order, middle, axis=1), axis=1)[:, 0].astype(np.float64)
+
+
+def _pool(scene: _Scene, fitted: _Fitted, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shading (n, 9) from each frame and its neighbours under the same light, and the luminance gain (n,) by which a
+    frame's linear luminance exceeds that shading."""
+    matrix, vector = np.zeros((scene.count, 9, 9)), np.zeros((scene.count, 9))
+    for part, terms, linear, _ in scene.chunks():
+        relative = (linear @ LUMINANCE.astype(np.float32)) / fitted.level[part, None].astype(np.float32)
+        matrix[part], vector[part] = normal_equations(terms * scene.grey[:, None], relative, fitted.weights[part])
+    near = _same_light(fitted.shading, times)
+    gain = np.ones(scene.count)
+    shading = fitted.shading
+    for _ in range(3):
+        both = np.concatenate([matrix.reshape(-1, 81), vector / gain[:, None]], axis=1)
+        pooled = _blend(both, near)
+        pooled_matrix, pooled_vector = pooled[:, :81].reshape(-1, 9, 9), pooled[:, 81:]
+        shading = keep_positive(pooled_matrix, pooled_vector, solve(pooled_matrix, pooled_vector), _FLOOR)
+        gain = np.ones(scene.count)
+        energy = np.einsum("ni,nij,nj->n", shading, matrix, shading)
+        known = energy > 1e-6
+        gain[known] = np.einsum("ni,ni->n", shading, vector)[known] / energy[known]
+        gain = np.clip(gain, 0.2, 5)
+    return shading, gain * fitted.level
+
+
+def _same_light(shading: np.ndarray, times: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
+    """Pairs of frames with the weight that one has in the other's light: near in time, and lit alike."""
+    views = basis(_frontal_normals())
+    root = np.linalg.cholesky(views.T @ views / len(views) + 1e-9 * np.eye(9))
+    relative = shading / np.maximum(shading @ views.mean(axis=0), 0.1)[:, None]
+    place = median_of(relative @ root, times)
+    pairs = []
+    for early, late, weight in neighbours(times, _LIGHT_SIGMA):
+        apart = np.linalg.norm(place[early] - place[late], axis=1)
+        pairs.append((early, late, weight * np.exp(-0.5 * (apart / _LIGHT_CHANGE) ** 2)))
+    return pairs
+
+
+def _frontal_normals() -> np.ndarray:
+    golden = np.pi * (3 - np.sqrt(5))
+    k = np.arange(64)
+    z = 0.25 + 0.75 * (k + 0.5) / 64
+    r = np.sqrt(1 - z * z)
+    return np.stack([r * np.cos(golden * k), r * np.sin(golden * k), z], axis=1)
+
+
+def _blend(values: np.ndarray, pairs: list[tuple[slice, slice, np.ndarray]]) -> np.ndarray:
+    """Weighted mean over each frame's neighbours of ``values`` (n, k)."""
+    total, weight = np.zeros_like(values), np.zeros(len(values))
+    for early, late, near in pairs:
+        total[early] += near[:, None] * values[late]
+        weight[early] += near
+        if early != late:
+            total[late] += near[:, None] * values[early]
+            weight[late] += near
+    return total / weight[:, None]
+
+
+def _tints(
+    scene: _Scene, fitted: _Fitted, shading: np.ndarray, gain: np.ndarray, times: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each channel's shading has beyond the luminance's, (n, 4, 3) for 1, x, y, z, pooled over time; and what
+    each frame's linear RGB is of its shading, (n, 3), smoothed."""
+    cast = np.zeros((scene.count, 3))
+    matrix, vector = np.zeros((scene.count, 3, 4, 4)), np.zeros((scene.count, 3, 4))
+    for part, terms, linear, _ in scene.chunks():
+        light = np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32))
+        for c in range(3):
+            # The subject's own albedo belongs in here: turning the head must not change the exposure.
+            expected = light * scene.albedo[:, c] * fitted.own[:, c]
+            weights = fitted.weights[part]
+            level = (weights * expected * linear[..., c]).sum(axis=1) / np.maximum(
+                (weights * expected * expected).sum(axis=1), 1e-9
+            )
+            cast[part, c] = np.maximum(level, 1e-4)
+            residual = linear[..., c] / cast[part, c, None].astype(np.float32) - light * scene.albedo[:, c]
+            own_terms = np.ascontiguousarray(terms[..., :4]) * scene.albedo[:, c, None]
+            matrix[part, c], vector[part, c] = normal_equations(own_terms, residual, weights)
+    flat = np.concatenate([matrix.reshape(-1, 48), vector.reshape(-1, 12)], axis=1)
+    flat = _blend(flat, _same_light(shading, times))
+    matrix, vector = flat[:, :48].reshape(-1, 3, 4, 4), flat[:, 48:].reshape(-1, 3, 4)
+    tint = np.linalg.solve(matrix + _TINT_PRIOR, vector[..., None])[..., 0].transpose(0, 2, 1)
+    # The luminance has been fitted already: what is common to all channels is noise here.
+    tint = tint - (tint @ LUMINANCE)[..., None]
+    return tint, _smooth_gain(cast, times)
+
+
+def _smooth_gain(cast: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """``cast`` (n, 3) with brightness nearly as it is and colour slower, both following steps."""
+    logs = np.log(cast)
+    grey = (logs @ LUMINANCE)[:, None]
+    colour = bilateral(logs - grey, times, _CAST_SIGMA, _CAST_CHANGE)
+    return np.exp(colour + bilateral(grey, times, _GAIN_SIGMA, _GAIN_CHANGE))
+
+
+def _normalised(
+    scene: _Scene, fitted: _Fitted, shading: np.ndarray, tint: np.ndarray, gain: np.ndarray, cast: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """sh (n, 9, 3) with mean 1 over the visible skin, tone (n, 3), confidence (n,)."""
+    sh = np.repeat(shading[:, :, None], 3, axis=2)
+    sh[:, :4] += tint
+    sh = faded(sh.transpose(0, 2, 1), _FLOOR).transpose(0, 2, 1)
+    mean = np.ones((scene.count, 3))
+    confidence = np.zeros(scene.count)
+    for part, terms, _, seen in scene.chunks():
+        facing = np.maximum(terms[..., 3], 0) * (terms[..., 3] > _FACING)
+        share = np.einsum("ni,nij->nj", facing, terms) / np.maximum(facing.sum(axis=1), 1e-6)[:, None]
+        mean[part] = np.einsum("nj,njc->nc", share, sh[part])
+        best = fitted.weights[part] * SPREAD.astype(np.float32) ** 2
+        light = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.12)
+        agreed = best * light * light / 0.25
+        confidence[part] = agreed.sum(axis=1) / np.maximum(seen.sum(axis=1), 1e-6)
+    mean = np.maximum(mean, 0.05)
+    return sh / mean[:, None, :], cast * mean, np.clip(confidence, 0, 1)
+
+
+def _finish(records: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Blur, grain, chroma grain and grain size, (n,) each, smoothed."""
+    blur = gaussian(median_of(records["blur"][:, None].astype(np.float64), times, 1), times, 0.06)[:, 0]
+    blur = np.where(np.isfinite(blur), blur, 0.6)
+    keys = ("noise", "coarse_noise", "chroma_noise")
+    noise = gaussian(np.stack([records[k].astype(np.float64) for k in keys], axis=1), times, 0.5)
+    # White noise halves in means over 2 x 2 pixels; blurred with s it shrinks less.
+    coarse = np.clip(2 * noise[:, 1] / np.maximum(noise[:, 0], 1e-3), 1.0, 2.0)
+    size = np.where(noise[:, 0] > 0.2, 0.9 * np.sqrt(coarse - 1.0), 0.0)
+    return blur, noise[:, 0], noise[:, 2], size
