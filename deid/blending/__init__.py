@@ -1,1 +1,6 @@
 """Puts a rendered face into a frame: outline, silhouette, hair, what hides the face, seam."""
+
+from .compositor import Composite, Compositor
+from .outline import FaceOutline
+
+__all__ = ["Composite", "Compositor", "FaceOutline"]
