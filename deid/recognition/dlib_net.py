@@ -7,7 +7,6 @@ the package is never imported, because that needs ``pkg_resources``.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -15,40 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ..errors import ModelError
 from .chips import CHIP, chip_from_picture, cut_chip
-from .dlib_file import FormatError, Layer, read_layers
+from .dlib_weights import BLOCKS, FEATURES, MEAN, WIDTH, load_weights, weights_path
 from .thresholds import FAR_1E3, SAME_PERSON
 
 __all__ = ["FAR_1E3", "SAME_PERSON", "DlibNet", "DlibRecogniser", "distance", "load_net", "weights_path"]
-
-_FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
-_MEAN = (122.782, 117.001, 104.298)
-_FEATURES = 256
-_WIDTH = 128
-# Filters of each residual block, and whether it halves the picture.
-_BLOCKS = (
-    *[(32, False)] * 3,
-    (64, True),
-    *[(64, False)] * 3,
-    (128, True),
-    *[(128, False)] * 2,
-    (256, True),
-    *[(256, False)] * 2,
-    (256, True),
-)
-
-
-def weights_path() -> Path:
-    """Where ``face_recognition_models`` keeps the weights. Raises :class:`ModelError` when they are not there."""
-    spec = importlib.util.find_spec("face_recognition_models")
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(place) / _FILE
-        if path.is_file():
-            return path
-    raise ModelError(
-        "the recognition weights are missing: install them with `pip install face_recognition_models==0.3.0`"
-    )
 
 
 class _Block(nn.Module):
@@ -86,12 +56,12 @@ class DlibNet(nn.Module):
         self.stem = nn.Conv2d(3, 32, 7, stride=2)
         inputs = 32
         blocks: list[nn.Module] = []
-        for filters, halve in _BLOCKS:
+        for filters, halve in BLOCKS:
             blocks.append(_Block(inputs, filters, halve))
             inputs = filters
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(_FEATURES, _WIDTH, bias=False)
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
+        self.head = nn.Linear(FEATURES, WIDTH, bias=False)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.requires_grad_(False)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -104,54 +74,18 @@ class DlibNet(nn.Module):
         return [module for module in self.modules() if isinstance(module, nn.Conv2d)]
 
 
-def _check_kinds(layers: list[Layer]) -> None:
-    wanted = ["con", "affine", "relu", "max_pool"]
-    for _, halve in _BLOCKS:
-        wanted += ["con", "affine", "relu", "con", "affine", *(["avg_pool"] if halve else []), "add_prev", "relu"]
-    wanted += ["avg_pool", "fc"]
-    kinds = [layer.kind for layer in layers]
-    if kinds != wanted:
-        raise FormatError(f"its {len(kinds)} layers are not the {len(wanted)} of dlib's face recognition network")
-
-
-def _fold(conv: nn.Conv2d, convolution: Layer, affine: Layer) -> None:
-    filters, inputs, rows, columns = conv.weight.shape
-    settings = (filters, rows, columns, *conv.stride, *conv.padding)
-    count = conv.weight.numel()
-    if convolution.settings != settings or convolution.parameters.size != count + filters:
-        raise FormatError(f"a convolution of {convolution.settings} stands where {settings} belongs")
-    if affine.parameters.size != 2 * filters:
-        raise FormatError(f"an affine layer of {affine.parameters.size} numbers stands where {2 * filters} belong")
-    gain, offset = torch.from_numpy(affine.parameters).view(2, filters)
-    weights = torch.from_numpy(convolution.parameters[:count]).view(filters, inputs, rows, columns)
-    conv.weight.copy_(weights * gain.view(-1, 1, 1, 1))
-    conv.bias.copy_(torch.from_numpy(convolution.parameters[count:]) * gain + offset)
-
-
 def load_net(path: Path | None = None) -> DlibNet:
     """The network with its weights, in evaluation mode; ``path`` defaults to the installed package's file.
 
     Raises :class:`ModelError` when the file is missing or unreadable, or is not this very network.
     """
-    path = path or weights_path()
-    try:
-        layers = read_layers(path.read_bytes())
-        _check_kinds(layers)
-        net = DlibNet()
-        kernels = [layer for layer in layers if layer.kind == "con"]
-        affines = [layer for layer in layers if layer.kind == "affine"]
-        for conv, convolution, affine in zip(net.convolutions(), kernels, affines, strict=True):
-            _fold(conv, convolution, affine)
-        head = layers[-1]
-        if head.settings != (_WIDTH, _FEATURES) or head.parameters.size != _WIDTH * _FEATURES:
-            raise FormatError(f"the last layer maps {head.settings}, not {(_WIDTH, _FEATURES)}")
-        net.head.weight.copy_(torch.from_numpy(head.parameters).view(_FEATURES, _WIDTH).T)
-    except OSError as error:
-        raise ModelError(f"the recognition weights {path} cannot be read: {error.strerror}") from error
-    except FormatError as error:
-        raise ModelError(
-            f"the recognition weights {path} are damaged ({error}): reinstall face_recognition_models==0.3.0"
-        ) from error
+    weights = load_weights(path)
+    net = DlibNet()
+    for module, folded in zip(net.convolutions(), weights.convolutions, strict=True):
+        module.weight.copy_(torch.from_numpy(folded.weights))
+        assert module.bias is not None
+        module.bias.copy_(torch.from_numpy(folded.bias))
+    net.head.weight.copy_(torch.from_numpy(weights.head))
     return net.eval()
 
 
@@ -183,7 +117,7 @@ class DlibRecogniser:
         chips = np.asarray(chips)
         if chips.ndim != 4 or chips.shape[1:] != (CHIP, CHIP, 3) or chips.dtype != np.uint8:
             raise ValueError(f"chips must be uint8 (N, {CHIP}, {CHIP}, 3), not {chips.dtype} {chips.shape}")
-        found = np.empty((len(chips), _WIDTH), np.float32)
+        found = np.empty((len(chips), WIDTH), np.float32)
         with torch.inference_mode():
             for start in range(0, len(chips), self._batch):
                 part = torch.from_numpy(np.ascontiguousarray(chips[start : start + self._batch])).permute(0, 3, 1, 2)

@@ -81,6 +81,10 @@ class RecordFile:
         self._frames.append(record.frame)
         self._places.append((float(middle[0]), float(middle[1])))
 
+    def frames(self, numbers: np.ndarray) -> np.ndarray:
+        """Frame numbers of the records ``numbers``, int32."""
+        return np.array([self._frames[n] for n in numbers], np.int32)
+
     def match(self, tracks: Sequence[Track]) -> dict[int, np.ndarray]:
         """The numbers of the records that belong to each track, in order of frames, at most one a frame and no record
         twice: by track id, int64 (n,)."""
@@ -108,8 +112,7 @@ class RecordFile:
         self._file.flush()
         size = self._dtype.itemsize
         out = np.empty(len(numbers), self._dtype)
-        for i, (start, count) in enumerate(_runs(numbers)):
-            del i
+        for start, count in _runs(numbers):
             self._file.seek(int(numbers[start]) * size)
             data = self._file.read(count * size)
             out[start : start + count] = np.frombuffer(data, self._dtype)

@@ -1,0 +1,233 @@
+"""The everyday engine: every face inverted into a statistical face model and rendered with another identity.
+
+Follows the scheme of Nitzan et al. 2020, section 3 (identity and attributes apart, identity held, attributes followed)
+with a model in which both are explicit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deid.blending import Compositor
+from deid.config import RunConfig
+from deid.models.morphable import photometry
+from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.codes import AttributeCode
+from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.inversion import TrackCodes, invert_track
+from deid.models.morphable.painter import Sitter, paint_frame
+from deid.models.morphable.retarget import Retargeter
+from deid.models.morphable.surrogate import Likeness, Surrogate, choose, in_chip
+from deid.models.morphable.tracks import AttributeTrack
+from deid.people import Person, chips_of, find_people
+from deid.plan import FaceAt, Replacement
+from deid.progress import Progress
+from deid.recognition.chips import chip_from_picture
+from deid.recognition.lite import LiteRecogniser
+from deid.recognition.thresholds import STRANGERS
+from deid.report import PersonReport
+from deid.tracking.observe import Chip, Observer
+from deid.tracking.records import RecordFile
+from deid.types import Analysis, Frame, Track
+
+_JUDGED = 4  # pictures of a person that a surrogate is tried on
+_TEXTURE, _SMALL_TEXTURE, _SMALL_FACE = 512, 256, 110.0
+_AROUND_MATCH = 0.5  # seconds: what lies so near a face that is still recognised is obscured with it
+_UNSAFE = "no surrogate was unlike the person"
+_MATCHED = "still recognised after it was replaced"
+
+
+@dataclass(slots=True, eq=False)
+class _Cast:
+    """One track ready to be rendered: its codes, and the attributes turned to the surrogate's face."""
+
+    track: Track
+    person: Person
+    codes: TrackCodes
+    attributes: AttributeTrack
+    sitter: Sitter
+
+
+class MorphableEngine:
+    """See :class:`deid.models.engine.Engine`."""
+
+    def __init__(self, config: RunConfig, seed: int) -> None:
+        self._seed = seed
+        self._threads = config.threads
+        self._geometry = load_geometry()
+        self._appearance = load_appearance()
+        self._records = RecordFile(photometry.RECORD)
+        self.observer = Observer(self._records, photometry.observe)
+        self._compositor = Compositor()
+        self._casts: dict[int, _Cast] = {}
+        self._replacements: dict[int, Replacement] = {}
+        self._reports: list[PersonReport] = []
+        self._seconds: Sequence[float] = ()
+        self._recogniser_lock = threading.Lock()
+        self._recogniser: LiteRecogniser | None = None
+        self._records_lock = threading.Lock()
+
+    def close(self) -> None:
+        self.observer.close()
+        self._records.close()
+        self._casts.clear()
+        if self._recogniser is not None:
+            self._recogniser.close()
+
+    # -- between the passes -----------------------------------------------------------------------------------------
+
+    def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
+        chips = self.observer.finish()
+        self._seconds = seconds
+        size = (analysis.media.width, analysis.media.height)
+        matched = self._records.match(analysis.tracks)
+        tracks = [t for t in analysis.tracks if len(matched[t.id])]
+        progress.stage("inverting faces", len(tracks))
+        codes: dict[int, TrackCodes] = {}
+        for track in tracks:
+            numbers = matched[track.id]
+            codes[track.id] = invert_track(
+                self._geometry, self._records, self._records.frames(numbers), numbers, seconds, size
+            )
+            progress.advance()
+        seen = {t.id: codes[t.id] for t in tracks if (codes[t.id].weights > 0).any()}
+        shown = chips_of([t for t in tracks if t.id in seen], chips)
+        self._choose([t for t in tracks if t.id in seen], seen, shown, progress)
+        return dict(self._replacements)
+
+    def _choose(
+        self, tracks: list[Track], codes: dict[int, TrackCodes], shown: dict[int, list[Chip]], progress: Progress
+    ) -> None:
+        """People, and a surrogate for each, in order of appearance."""
+        known = {t.id: self._codes_of(shown[t.id]) for t in tracks}
+        people = find_people(tracks, shown, known)
+        progress.stage("choosing surrogates", len(people))
+        by_id = {t.id: t for t in tracks}
+        chosen: list[Surrogate] = []
+        for person in people:
+            likenesses = self._likenesses(person, codes, shown)
+            surrogate = choose(
+                self._geometry, self._appearance, self._seed, person, likenesses, chosen, self.recognise
+            )
+            chosen.append(surrogate)
+            self._reports.append(
+                PersonReport(
+                    person.id,
+                    person.tracks,
+                    None if surrogate.distance is None else round(surrogate.distance, 3),
+                    STRANGERS,
+                    ("dlib",),
+                    surrogate.draws,
+                )
+            )
+            self._cast(person, surrogate, [by_id[i] for i in person.tracks], codes)
+            progress.advance()
+
+    def _codes_of(self, chips: list[Chip]) -> np.ndarray:
+        if not chips:
+            return np.empty((0, 128), np.float32)
+        return self.recognise(np.stack([c.picture for c in chips]))
+
+    def _likenesses(
+        self, person: Person, codes: dict[int, TrackCodes], shown: dict[int, list[Chip]]
+    ) -> list[Likeness]:
+        """The person's best pictures, with codes in their pixels."""
+        best = sorted(
+            ((chip, track) for track in person.tracks for chip in shown[track]), key=lambda x: (-x[0].quality, x[1])
+        )
+        out = []
+        for chip, track in best[:_JUDGED]:
+            of = codes[track]
+            row = of.attributes.row_of(chip.frame)
+            if row is None:
+                continue
+            points = self._points(of, row)
+            transform = chip_from_picture(points)
+            local = points.copy()
+            local[:, :2] = points[:, :2] @ transform[:, :2].T + transform[:, 2]
+            local[:, 2] *= float(np.hypot(transform[0, 0], transform[1, 0]))
+            out.append(Likeness(chip.picture, local, in_chip(_code(of, of.attributes, row), transform)))
+        return out
+
+    def _cast(self, person: Person, surrogate: Surrogate, tracks: list[Track], codes: dict[int, TrackCodes]) -> None:
+        height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
+        size = _SMALL_TEXTURE if height < _SMALL_FACE else _TEXTURE
+        sitter = Sitter.make(self._geometry, self._appearance, surrogate.code, size)
+        for track in tracks:
+            of = codes[track.id]
+            turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape)(of.attributes)
+            self._casts[track.id] = _Cast(track, person, of, turned, sitter)
+            self._replacements[track.id] = self._replacement(track, of, safe=surrogate.safe)
+
+    @staticmethod
+    def _replacement(track: Track, codes: TrackCodes, *, safe: bool) -> Replacement:
+        rows = np.full(len(track), -1, np.int32)
+        weights = np.zeros(len(track), np.float32)
+        reasons = ["no landmarks"] * len(track)
+        for row, frame in enumerate(codes.witnessed.frames.tolist()):
+            place = frame - track.first
+            rows[place] = row
+            weights[place] = codes.weights[row] if safe else 0.0
+            reasons[place] = codes.reasons[row] if safe else _UNSAFE
+        return Replacement(rows, weights, tuple(reasons))
+
+    # -- the second pass --------------------------------------------------------------------------------------------
+
+    def paint(self, frame: Frame, faces: Sequence[FaceAt]) -> Frame:
+        # The nearer, larger face comes last, over the others.
+        for face in sorted(faces, key=lambda f: self._casts[f.track].attributes.scale[f.row]):
+            cast = self._casts[face.track]
+            frame = paint_frame(
+                frame,
+                self.source_points(face),
+                cast.sitter,
+                self._geometry,
+                _code(cast.codes, cast.attributes, face.row),
+                self._compositor,
+                seed=self._seed,
+            )
+        return frame
+
+    def source_points(self, face: FaceAt) -> np.ndarray:
+        return self._points(self._casts[face.track].codes, face.row)
+
+    def _points(self, codes: TrackCodes, row: int) -> np.ndarray:
+        with self._records_lock:
+            seen, _ = codes.witnessed.read(self._records, np.array([row]), (0, 0))
+        return seen.points[0]
+
+    def recognise(self, chips: np.ndarray) -> np.ndarray:
+        with self._recogniser_lock:
+            if self._recogniser is None:
+                self._recogniser = LiteRecogniser()
+            return self._recogniser.embed(chips)
+
+    def refuse(self, track: int, row: int) -> Replacement:
+        codes = self._casts[track].codes
+        old = self._replacements[track]
+        times = np.asarray(self._seconds, np.float64)
+        frames = np.arange(len(old.rows)) + self._casts[track].track.first
+        near = np.abs(times[frames] - times[int(codes.witnessed.frames[row])]) <= _AROUND_MATCH
+        weights = np.where(near, 0, old.weights).astype(np.float32)
+        reasons = tuple(_MATCHED if n else r for n, r in zip(near, old.reasons, strict=True))
+        self._replacements[track] = replace(old, weights=weights, reasons=reasons)
+        return self._replacements[track]
+
+    def people(self) -> tuple[PersonReport, ...]:
+        return tuple(self._reports)
+
+
+def _code(codes: TrackCodes, attributes: AttributeTrack, row: int) -> AttributeCode:
+    """Everything that a frame says about a face, for the renderer and the compositor."""
+    return AttributeCode(
+        attributes.expression[row],
+        attributes.gaze[row],
+        attributes.camera(row),
+        codes.lights.light(row),
+        float(codes.lights.blur[row]),
+        float(codes.lights.grain[row]),
+    )

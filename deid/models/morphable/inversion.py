@@ -1,0 +1,105 @@
+"""From the records of the first pass to codes: one identity a track, attributes for every frame of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deid.models.morphable import fit, light, smoothing, trust
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.tracks import AttributeTrack, Observations
+from deid.tracking.records import RecordFile
+
+_BRIDGED = 3  # frames without a mesh between two with one: interpolated
+_WINDOW, _OVERLAP = 1500, 60  # frames fitted at once
+_IDENTITY_ROWS = 400
+_PRESENCE_BETWEEN = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Witnessed:
+    """Where the meshes of a track lie in the record file.
+
+    ``frames``: int32 (n,), those that have a mesh or lie between near ones that have. ``before``, ``after``: int64
+    (n,), records to interpolate between (the same one where there is a mesh). ``share``: float32 (n,), of ``after``.
+    """
+
+    frames: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, frames: np.ndarray, numbers: np.ndarray) -> Witnessed:
+        """``frames``: those of the records ``numbers``, increasing."""
+        rows: list[tuple[int, int, int, float]] = []
+        for i, (frame, number) in enumerate(zip(frames.tolist(), numbers.tolist(), strict=True)):
+            gap = frame - int(frames[i - 1]) if i else 1
+            if 1 < gap <= _BRIDGED + 1:
+                last = int(numbers[i - 1])
+                rows += [(frame - gap + k, last, number, k / gap) for k in range(1, gap)]
+            rows.append((frame, number, number, 0.0))
+        table = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
+        return cls(
+            np.array(table[0], np.int32),
+            np.array(table[1], np.int64),
+            np.array(table[2], np.int64),
+            np.array(table[3], np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def read(self, records: RecordFile, rows: np.ndarray, size: tuple[int, int]) -> tuple[Observations, np.ndarray]:
+        """Observations of some rows, and their photometric notes."""
+        numbers, place = np.unique(np.concatenate([self.before[rows], self.after[rows]]), return_inverse=True)
+        data = records.read(numbers)
+        points = RecordFile.points(data)
+        first, second = place[: len(rows)], place[len(rows) :]
+        share = self.share[rows]
+        mixed = points[first] * (1 - share)[:, None, None] + points[second] * share[:, None, None]
+        presence = np.where(
+            share > 0, np.minimum(data["presence"][first], _PRESENCE_BETWEEN), data["presence"][first]
+        )
+        seen = Observations(self.frames[rows], mixed.astype(np.float32), presence.astype(np.float32), size)
+        nearest = np.where(share > 0.5, second, first)
+        return seen, data["photo"][nearest]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackCodes:
+    """A track inverted. ``witnessed``: its frames and meshes. ``identity``: the person's shape. ``attributes``:
+    smoothed, of the subject. ``lights``: one a row. ``blur``, ``grain``: float32 (n,). ``weights``: float32 (n,), how
+    far to replace. ``reasons``: why not, a str a row, empty where there is none."""
+
+    witnessed: Witnessed
+    identity: fit.IdentityFit
+    attributes: AttributeTrack
+    lights: light.LightTrack
+    weights: np.ndarray
+    reasons: tuple[str, ...]
+
+
+def invert_track(
+    geometry: Geometry,
+    records: RecordFile,
+    frames: np.ndarray,
+    numbers: np.ndarray,
+    seconds: Sequence[float],
+    size: tuple[int, int],
+) -> TrackCodes:
+    """``frames``, ``numbers``: the track's records; at least one. ``seconds``: times of all frames of the clip.
+    ``size``: of the picture."""
+    witnessed = Witnessed.of(frames, numbers)
+    count = len(witnessed)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, _IDENTITY_ROWS)).round().astype(int))
+    identity = fit.fit_identity(geometry, witnessed.read(records, chosen, size)[0])
+    attributes, photos, presence, border = _attributes(geometry, records, witnessed, identity, size)
+    times = np.asarray(seconds, np.float64)[witnessed.frames]
+    smooth = smoothing.smooth_attributes(attributes, times)
+    neutral = geometry.neutral(identity.shape)
+    lights = light.estimate_light(photos, geometry, neutral, smooth.expression, smooth.rotation, times)
+    weights, reasons = trust.judge(attributes, presence, border, lights.confidence, times)
+    return TrackCodes(witnessed, identity, smooth, lights, weights, reasons)

@@ -1,0 +1,125 @@
+"""From codes to pixels: one face rendered and composited into a picture or into the planes of a frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deid.blending import Composite, Compositor, FaceOutline
+from deid.media.convert import bgr, ycbcr
+from deid.models.morphable.appearance import Appearance
+from deid.models.morphable.codes import AttributeCode, IdentityCode
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.render import Renderer
+from deid.types import Frame
+
+_AROUND = 0.62  # of the face's width: how far around it the picture may change
+_MOST = 4096  # pixels, side of a crop
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sitter:
+    """A surrogate made ready to be rendered: its head at rest, float32 (V, 3), and a renderer with its skin."""
+
+    code: IdentityCode
+    neutral: np.ndarray
+    renderer: Renderer
+
+    @classmethod
+    def make(cls, geometry: Geometry, appearance: Appearance, code: IdentityCode, size: int) -> Sitter:
+        """``size``: texture samples along each side of the face tile."""
+        renderer = Renderer(geometry, appearance.albedo(code, size), appearance.gloss(size), code.iris)
+        return cls(code, geometry.neutral(code.shape), renderer)
+
+
+def paint_picture(
+    picture: np.ndarray,
+    points: np.ndarray,
+    sitter: Sitter,
+    geometry: Geometry,
+    attributes: AttributeCode,
+    compositor: Compositor,
+    *,
+    seed: int,
+    frame: int,
+) -> Composite:
+    """``picture``, float32 (h, w, 3) RGB code values 0 to 1, with ``sitter`` in the place of the face whose mesh is
+    ``points``, (478, 3) in its pixels; ``attributes`` are in its pixels too."""
+    height, width = picture.shape[:2]
+    vertices = geometry.pose(sitter.neutral, attributes.expression, attributes.gaze)
+    face = sitter.renderer.render(vertices, attributes.camera, attributes.light, width, height)
+    projected = attributes.camera.project(vertices)
+    target = FaceOutline.from_surface(
+        geometry.triangles[geometry.landmark_triangles], geometry.landmark_weights, projected
+    )
+    source = FaceOutline.from_mesh(points)
+    return compositor.compose(picture, face, points, source, target, attributes, None, seed, frame)
+
+
+def paint_frame(
+    frame: Frame,
+    points: np.ndarray,
+    sitter: Sitter,
+    geometry: Geometry,
+    attributes: AttributeCode,
+    compositor: Compositor,
+    *,
+    seed: int,
+) -> Frame:
+    """``frame`` with one face replaced; ``points`` and ``attributes`` in frame pixels. Samples that the compositor
+    does not touch stay as they are, bit for bit."""
+    region = _region(frame, points)
+    if region is None:
+        return frame
+    x0, y0, x1, y1 = region
+    picture = bgr(frame, region=region)[..., ::-1].astype(np.float32) / np.float32(255)
+    local = points.copy()
+    local[:, :2] -= (x0, y0)
+    moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
+    result = paint_picture(
+        picture, local, sitter, geometry, moved, compositor, seed=seed, frame=frame.index
+    )
+    return _written(frame, result, region)
+
+
+def _region(frame: Frame, points: np.ndarray) -> tuple[int, int, int, int] | None:
+    """The part of the frame that may change, on its chroma grid; ``None`` when the face lies outside."""
+    low, high = points[:468, :2].min(0), points[:468, :2].max(0)
+    reach = _AROUND * float(max(high - low))
+    sx, sy = (1 << s for s in frame.format.chroma_shift)
+    x0, y0 = max(0, math.floor(low[0] - reach) // sx * sx), max(0, math.floor(low[1] - reach) // sy * sy)
+    x1, y1 = min(frame.width, math.ceil(high[0] + reach)), min(frame.height, math.ceil(high[1] + reach))
+    x1, y1 = min(frame.width, -(-x1 // sx) * sx), min(frame.height, -(-y1 // sy) * sy)
+    if x1 - x0 < 8 or y1 - y0 < 8 or max(x1 - x0, y1 - y0) > _MOST:
+        return None
+    return x0, y0, x1, y1
+
+
+def _written(frame: Frame, result: Composite, region: tuple[int, int, int, int]) -> Frame:
+    """The composite put into copies of the planes, where it touched them."""
+    x0, y0, x1, y1 = region
+    new = ycbcr(np.clip(result.rgb, 0, 1) * np.float32(255), frame.format)
+    planes = []
+    for i, (plane, part) in enumerate(zip(frame.planes, new, strict=True)):
+        sx, sy = frame.format.chroma_shift if i else (0, 0)
+        touched = _shrunk(result.touched, sx, sy)
+        area = np.s_[y0 >> sy : (y0 >> sy) + part.shape[0], x0 >> sx : (x0 >> sx) + part.shape[1]]
+        changed = plane.copy()
+        np.copyto(changed[area], part, where=touched)
+        planes.append(changed)
+    return replace(frame, planes=tuple(planes))
+
+
+def _shrunk(touched: np.ndarray, sx: int, sy: int) -> np.ndarray:
+    """Which samples of a subsampled plane stand for any touched pixel."""
+    if sx:
+        odd = touched.shape[1] & 1
+        padded = np.pad(touched, ((0, 0), (0, odd))) if odd else touched
+        touched = padded[:, 0::2] | padded[:, 1::2]
+    if sy:
+        odd = touched.shape[0] & 1
+        padded = np.pad(touched, ((0, odd), (0, 0))) if odd else touched
+        touched = padded[0::2] | padded[1::2]
+    return touched

@@ -1,0 +1,126 @@
+"""Who stands in for whom: surrogates drawn from the model until one is a stranger to the subject and to all others.
+
+A draw is judged as the output will be: it is composited into the subject's own best pictures, and both are shown to
+the recogniser. So hair, ears and the shape of the neck, which stay, count as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deid.blending import Compositor
+from deid.models.morphable.appearance import Appearance
+from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.painter import Sitter, paint_picture
+from deid.people import Person
+from deid.recognition.thresholds import SAME_PERSON, STRANGERS
+
+_DRAWS = 12
+_SHAPE_SPREAD = 0.85  # of the identity modes' standard deviations: faces of the middle of the distribution
+_SHAPE_LIMIT = 2.2
+_DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
+
+Recognise = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """One good picture of a subject: the aligned chip, uint8 (150, 150, 3) RGB, the mesh and the attributes in its
+    pixels."""
+
+    chip: np.ndarray
+    points: np.ndarray
+    attributes: AttributeCode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surrogate:
+    """``code``: the identity that stands in. ``distance``: from the subject, the least over the pictures compared, or
+    ``None`` without any. ``codes``: float32 (n, 128), what the recogniser makes of it in the subject's place.
+    ``draws``: how many were looked at. ``safe``: whether it is a stranger to the subject and to everybody before."""
+
+    code: IdentityCode
+    distance: float | None
+    codes: np.ndarray
+    draws: int
+    safe: bool
+
+
+def draw(geometry: Geometry, appearance: Appearance, rng: np.random.Generator, person: Person) -> IdentityCode:
+    """One random identity of the subject's apparent age and gender."""
+    age = None if np.isnan(person.age) else person.age
+    skin, iris, detail = appearance.sample(rng, gender=person.female, age=age)
+    shape = np.clip(rng.normal(0, _SHAPE_SPREAD, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
+    return IdentityCode(shape.astype(np.float32), skin, detail, iris)
+
+
+def choose(
+    geometry: Geometry,
+    appearance: Appearance,
+    seed: int,
+    person: Person,
+    likenesses: Sequence[Likeness],
+    others: Sequence[Surrogate],
+    recognise: Recognise,
+) -> Surrogate:
+    """The first draw that is farther from the subject than the median stranger, and no match of any surrogate in
+    ``others``; else the farthest of those looked at. Depends on ``seed`` and the arguments only."""
+    best: Surrogate | None = None
+    for number in range(_DRAWS):
+        rng = np.random.default_rng([seed, person.id, number])
+        code = draw(geometry, appearance, rng, person)
+        if not likenesses:
+            return Surrogate(code, None, np.empty((0, 128), np.float32), 1, True)
+        found = _judged(geometry, appearance, code, likenesses, others, recognise, number + 1)
+        if best is None or (found.safe, found.distance) > (best.safe, best.distance):
+            best = found
+        if found.safe and (found.distance or 0.0) >= STRANGERS:
+            break
+        best = replace(best, draws=number + 1)
+    assert best is not None
+    return best
+
+
+def _judged(
+    geometry: Geometry,
+    appearance: Appearance,
+    code: IdentityCode,
+    likenesses: Sequence[Likeness],
+    others: Sequence[Surrogate],
+    recognise: Recognise,
+    draws: int,
+) -> Surrogate:
+    sitter = Sitter.make(geometry, appearance, code, _DRAW_TEXTURE)
+    chips = []
+    for likeness in likenesses:
+        picture = likeness.chip.astype(np.float32) / np.float32(255)
+        made = paint_picture(
+            picture, likeness.points, sitter, geometry, likeness.attributes, Compositor(), seed=0, frame=0
+        )
+        chips += [likeness.chip, np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)]
+    codes = recognise(np.stack(chips))
+    before, after = codes[0::2], codes[1::2]
+    distance = float(np.linalg.norm(before[:, None] - after[None], axis=-1).min())
+    apart = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).min()) for o in others if len(o.codes)]
+    return Surrogate(code, distance, after, draws, min([distance, *apart]) > SAME_PERSON)
+
+
+def in_chip(attributes: AttributeCode, transform: np.ndarray) -> AttributeCode:
+    """Attributes in the pixels of an aligned chip. ``transform``: chip_from_picture, a similarity, 2 x 3."""
+    scale = float(np.hypot(transform[0, 0], transform[1, 0]))
+    turn = float(np.arctan2(transform[1, 0], transform[0, 0]))  # clockwise on screen
+    c, s = np.cos(turn), np.sin(turn)
+    spin = np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])  # the same turn with y up
+    camera = attributes.camera
+    moved = Camera(
+        spin @ camera.rotation,
+        camera.scale * scale,
+        transform[:, :2] @ camera.translation + transform[:, 2],
+        camera.distance,
+    )
+    # The light stays as it is: chips are nearly upright, and what a small turn changes no recogniser sees.
+    return replace(attributes, camera=moved, blur=max(attributes.blur * scale, 0.3))
