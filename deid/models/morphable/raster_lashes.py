@@ -1,0 +1,169 @@
+"""Eyelashes as strands thinner than a pixel, splatted by area, so that they stay soft at every size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from deid.models.morphable.geometry import Geometry
+
+_UPPER, _LOWER = 110, 64  # strands a lid
+_UPPER_LENGTH, _LOWER_LENGTH = 0.85, 0.45  # centimetres
+_UPPER_WIDTH, _LOWER_WIDTH = 0.0125, 0.0075  # centimetres at the root
+_CURVE = 8  # columns of a strand's table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strands:
+    """Lashes of both eyes. ``ends``: int32 (N, 2), the lid vertices a root lies between. ``shape``: float32 (N, 8):
+    place between the two, eye (0 left, 1 right), +1 upper or -1 lower, length and width (cm), splay along the lid,
+    curl, lift."""
+
+    ends: np.ndarray
+    shape: np.ndarray
+
+
+def lash_strands(geometry: Geometry) -> Strands:
+    """Lashes spread along the four lids, the same for everybody: fixed seed."""
+    rng = np.random.default_rng(7)
+    ends, shapes = [], []
+    lids = (
+        (geometry.lid_upper_left, 0, 1.0),
+        (geometry.lid_lower_left, 0, -1.0),
+        (geometry.lid_upper_right, 1, 1.0),
+        (geometry.lid_lower_right, 1, -1.0),
+    )
+    for lid, eye, way in lids:
+        chain = lid[np.argsort(geometry.vertices[lid, 0], kind="stable")]
+        points = geometry.vertices[chain].astype(np.float64)
+        along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+        count = _UPPER if way > 0 else _LOWER
+        # the inner sixth of a lid, at the caruncle, bears none
+        outward = np.linspace(0.17, 0.98, count) + rng.uniform(-0.4, 0.4, count) * 0.8 / count
+        share = outward if eye == 0 else 1.0 - outward
+        at = np.clip(share, 0.001, 0.999) * along[-1]
+        index = np.clip(np.searchsorted(along, at) - 1, 0, len(chain) - 2)
+        between = (at - along[index]) / np.maximum(along[index + 1] - along[index], 1e-6)
+        full = np.sin(np.clip(outward, 0, 1) * np.pi) ** 0.5 * (0.75 + 0.35 * outward)
+        length = (_UPPER_LENGTH if way > 0 else _LOWER_LENGTH) * full * rng.uniform(0.65, 1.05, count)
+        width = (_UPPER_WIDTH if way > 0 else _LOWER_WIDTH) * rng.uniform(0.7, 1.2, count)
+        splay = ((outward - 0.42) * 1.1 + rng.normal(0, 0.13, count)) * (1.0 if eye == 0 else -1.0)
+        curl = rng.normal(0.55 if way > 0 else 0.3, 0.08, count)
+        lift = rng.normal(-0.05 if way > 0 else 0.25, 0.07, count)
+        ends.append(np.stack([chain[index], chain[index + 1]], axis=1))
+        columns = [between, np.full(count, eye), np.full(count, way), length, width, splay, curl, lift]
+        shapes.append(np.stack(columns, axis=1))
+    return Strands(np.concatenate(ends).astype(np.int32), np.concatenate(shapes).astype(np.float32))
+
+
+@njit(cache=True, nogil=True)
+def draw_lashes(  # noqa: PLR0913, PLR0915
+    ends: np.ndarray,
+    shape: np.ndarray,
+    vertices: np.ndarray,
+    centres: np.ndarray,
+    rotation: np.ndarray,
+    scale: float,
+    tx: float,
+    ty: float,
+    inverse_distance: float,
+    depth: np.ndarray,
+    cover: np.ndarray,
+) -> None:
+    """Add the area that lashes cover to ``cover``, float32 (h, w), in shares of a pixel, where nothing hides them.
+
+    ``vertices``: float32 (V, 3), head space. ``centres``: float32 (2, 3), of the eyeballs. ``scale``, ``tx``, ``ty``,
+    ``inverse_distance``: the camera relative to the buffers' first pixel. ``depth``: float32 (h, w, 4), camera z.
+    """
+    height, width = cover.shape
+    for n in range(ends.shape[0]):
+        i, j = ends[n, 0], ends[n, 1]
+        t, eye, way = shape[n, 0], int(shape[n, 1]), shape[n, 2]
+        rx = vertices[i, 0] + t * (vertices[j, 0] - vertices[i, 0])
+        ry = vertices[i, 1] + t * (vertices[j, 1] - vertices[i, 1])
+        rz = vertices[i, 2] + t * (vertices[j, 2] - vertices[i, 2])
+        ox, oy, oz = rx - centres[eye, 0], ry - centres[eye, 1], rz - centres[eye, 2]
+        q = np.float32(1.0) / np.sqrt(ox * ox + oy * oy + oz * oz + np.float32(1e-8))
+        ox, oy, oz = ox * q, oy * q, oz * q
+        # up the lid: vertical, less its part that points out of the eye
+        ux, uy, uz = -oy * ox * way, (np.float32(1.0) - oy * oy) * way, -oy * oz * way
+        q = np.float32(1.0) / np.sqrt(ux * ux + uy * uy + uz * uz + np.float32(1e-8))
+        ux, uy, uz = ux * q, uy * q, uz * q
+        length, breadth, splay, curl, lift = shape[n, 3], shape[n, 4], shape[n, 5], shape[n, 6], shape[n, 7]
+        steps = min(max(int(length * scale * 2.0) + 2, 4), 120)
+        last_x, last_y = np.float32(0.0), np.float32(0.0)
+        for s in range(steps + 1):
+            q = np.float32(s) / np.float32(steps)
+            out = length * (np.float32(0.85) * q - np.float32(0.25) * q * q)
+            up = length * (lift * q + curl * q * q)
+            side = length * splay * q * np.float32(0.6)
+            x = rx + out * ox + up * ux + side
+            y = ry + out * oy + up * uy
+            z = rz + out * oz + up * uz - abs(side) * np.float32(0.4)
+            cx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
+            cy = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
+            cz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z
+            near = scale / max(1.0 - cz * inverse_distance, 0.05)
+            px, py = np.float32(tx + near * cx), np.float32(ty - near * cy)
+            moved = np.sqrt((px - last_x) * (px - last_x) + (py - last_y) * (py - last_y))
+            last_x, last_y = px, py
+            if s == 0 or px < 1.0 or py < 1.0 or px > width - 3 or py > height - 3:
+                continue
+            x0, y0 = int(px), int(py)
+            if cz < depth[y0, x0, 0] - np.float32(0.25):
+                continue
+            area = moved * breadth * np.float32(near) * (np.float32(1.0) - np.float32(0.75) * q)
+            fx, fy = px - np.float32(x0), py - np.float32(y0)
+            cover[y0, x0] += area * (1 - fx) * (1 - fy)
+            cover[y0, x0 + 1] += area * fx * (1 - fy)
+            cover[y0 + 1, x0] += area * (1 - fx) * fy
+            cover[y0 + 1, x0 + 1] += area * fx * fy
+
+
+@njit(cache=True, nogil=True)
+def resolve(  # noqa: PLR0913
+    count: int,
+    parts: np.ndarray,
+    triangle: np.ndarray,
+    pixel: np.ndarray,
+    weight: np.ndarray,
+    colour: np.ndarray,
+    cover: np.ndarray,
+    lash: np.ndarray,
+    rgb: np.ndarray,
+    alpha: np.ndarray,
+    head: np.ndarray,
+    nearest: np.ndarray,
+) -> None:
+    """Fragments and lashes into the picture.
+
+    ``parts``: uint8 (F,). ``lash``: float32 (3,), what a lash sends. Fills ``rgb`` float32 (h * w, 3), ``alpha`` and
+    ``head`` float32 (h * w,) and ``nearest`` uint8 (h * w,), which must come in as 0 and 255.
+    """
+    for n in range(count):
+        i = pixel[n]
+        part = parts[triangle[n]]
+        if nearest[i] == 255:
+            nearest[i] = part
+        if part == 1:
+            head[i] += weight[n]
+            if alpha[i] > 0.0:
+                continue
+            share = weight[n] / head[i]
+        else:
+            alpha[i] += weight[n]
+            share = weight[n] / alpha[i]
+            if nearest[i] == 1 and alpha[i] >= head[i]:
+                nearest[i] = part
+        for k in range(3):
+            rgb[i, k] += (colour[n, k] - rgb[i, k]) * share
+    for i in range(cover.shape[0]):
+        if cover[i] > 0.0:
+            a = np.float32(1.0) - np.exp(-cover[i])
+            total = a + alpha[i] * (np.float32(1.0) - a)
+            for k in range(3):
+                rgb[i, k] += (lash[k] - rgb[i, k]) * (a / total)
+            alpha[i] = total
+            head[i] *= np.float32(1.0) - a

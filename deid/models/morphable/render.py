@@ -1,0 +1,272 @@
+"""A posed head into a picture: geometry, raster, light, antialiased.
+
+One renderer a surrogate; threads may share it. Nothing depends on the clock or on earlier pictures: equal input gives
+equal bits, and a camera moved by whole pixels gives the same picture, moved.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from deid.errors import ModelError
+from deid.models.morphable import raster, shade
+from deid.models.morphable.codes import Camera, Light
+from deid.models.morphable.geometry import Geometry, Part
+from deid.models.morphable.raster_lashes import Strands, draw_lashes, lash_strands, resolve
+from deid.models.morphable.shade_eyes import EyeTables, eye_tables, posed_eyes, shade_eyes
+from deid.models.morphable.shade_mouth import posed_mouth, shade_mouth
+from deid.models.morphable.shade_texture import build_pyramid
+
+NOTHING = 255  # in `GeneratedFace.part`: no surface
+_HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
+_SHARPNESS = 0.35  # mip levels: a little sharper than a box filter, as photographs are
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GeneratedFace:
+    """A face in a crop of h x w pixels.
+
+    ``rgb``: float32 (h, w, 3), linear light, 1 = display white, not premultiplied, 0 where nothing is. ``alpha``:
+    float32 (h, w) in [0, 1], antialiased cover by the face: skin, eyes, mouth, lashes. ``head``: float32 (h, w) in
+    [0, 1], cover by what belongs to the head but is not replaced (ears, scalp, neck). ``part``: uint8 (h, w),
+    :class:`~deid.models.morphable.geometry.Part` of a surface in the pixel, 255 none.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray
+    head: np.ndarray
+    part: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Model:
+    """What a geometry alone determines; see :func:`_model`."""
+
+    triangles: np.ndarray
+    parts: np.ndarray
+    kind: np.ndarray
+    skin: np.ndarray
+    skin_vertices: np.ndarray
+    open_rgb: np.ndarray
+    texel_density: np.ndarray
+    covered: np.ndarray
+    wet: np.ndarray
+    eyes: EyeTables
+    strands: Strands
+
+
+class Renderer:
+    """Draws one surrogate.
+
+    ``albedo``: float32 (T, T, 3), relative reflectance of the face's UV tile, T a power of two; ``gloss``: float32
+    (T, T), relative strength of the highlight; ``iris``: float32 (3,), linear RGB. ``bumps``: float32 (T, T) or None,
+    factors on the albedo near 1. Raises :class:`ModelError` when shapes do not fit.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        albedo: np.ndarray,
+        gloss: np.ndarray,
+        iris: np.ndarray,
+        bumps: np.ndarray | None = None,
+    ) -> None:
+        size = albedo.shape[0]
+        if albedo.shape != (size, size, 3) or gloss.shape != (size, size) or size & (size - 1):
+            raise ModelError(f"a skin texture must be square, its side a power of two, not {albedo.shape}")
+        self.geometry = geometry
+        self._model = _model(geometry)
+        self._iris = np.ascontiguousarray(iris, np.float32)
+        skin = albedo if bumps is None else albedo * bumps[..., None]
+        covered = self._model.covered
+        step = covered.shape[0] / size
+        at = np.minimum(((np.arange(size) + 0.5) * step).astype(np.int64), covered.shape[0] - 1)
+        texture = np.concatenate([skin, gloss[..., None]], axis=2)
+        self._pyramid = build_pyramid(texture, covered[np.ix_(at, at)])
+        self._level = (self._model.texel_density + np.log2(size)).astype(np.float32)
+        self._buffers = threading.local()
+
+    def render(self, vertices: np.ndarray, camera: Camera, light: Light, width: int, height: int) -> GeneratedFace:
+        """The head ``vertices``, float32 (V, 3) posed in head space, as ``camera`` sees it under ``light``, in a picture
+        of ``width`` x ``height`` pixels."""
+        model, work = self._model, self._workspace(width, height)
+        vertices = np.ascontiguousarray(vertices, np.float32)
+        rotation = np.ascontiguousarray(camera.rotation, np.float32)
+        # whole pixels are taken off the camera and put on the window, so that they cannot change any rounding
+        whole = np.clip(np.floor(np.asarray(camera.translation, np.float64)), -1e6, 1e6)
+        tx, ty = np.round((np.asarray(camera.translation, np.float64) - whole) * 65536.0) / 65536.0
+        left, top = -int(whole[0]), -int(whole[1])
+        inverse = 1.0 / float(camera.distance)
+        scale = float(camera.scale)
+        raster.project(vertices, rotation, scale, tx, ty, inverse, work.points, work.fixed)
+        raster.vertex_normals(work.points, model.triangles, self.geometry.weld, work.normals)
+        raster.rasterise(work.fixed, work.points, model.triangles, left, top, work.depth, work.owner)
+        count = raster.fragments(
+            work.depth, work.owner, model.kind, 2.0 / scale, work.triangle, work.place, work.pixel, work.weight
+        )
+        window = np.array([left, top, tx, ty, inverse / scale])
+        self._shade(count, work, window, vertices, rotation, light, scale)
+        cover = np.zeros((height, width), np.float32)
+        eyes = posed_eyes(self.geometry, model.eyes, vertices)
+        draw_lashes(
+            model.strands.ends, model.strands.shape, vertices, eyes.centres, rotation, scale,
+            tx - left, ty - top, inverse, work.depth, cover,
+        )  # fmt: skip
+        return self._picture(count, work, cover, light, width, height)
+
+    def _shade(
+        self,
+        count: int,
+        work: _Workspace,
+        window: np.ndarray,
+        vertices: np.ndarray,
+        rotation: np.ndarray,
+        light: Light,
+        scale: float,
+    ) -> None:
+        """Colours of all fragments into ``work.colour``."""
+        model, rig, geometry = self._model, shade.light_rig(light), self.geometry
+        table = work.table
+        table[:, :2] = geometry.uv
+        table[:, shade.OPEN] = geometry.occlusion
+        table[:, shade.WET] = model.wet
+        shift = -float(np.log2(max(scale, 1e-3))) - _SHARPNESS
+        shade.light_vertices(
+            model.skin_vertices, work.normals, rig.sh, model.open_rgb, self._level, np.float32(shift), table
+        )
+        pyramid = self._pyramid
+        at = (model.triangles, work.triangle, work.place, work.fixed, window)
+        shade.shade_skin(
+            count, model.skin, *at, table, pyramid.texels, pyramid.offsets, pyramid.sizes,
+            rig.tone, rig.white, rig.environment, rig.key, rig.key_rgb, work.colour,
+        )  # fmt: skip
+        eyes = posed_eyes(geometry, model.eyes, vertices)
+        shade_eyes(
+            count, model.parts, *at, vertices, model.eyes.rest, rotation, eyes.centres, eyes.axes, eyes.lids, eyes.span,
+            geometry.eye_radius, self._iris, rig.sh, rig.white, rig.environment, rig.key, rig.key_rgb, rig.focus,
+            scale, work.colour,
+        )  # fmt: skip
+        mouth = posed_mouth(geometry, vertices)
+        shade_mouth(
+            count, model.parts, *at, vertices, work.normals, model.open_rgb, mouth.lips, mouth.left, mouth.right,
+            rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, work.colour,
+        )  # fmt: skip
+
+    def _picture(
+        self, count: int, work: _Workspace, cover: np.ndarray, light: Light, width: int, height: int
+    ) -> GeneratedFace:
+        """Fragments and lashes put together."""
+        size = height * width
+        rgb = np.zeros((size, 3), np.float32)
+        alpha, head = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        part = np.full(size, NOTHING, np.uint8)
+        lash = (0.06 * np.asarray(light.tone, np.float32)).astype(np.float32)
+        resolve(
+            count, self._model.parts, work.triangle, work.pixel, work.weight, work.colour, cover.reshape(-1), lash,
+            rgb, alpha, head, part,
+        )  # fmt: skip
+        shape = (height, width)
+        return GeneratedFace(rgb.reshape(*shape, 3), alpha.reshape(shape), head.reshape(shape), part.reshape(shape))
+
+    def _workspace(self, width: int, height: int) -> _Workspace:
+        """Buffers of this thread, kept from picture to picture."""
+        kept: dict[tuple[int, int], _Workspace] = self._buffers.__dict__.setdefault("kept", {})
+        if (width, height) not in kept:
+            kept.clear()
+            kept[width, height] = _Workspace(len(self.geometry.vertices), width, height)
+        return kept[width, height]
+
+
+class _Workspace:
+    """Scratch arrays for one picture size; contents mean nothing between pictures."""
+
+    def __init__(self, vertices: int, width: int, height: int) -> None:
+        pixels = width * height
+        self.points = np.empty((vertices, 3), np.float32)
+        self.fixed = np.empty((vertices, 2), np.int64)
+        self.normals = np.empty((vertices, 3), np.float32)
+        self.table = np.zeros((vertices, shade.ATTRIBUTES), np.float32)
+        self.depth = np.empty((height, width, 4), np.float32)
+        self.owner = np.empty((height, width, 4), np.int32)
+        self.triangle = np.empty(pixels * 4, np.int32)
+        self.place = np.empty((pixels * 4, 2), np.float32)
+        self.pixel = np.empty(pixels * 4, np.int32)
+        self.weight = np.empty(pixels * 4, np.float32)
+        self.colour = np.empty((pixels * 4, 3), np.float32)
+
+
+@lru_cache(maxsize=2)
+def _model(geometry: Geometry) -> _Model:
+    """Tables that hold for every surrogate of a geometry."""
+    shown = ~np.isin(geometry.parts, _HIDDEN)
+    triangles = np.ascontiguousarray(geometry.triangles[shown], np.int32)
+    parts = np.ascontiguousarray(geometry.parts[shown], np.uint8)
+    skin = parts <= Part.HEAD
+    textured = _in_face_tile(len(geometry.vertices), triangles[skin], parts[skin])
+    return _Model(
+        triangles=triangles,
+        parts=parts,
+        kind=parts,
+        skin=skin,
+        skin_vertices=np.unique(triangles[skin]).astype(np.int32),
+        open_rgb=shade.occlusion_rgb(geometry.occlusion),
+        texel_density=_texel_density(geometry, triangles[skin], textured),
+        covered=_covered(geometry, triangles[skin], textured),
+        wet=_wetness(geometry),
+        eyes=eye_tables(geometry),
+        strands=lash_strands(geometry),
+    )
+
+
+def _in_face_tile(count: int, triangles: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """bool (V,): vertices whose texture coordinates lie in the face's tile: those joined to the face's skin without a
+    seam (the back of the head keeps coordinates of its own, which the albedo does not cover)."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = np.concatenate([triangles[:, :2], triangles[:, 1:]])
+    graph = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (count, count))
+    _, label = connected_components(graph, directed=False)
+    return np.isin(label, np.unique(label[triangles[parts == Part.SKIN]]))
+
+
+def _texel_density(geometry: Geometry, triangles: np.ndarray, textured: np.ndarray) -> np.ndarray:
+    """float32 (V,): log2 of how many texture widths a centimetre of skin spans; large where there is no texture."""
+    points, uv = geometry.vertices[triangles].astype(np.float64), geometry.uv[triangles].astype(np.float64)
+    area = np.linalg.norm(np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]), axis=1)
+    one, two = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
+    area_uv = np.abs(one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0])
+    sums = np.zeros((2, len(geometry.vertices)))
+    for corner in range(3):
+        sums[0] += np.bincount(triangles[:, corner], area_uv, len(geometry.vertices))
+        sums[1] += np.bincount(triangles[:, corner], area, len(geometry.vertices))
+    density = 0.5 * np.log2(np.maximum(sums[0], 1e-9) / np.maximum(sums[1], 1e-9))
+    return np.where(textured, density, 20.0).astype(np.float32)
+
+
+def _covered(geometry: Geometry, triangles: np.ndarray, textured: np.ndarray, size: int = 512) -> np.ndarray:
+    """bool (size, size): texels of the face's tile that lie on skin."""
+    inside = triangles[textured[triangles].all(axis=1)]
+    fixed = np.floor(geometry.uv.astype(np.float64) * size * 256.0 - 127.5).astype(np.int64)
+    flat = np.zeros((len(fixed), 3), np.float32)
+    depth, owner = np.empty((size, size, 4), np.float32), np.empty((size, size, 4), np.int32)
+    hit = np.zeros((size, size), bool)
+    for order in (inside, inside[:, ::-1]):
+        raster.rasterise(fixed, flat, np.ascontiguousarray(order), 0, 0, depth, owner)
+        hit |= (owner >= 0).all(axis=2)
+    return hit
+
+
+def _wetness(geometry: Geometry) -> np.ndarray:
+    """float32 (V,) in [0, 1]: how moist skin is: the red of the lips near where they meet, and lid edges."""
+    from scipy.spatial import cKDTree
+
+    points = geometry.vertices.astype(np.float64)
+    lips = np.exp(-((cKDTree(points[geometry.lips_inner]).query(points)[0] / 0.45) ** 2))
+    edges = [geometry.lid_lower_left, geometry.lid_lower_right, geometry.lid_upper_left, geometry.lid_upper_right]
+    lids = np.exp(-((cKDTree(points[np.concatenate(edges)]).query(points)[0] / 0.08) ** 2))
+    return np.maximum(lips, 0.5 * lids).astype(np.float32)

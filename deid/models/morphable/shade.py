@@ -1,0 +1,206 @@
+"""Light on skin: diffuse irradiance from spherical harmonics, occlusion with a warm tint, a skin-like specular lobe.
+
+Diffuse light follows Ramamoorthi and Hanrahan, *An Efficient Representation for Irradiance Environment Maps* (2001).
+A crevice in skin is lit by its own red light (Jimenez et al., *Practical Real-Time Strategies for Accurate Indirect
+Occlusion*, 2016, section 5: multi-bounce). The highlight is a GGX lobe of the dominant light direction (Walter et al.,
+2007) plus a broad lobe of the whole environment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from deid.models.morphable.codes import Light
+from deid.models.morphable.shade_texture import trilinear
+
+# columns of the table of interpolated vertex attributes
+U, V, LEVEL, NX, NY, NZ, RED, GREEN, BLUE, OPEN, WET = range(11)
+ATTRIBUTES = 11
+
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_SKIN_ALBEDO = np.array([0.62, 0.42, 0.33])  # what light that bounces inside a crevice meets
+_SPECULAR_SHARE = 0.028  # of white: what the broad lobe adds on average, and `tone` already holds
+# below this share of the mean, irradiance falls exponentially instead of through zero; red light enters skin deepest
+_TERMINATOR = np.array([0.20, 0.14, 0.12], np.float32)
+_F0 = 0.028  # reflectance of skin and of tears at normal incidence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LightRig:
+    """A :class:`Light` as the shaders use it.
+
+    ``sh``: float32 (9, 3). ``tone``: float32 (3,), without the mean specular light. ``white``: float32 (3,).
+    ``environment``: float32 (9,), spherical harmonics of the radiance that a broad lobe sees, of the mirrored
+    direction. ``key``: float32 (3,), unit direction towards the dominant light. ``key_rgb``: float32 (3,), radiance of
+    a white matt surface that faces it, from it alone. ``focus``: 0 (light from everywhere) to 1 (one lamp).
+    """
+
+    sh: np.ndarray
+    tone: np.ndarray
+    white: np.ndarray
+    environment: np.ndarray
+    key: np.ndarray
+    key_rgb: np.ndarray
+    focus: float
+
+
+def light_rig(light: Light) -> LightRig:
+    """What the shaders need of ``light``; its numbers are taken as they are, only not-finite ones become 0."""
+    sh = np.nan_to_num(np.asarray(light.sh, np.float32), posinf=0.0, neginf=0.0)
+    tone = np.maximum(np.nan_to_num(np.asarray(light.tone, np.float32)), 0.0)
+    white = np.maximum(np.nan_to_num(np.asarray(light.white, np.float32)), 0.0)
+    grey = sh @ LUMA
+    strength = float(np.linalg.norm(grey[1:4]))
+    ambient = max(float(grey[0]), 1e-3)
+    # one lamp alone has |l1| = 2 l0 (irradiance max(0, n.l): 1/4 and 1/2); faces need a direction even without one
+    focus = min(strength / (2.0 * ambient), 1.0)
+    key = grey[1:4] + np.array([0.0, 0.02, 0.03], np.float32) * ambient
+    key = key / max(float(np.linalg.norm(key)), 1e-6)
+    # irradiance keeps 2/3 of band 1 and 1/4 of band 2 of the radiance; a broad lobe keeps .85 and .5
+    environment = grey * np.array([1.0] + [1.27] * 3 + [2.0] * 5, np.float32)
+    tint = np.maximum(sh[0] + key @ sh[1:4], 0.0)
+    tint = tint / max(float(tint @ LUMA), 1e-3)
+    key_rgb = white * tint * np.float32(min(strength, 2.0 * ambient) * 2.0)
+    matt = np.maximum(tone - white * np.float32(_SPECULAR_SHARE), 0.7 * tone)
+    return LightRig(sh, matt, white, environment, key.astype(np.float32), key_rgb.astype(np.float32), focus)
+
+
+def occlusion_rgb(occlusion: np.ndarray) -> np.ndarray:
+    """float32 (V, 3): how much light reaches skin whose openness is ``occlusion``, (V,) in [0, 1], by channel."""
+    x = np.clip(occlusion.astype(np.float64), 0.0, 1.0)[:, None]
+    a = 2.0404 * _SKIN_ALBEDO - 0.3324
+    b = -4.7951 * _SKIN_ALBEDO + 0.6417
+    c = 2.7552 * _SKIN_ALBEDO + 0.6903
+    return np.maximum(x, ((x * a + b) * x + c) * x).clip(0.0, 1.0).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def irradiance(sh, x, y, z, channel):  # type: ignore[no-untyped-def]
+    """Irradiance of a surface with unit normal ``x, y, z``, in units of the mean of the face, softly above 0."""
+    e = sh[0, channel] + sh[1, channel] * x + sh[2, channel] * y + sh[3, channel] * z
+    e += sh[4, channel] * x * y + sh[5, channel] * x * z + sh[6, channel] * y * z
+    e += sh[7, channel] * (x * x - y * y) + sh[8, channel] * (np.float32(3.0) * z * z - np.float32(1.0))
+    knee = _TERMINATOR[channel]
+    if e < knee:
+        e = knee * np.exp((e - knee) / knee)
+    return e
+
+
+@njit(cache=True, nogil=True)
+def radiance(sh, x, y, z):  # type: ignore[no-untyped-def]
+    """What a broad mirror lobe sees in direction ``x, y, z``; ``sh`` (9,). Never negative."""
+    e = sh[0] + sh[1] * x + sh[2] * y + sh[3] * z + sh[4] * x * y + sh[5] * x * z + sh[6] * y * z
+    e += sh[7] * (x * x - y * y) + sh[8] * (np.float32(3.0) * z * z - np.float32(1.0))
+    return max(e, np.float32(0.0))
+
+
+@njit(cache=True, nogil=True)
+def light_vertices(
+    members: np.ndarray,
+    normals: np.ndarray,
+    sh: np.ndarray,
+    open_rgb: np.ndarray,
+    base_level: np.ndarray,
+    level_shift: float,
+    table: np.ndarray,
+) -> None:
+    """Fill the light-dependent columns of ``table``, float32 (V, ATTRIBUTES), for the vertices ``members``.
+
+    ``base_level``: float32 (V,), log2 of texels a centimetre; ``level_shift``: minus log2 of pixels a centimetre.
+    """
+    for k in range(members.shape[0]):
+        i = members[k]
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        table[i, NX], table[i, NY], table[i, NZ] = x, y, z
+        # where the surface turns away, texels crowd: between the sharp and the blunt direction
+        table[i, LEVEL] = base_level[i] + level_shift - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
+        for c in range(3):
+            table[i, RED + c] = irradiance(sh, x, y, z, c) * open_rgb[i, c]
+
+
+@njit(cache=True, nogil=True)
+def corner_weights(fixed, a, b, c, px, py):  # type: ignore[no-untyped-def]
+    """Weights of corners ``b`` and ``c`` at picture position ``px, py`` (1/256 pixel), kept near the triangle."""
+    ax, ay = np.float64(fixed[a, 0]), np.float64(fixed[a, 1])
+    bx, by = fixed[b, 0] - ax, fixed[b, 1] - ay
+    cx, cy = fixed[c, 0] - ax, fixed[c, 1] - ay
+    qx, qy = px - ax, py - ay
+    per_area = 1.0 / (bx * cy - cx * by)
+    wb = min(max((qx * cy - cx * qy) * per_area, -0.2), 1.2)
+    wc = min(max((bx * qy - qx * by) * per_area, -0.2), 1.2)
+    return np.float32(wb), np.float32(wc)
+
+
+@njit(cache=True, nogil=True)
+def lobe(nh, lh, alpha):  # type: ignore[no-untyped-def]
+    """GGX: reflected radiance of a lamp, without Fresnel, in units of the white matt radiance it would cause."""
+    a2 = alpha * alpha
+    d = nh * nh * (a2 - np.float32(1.0)) + np.float32(1.0)
+    return np.float32(0.25) * a2 / (d * d * max(lh * lh, np.float32(0.1)))
+
+
+@njit(cache=True, nogil=True)
+def shade_skin(  # noqa: PLR0913
+    count: int,
+    skin: np.ndarray,
+    triangles: np.ndarray,
+    triangle: np.ndarray,
+    place: np.ndarray,
+    fixed: np.ndarray,
+    window: np.ndarray,
+    table: np.ndarray,
+    texels: np.ndarray,
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    tone: np.ndarray,
+    white: np.ndarray,
+    environment: np.ndarray,
+    key: np.ndarray,
+    key_rgb: np.ndarray,
+    colour: np.ndarray,
+) -> None:
+    """Colour of the skin among the first ``count`` fragments: float32 (n, 3), linear light.
+
+    ``skin``: bool (F,), which triangles are skin. ``window``: float64 (5,): picture position (x, y in pixels) of the
+    buffers' first pixel, of the head's origin, and 1 / (camera distance in pixels).
+    """
+    half, one = np.float32(0.5), np.float32(1.0)
+    at = np.empty(ATTRIBUTES, np.float32)
+    for n in range(count):
+        f = triangle[n]
+        if not skin[f]:
+            continue
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        px, py = place[n, 0] + window[0], place[n, 1] + window[1]
+        wb, wc = corner_weights(fixed, a, b, c, px * 256.0, py * 256.0)
+        wa = one - wb - wc
+        for k in range(ATTRIBUTES):
+            at[k] = wa * table[a, k] + wb * table[b, k] + wc * table[c, k]
+        red, green, blue, gloss = trilinear(texels, offsets, sizes, at[U], at[V], at[LEVEL])
+        vx, vy = np.float32((window[2] - px) * window[4]), np.float32((py - window[3]) * window[4])
+        vn = one / np.sqrt(vx * vx + vy * vy + one)
+        vx, vy, vz = vx * vn, vy * vn, vn
+        x, y, z = at[NX], at[NY], at[NZ]
+        nn = one / np.sqrt(x * x + y * y + z * z + np.float32(1e-8))
+        x, y, z = x * nn, y * nn, z * nn
+        nv = x * vx + y * vy + z * vz
+        away = one - min(max(nv, np.float32(0.0)), one)
+        grazing = away * away * away * away
+        hx, hy, hz = key[0] + vx, key[1] + vy, key[2] + vz
+        hn = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
+        nh = max((x * hx + y * hy + z * hz) * hn, np.float32(0.0))
+        lh = max((key[0] * hx + key[1] * hy + key[2] * hz) * hn, np.float32(0.1))
+        nl = min(max((x * key[0] + y * key[1] + z * key[2]) * np.float32(4.0) + half, np.float32(0.0)), one)
+        wet = at[WET]
+        fresnel = np.float32(_F0) * (one + np.float32(7.0) * grazing)
+        sharp = lobe(nh, lh, np.float32(0.30) - np.float32(0.14) * wet) * nl
+        mirror = radiance(environment, 2 * nv * x - vx, 2 * nv * y - vy, 2 * nv * z - vz)
+        strength = (gloss + np.float32(0.8) * wet) * fresnel * at[OPEN]
+        broad = strength * mirror
+        narrow = strength * sharp
+        colour[n, 0] = red * at[RED] * tone[0] + broad * white[0] + narrow * key_rgb[0]
+        colour[n, 1] = green * at[GREEN] * tone[1] + broad * white[1] + narrow * key_rgb[1]
+        colour[n, 2] = blue * at[BLUE] * tone[2] + broad * white[2] + narrow * key_rgb[2]

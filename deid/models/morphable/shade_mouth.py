@@ -1,0 +1,139 @@
+"""The inside of the mouth: teeth, gums, tongue and socket, as dark as the lips make it.
+
+The lips leave a slit. What reaches a place behind it is the share of a horizontal and a vertical fan of directions that
+passes the slit, the product of two one-dimensional form factors: exact for a long slit, close for an open mouth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.shade import corner_weights, irradiance, lobe
+
+BINS = 24
+_TOOTH = np.array([0.62, 0.56, 0.44], np.float32)
+_GUM = np.array([0.46, 0.20, 0.18], np.float32)
+_TONGUE = np.array([0.47, 0.21, 0.19], np.float32)
+_TEAR = np.array([0.50, 0.30, 0.27], np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PosedMouth:
+    """The slit between the lips in head space: ``lips``, float32 (3, BINS): height of upper and lower lip and the mean
+    depth of both, centimetres, evenly spaced in x between ``left`` and ``right``."""
+
+    lips: np.ndarray
+    left: float
+    right: float
+
+
+def posed_mouth(geometry: Geometry, vertices: np.ndarray) -> PosedMouth:
+    """The opening that the inner lips of the posed head ``vertices``, float32 (V, 3), leave."""
+    loop = geometry.lips_inner
+    rest = geometry.vertices[loop, 0]
+    first, last = int(np.argmin(rest)), int(np.argmax(rest))
+    low, high = min(first, last), max(first, last)
+    chains = [loop[low : high + 1], np.concatenate([loop[high:], loop[: low + 1]])]
+    chains.sort(key=lambda chain: -float(geometry.vertices[chain, 1].mean()))
+    left, right = float(vertices[loop[first], 0]), float(vertices[loop[last], 0])
+    at = np.linspace(left, right, BINS)
+    rows = []
+    for chain in chains:
+        points = vertices[chain]
+        points = points[np.argsort(points[:, 0], kind="stable")]
+        rows.append([np.interp(at, points[:, 0], points[:, k]) for k in (1, 2)])
+    lips = np.stack([rows[0][0], rows[1][0], (rows[0][1] + rows[1][1]) / 2]).astype(np.float32)
+    return PosedMouth(lips, left, right)
+
+
+@njit(cache=True, nogil=True)
+def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
+    """Share of the light outside that reaches head-space ``x, y, z`` through the lips."""
+    t = min(max((x - left) / max(right - left, np.float32(0.1)), np.float32(0.0)), np.float32(1.0))
+    s = t * np.float32(BINS - 1)
+    i = min(int(s), BINS - 2)
+    f = s - np.float32(i)
+    upper = lips[0, i] + f * (lips[0, i + 1] - lips[0, i])
+    lower = lips[1, i] + f * (lips[1, i + 1] - lips[1, i])
+    # lips are round: light turns in a little before the line where they are nearest
+    depth = max(lips[2, i] + f * (lips[2, i + 1] - lips[2, i]) - z, np.float32(0.0)) * np.float32(0.8) + np.float32(0.12)
+    above, below = upper - y, y - lower
+    seen = above / np.sqrt(above * above + depth * depth) + below / np.sqrt(below * below + depth * depth)
+    one, other = x - left, right - x
+    across = one / np.sqrt(one * one + depth * depth) + other / np.sqrt(other * other + depth * depth)
+    share = np.float32(0.25) * max(seen, np.float32(0.0)) * max(across, np.float32(0.0))
+    return min(share * np.float32(1.15), np.float32(1.0))
+
+
+@njit(cache=True, nogil=True)
+def shade_mouth(  # noqa: PLR0913
+    count: int,
+    parts: np.ndarray,
+    triangles: np.ndarray,
+    triangle: np.ndarray,
+    place: np.ndarray,
+    fixed: np.ndarray,
+    window: np.ndarray,
+    vertices: np.ndarray,
+    normals: np.ndarray,
+    open_rgb: np.ndarray,
+    lips: np.ndarray,
+    left: float,
+    right: float,
+    sh: np.ndarray,
+    white: np.ndarray,
+    tone: np.ndarray,
+    key: np.ndarray,
+    key_rgb: np.ndarray,
+    colour: np.ndarray,
+) -> None:
+    """Colour of mouth (2), teeth (3), tongue (7) and tear line (8) among the first ``count`` fragments.
+
+    ``normals``: float32 (V, 3), camera space. The rest as in :class:`PosedMouth` and
+    :func:`~deid.models.morphable.shade.shade_skin`. ``colour``: float32 (n, 3), linear light.
+    """
+    one = np.float32(1.0)
+    for n in range(count):
+        f = triangle[n]
+        part = parts[f]
+        if part != 2 and part != 3 and part != 7 and part != 8:
+            continue
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        px, py = place[n, 0] + window[0], place[n, 1] + window[1]
+        wb, wc = corner_weights(fixed, a, b, c, px * 256.0, py * 256.0)
+        wa = one - wb - wc
+        nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c, 0]
+        ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
+        nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
+        length = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-8))
+        nx, ny, nz = nx * length, ny * length, nz * length
+        hidden = wa * open_rgb[a, 1] + wb * open_rgb[b, 1] + wc * open_rgb[c, 1]
+        if part == 8:
+            seen, base, wet = np.float32(0.75), _TEAR, np.float32(0.5)
+        else:
+            x = wa * vertices[a, 0] + wb * vertices[b, 0] + wc * vertices[c, 0]
+            y = wa * vertices[a, 1] + wb * vertices[b, 1] + wc * vertices[c, 1]
+            z = wa * vertices[a, 2] + wb * vertices[b, 2] + wc * vertices[c, 2]
+            seen = _slit(x, y, z, lips, np.float32(left), np.float32(right))
+            base, wet = _GUM, np.float32(0.7)
+            if part == 3:
+                base, wet = _TOOTH, np.float32(0.5)
+            elif part == 7:
+                base, wet = _TONGUE, np.float32(0.45)
+        # what enters by the slit comes from the front, whatever the sides of the face get
+        sx, sy, sz = nx * np.float32(0.6), ny * np.float32(0.6), nz * np.float32(0.6) + np.float32(0.5)
+        length = one / np.sqrt(sx * sx + sy * sy + sz * sz + np.float32(1e-8))
+        facing = np.float32(0.35) + np.float32(0.65) * max(nz, np.float32(0.0))
+        hx, hy, hz = key[0], key[1], key[2] + one
+        hn = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
+        nh = max((nx * hx + ny * hy + nz * hz) * hn, np.float32(0.0))
+        shine = wet * np.float32(0.028) * lobe(nh, np.float32(0.8), np.float32(0.14)) * seen * seen
+        for k in range(3):
+            e = irradiance(sh, sx * length, sy * length, sz * length, k)
+            # red light comes back from the flesh around, so what is deep is red before it is black
+            deep = seen ** (one + np.float32(0.18) * np.float32(k))
+            colour[n, k] = base[k] * white[k] * e * facing * deep * hidden + shine * key_rgb[k]
