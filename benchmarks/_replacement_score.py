@@ -53,7 +53,19 @@ TARGETS = (
 )
 """Issue 3's, in its order."""
 
-LOOKS = ("detected", "presence", "tone", "softness", "grain", "seam", "light", "coarse", "middle", "fine")
+LOOKS = (
+    "source_same",
+    "detected",
+    "presence",
+    "tone",
+    "softness",
+    "grain",
+    "seam",
+    "light",
+    "coarse",
+    "middle",
+    "fine",
+)
 """Numbers without a target of the issue's, for finding what the eye then judges."""
 
 
@@ -125,11 +137,13 @@ def _identity(measures: Sequence[TrackMeasures], recognisers: Sequence[Recognise
     for key, pick in worst.items():
         rates = [ms[key].rate for ms in found.values() if ms[key].pairs]
         out[key] = pick(rates) if rates else np.nan
+    out["source_same"] = next(iter(found.values()))["source same"].rate if found else np.nan
     return out
 
 
 def _identity_by(measures: Sequence[TrackMeasures], recogniser: Recogniser) -> dict[str, Matches]:
-    """``match``: source to output, same frame. ``same``: outputs of one person. ``other``: outputs of two people.
+    """``match``: source to output, same frame, yaw to 60; the others to 45. ``same``: outputs of one person.
+    ``other``: outputs of two people.
     ``source same``, ``source other``: the same of the sources, for comparison. ``obscured``: source to output where
     the face was obscured."""
     sources, outputs, same_frame, obscured = [], [], [], []
@@ -138,10 +152,12 @@ def _identity_by(measures: Sequence[TrackMeasures], recogniser: Recogniser) -> d
         at = np.searchsorted(m.rows, rows)
         tall = m.track.boxes[rows, 3] >= MIN_FACE
         state = touched(m)[at]
-        chosen = tall & shown(m)[at]
+        near = np.abs(m.track.poses[rows, 0]) <= 60
+        chosen = tall & near & shown(m)[at]
         left = tall & (state == Touched.OBSCURED)
         same_frame.append(paired(before[chosen], after[chosen]))
         obscured.append(paired(before[left], after[left]))
+        chosen &= np.abs(m.track.poses[rows, 0]) <= 45
         sources.append(before[chosen])
         outputs.append(after[chosen])
     person = people(sources, _together(measures), _SAME_PERSON)
@@ -206,6 +222,7 @@ def _expression(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
     for m in measures:
         rows = _judged(m)
         entry: dict[str, Any] = {"track": m.track.id, "judged": int(rows.sum())}
+        height = float(np.median(_posed(m)[0][rows])) if rows.any() else 0.0
         if rows.sum() >= 3:
             before, after = _series(m.track.points[m.rows][rows]), _series(np.stack(m.points)[rows])
             shut = np.minimum(before["eye left"], before["eye right"]) < attributes.SHUT
@@ -213,7 +230,7 @@ def _expression(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
                 x, y = before[name].copy(), after[name]
                 if key.startswith("gaze"):
                     x[shut] = np.nan
-                least = attributes.LEAST_RANGE[name if key.startswith("gaze") else key]
+                least = attributes.least_range(name if key.startswith("gaze") else key, height)
                 fit = attributes.agreement(x, y, m.frames[rows], least)
                 entry[name] = asdict(fit)
                 if fit.varies and np.isfinite(fit.correlation):
@@ -312,6 +329,10 @@ def _rows(measures: Sequence[TrackMeasures], recognisers: Sequence[Recogniser]) 
                     "soft": round(abs(float(np.log(max(c.softness, 1e-3)))), 3),
                     "light": None if step is None else round(abs(step[1].mean - step[0].mean), 2),
                     "structure": round(c.structure, 3),
+                    "likeness": round(c.likeness, 3),
+                    "change": round(c.change, 2),
+                    "softness": round(c.softness, 3),
+                    "grain": round(c.grain, 3),
                 }
             )
     return out

@@ -40,7 +40,7 @@ class Touched(Enum):
 # A blur with a sigma of 15 % of the face's height, or one colour, leaves less than a tenth of the structure at the
 # scale of eyes and lips; a face that was replaced keeps about all of it.
 _OBSCURED, _CHANGING = 0.12, 0.35
-_KEPT_LIKENESS, _KEPT_CHANGE = 0.93, 5.0
+_KEPT_LIKENESS, _KEPT_CHANGE = 0.97, 6.0
 
 
 def _ellipse() -> np.ndarray:
@@ -77,10 +77,10 @@ class Comparison:
     """An output face beside its source.
 
     ``touched``: see :class:`Touched`. ``structure``: standard deviation of middle structure, output over source.
-    ``likeness``: correlation of fine structure. ``change``: mean absolute difference, 8-bit levels. ``tone``: distance
-    of the mean skin colours in CIELAB (about 2 is just seen side by side). ``softness``: fine structure at features,
-    output over source; under 1 is too soft. ``grain``: the finest structure of skin, output over source. ``seams``: by
-    sector of the outline, how much larger the step in colour across it is than in the source, CIELAB.
+    ``likeness``: correlation of middle structure. ``change``: mean absolute difference, 8-bit levels. ``tone``:
+    distance of the mean skin colours in CIELAB (about 2 is just seen side by side). ``softness``: fine structure at
+    features, output over source; under 1 is too soft. ``grain``: the finest structure of skin, output over source.
+    ``seams``: by sector of the outline, how much larger the step in colour across it is than in the source, CIELAB.
     """
 
     touched: Touched
@@ -102,7 +102,7 @@ def looks(source: np.ndarray, output: np.ndarray, points: np.ndarray) -> tuple[L
 def compare(before: Look, after: Look, seams: tuple[float, ...] = ()) -> Comparison:
     """Judge one face. ``seams``: see :func:`seam_steps`."""
     structure = _ratio(float(after.middle[_CORE].std()), float(before.middle[_CORE].std()))
-    likeness = _correlation(before.fine[_CORE], after.fine[_CORE])
+    likeness = _correlation(before.middle[_CORE], after.middle[_CORE])
     change = float(np.abs(before.luma - after.luma)[_CORE].mean())
     grains = [_ratio(_grain(after, part), _grain(before, part)) for part in _SKIN]
     return Comparison(
