@@ -71,7 +71,7 @@ def _encode_table(shoulder: bool) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _look_up(values: np.ndarray, table: np.ndarray, steps: float, root: bool) -> np.ndarray:  # pragma: no cover
+def _look_up(values: np.ndarray, table: np.ndarray, steps: np.floating, root: bool) -> np.ndarray:  # pragma: no cover
     """``table`` at each of ``values`` (or at half their root), between its entries linearly."""
     out = np.empty_like(values)
     last = np.float32(steps)
@@ -88,8 +88,8 @@ def _look_up(values: np.ndarray, table: np.ndarray, steps: float, root: bool) ->
 
 
 def soften(picture: np.ndarray, blur: float) -> np.ndarray:
-    """``picture``, float32 (h, w) or (h, w, c), blurred by a Gaussian of standard deviation ``blur`` pixels; itself when
-    that would not show. The rim repeats. Linear light blurs like a lens, code values like a codec."""
+    """``picture``, float32 (h, w) or (h, w, c), blurred by a Gaussian of standard deviation ``blur`` pixels;
+    itself when that would not show. The rim repeats. Linear light blurs like a lens, code values like a codec."""
     if blur < _LEAST_BLUR:
         return picture
     side = 2 * max(1, math.ceil(2.5 * blur)) + 1
@@ -133,7 +133,7 @@ def _grain_tiles(seed: int, eighths: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _grained(
-    coded: np.ndarray, tiles: np.ndarray, places: np.ndarray, grain: float, chroma: float
+    coded: np.ndarray, tiles: np.ndarray, places: np.ndarray, grain: np.floating, chroma: np.floating
 ) -> np.ndarray:  # pragma: no cover - compiled
     height, width = coded.shape[:2]
     out = np.empty_like(coded)
@@ -179,9 +179,7 @@ def seam_correction(
     trust = cell_weight * _agreement(cells, cell_weight)
     field = membrane(np.ascontiguousarray(cells, np.float32), trust.astype(np.float32))
     field = _bounded(field)
-    region = imaging.resize(
-        np.ascontiguousarray(inside, np.float32), shrink, interpolation=imaging.INTER_AREA
-    )
+    region = imaging.resize(np.ascontiguousarray(inside, np.float32), shrink, interpolation=imaging.INTER_AREA)
     region = imaging.dilate(region, np.ones((3, 3), np.uint8))
     field *= np.minimum(region, 1.0)[..., None]
     return imaging.resize(field.astype(np.float32), (width, height), interpolation=imaging.INTER_LINEAR)

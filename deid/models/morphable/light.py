@@ -16,7 +16,7 @@ import numpy as np
 from .codes import Light
 from .finish import CODE_TO_LINEAR8
 from .geometry import Geometry
-from .photo_reference import ALBEDO, SPREAD
+from .photo_reference import SkinReference, load_reference
 from .photo_shading import basis, faded, keep_positive, normal_equations, robust_weights, solve
 from .photo_smooth import bilateral, gaussian, median_of, neighbours
 from .photo_surface import sample_normals
@@ -32,7 +32,6 @@ _LIGHT_CHANGE = 0.12  # root mean square change of shading that is a change of t
 _GAIN_SIGMA, _GAIN_CHANGE = 0.05, 0.02  # seconds, logarithm: exposure is followed, its noise is not
 _CAST_SIGMA, _CAST_CHANGE = 0.3, 0.04
 _FLOOR = 0.05  # least shading in any visible direction, of its mean
-_TINT_PRIOR = np.diag([0.5, 30.0, 30.0, 30.0])
 _CLIPPED = 250  # code value from which a channel may have been brighter than it shows
 
 
@@ -82,8 +81,10 @@ def estimate_light(
     """
     count = len(records)
     if not count == len(expression) == len(rotation) == len(times):
-        raise ValueError(f"{count} records, {len(expression)} expressions, {len(rotation)} rotations, {len(times)} times")
-    scene = _Scene(records, geometry, neutral, expression, rotation, ALBEDO if albedo is None else albedo)
+        raise ValueError(
+            f"{count} records, {len(expression)} expressions, {len(rotation)} rotations, {len(times)} times"
+        )
+    scene = _Scene(records, geometry, neutral, expression, rotation, load_reference(), albedo)
     times = np.asarray(times, np.float64)
     fitted = _fit_frames(scene)
     shading, gain = _pool(scene, fitted, times)
@@ -105,12 +106,14 @@ class _Scene:
         neutral: np.ndarray,
         expression: np.ndarray,
         rotation: np.ndarray,
-        albedo: np.ndarray,
+        reference: SkinReference,
+        albedo: np.ndarray | None,
     ) -> None:
         self._records, self._expression = records, np.asarray(expression, np.float32)
         self._rotation = np.asarray(rotation, np.float32)
         self._normals = sample_normals(geometry, neutral)
-        self.albedo = np.asarray(albedo, np.float32)
+        self.reference = reference
+        self.albedo = np.asarray(reference.albedo if albedo is None else albedo, np.float32)
         self.grey = self.albedo @ LUMINANCE.astype(np.float32)
         self.count = len(records)
 
@@ -129,8 +132,8 @@ class _Scene:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fitted:
-    """Each frame by itself: ``shading`` (n, 9), ``weights`` float32 (n, N), ``level`` (n,) the luminance that counted as
-    1, ``own`` float32 (N, 3) the subject's relative albedo beyond the average."""
+    """Each frame by itself: ``shading`` (n, 9), ``weights`` float32 (n, N), ``level`` (n,) the luminance that
+    counted as 1, ``own`` float32 (N, 3) the subject's relative albedo beyond the average."""
 
     shading: np.ndarray
     weights: np.ndarray
@@ -146,13 +149,13 @@ def _fit_frames(scene: _Scene) -> _Fitted:
     ratio = np.full((scene.count, samples, 3), np.nan, np.float16)
     for part, terms, linear, seen in scene.chunks():
         luminance = linear @ LUMINANCE.astype(np.float32)
-        level[part] = np.maximum(_weighted_median(luminance / scene.grey, seen), 1e-4)
+        level[part] = np.maximum(weighted_median(luminance / scene.grey, seen), 1e-4)
         relative = luminance / level[part, None].astype(np.float32)
         ours = terms * scene.grey[:, None]
         flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
         tint = flat[..., ::2] - flat[..., 1:2]
-        tint = tint - np.stack([_weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)[:, None]
-        weights[part], shading[part] = robust_weights(ours, relative, tint, seen, SPREAD.astype(np.float32))
+        tint = tint - np.stack([weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)[:, None]
+        weights[part], shading[part] = robust_weights(ours, relative, tint, seen, scene.reference)
         predicted = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.1)
         residual = flat - np.log(predicted * level[part, None])[..., None]
         ratio[part] = np.where(seen[..., None] > 0.2, residual, np.nan)
@@ -172,7 +175,7 @@ def _own_albedo(ratio: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.exp(np.clip(lasting, -1.0, 1.0)).astype(np.float32)
 
 
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(n,) of (n, N)."""
     order = np.argsort(values, axis=1)
     total = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
@@ -194,7 +197,8 @@ def _pool(scene: _Scene, fitted: _Fitted, times: np.ndarray) -> tuple[np.ndarray
         both = np.concatenate([matrix.reshape(-1, 81), vector / gain[:, None]], axis=1)
         pooled = _blend(both, near)
         pooled_matrix, pooled_vector = pooled[:, :81].reshape(-1, 9, 9), pooled[:, 81:]
-        shading = keep_positive(pooled_matrix, pooled_vector, solve(pooled_matrix, pooled_vector), _FLOOR)
+        shading = solve(pooled_matrix, pooled_vector, scene.reference)
+        shading = keep_positive(pooled_matrix, pooled_vector, shading, scene.reference, _FLOOR)
         gain = np.ones(scene.count)
         energy = np.einsum("ni,nij,nj->n", shading, matrix, shading)
         known = energy > 1e-6
@@ -259,7 +263,7 @@ def _tints(
     flat = np.concatenate([matrix.reshape(-1, 48), vector.reshape(-1, 12)], axis=1)
     flat = _blend(flat, _same_light(shading, times))
     matrix, vector = flat[:, :48].reshape(-1, 3, 4, 4), flat[:, 48:].reshape(-1, 3, 4)
-    tint = np.linalg.solve(matrix + _TINT_PRIOR, vector[..., None])[..., 0].transpose(0, 2, 1)
+    tint = np.linalg.solve(matrix + scene.reference.tint_precision, vector[..., None])[..., 0].transpose(0, 2, 1)
     # The luminance has been fitted already: what is common to all channels is noise here.
     tint = tint - (tint @ LUMINANCE)[..., None]
     return tint, _smooth_gain(cast, times)
@@ -286,7 +290,7 @@ def _normalised(
         facing = np.maximum(terms[..., 3], 0) * (terms[..., 3] > _FACING)
         share = np.einsum("ni,nij->nj", facing, terms) / np.maximum(facing.sum(axis=1), 1e-6)[:, None]
         mean[part] = np.einsum("nj,njc->nc", share, sh[part])
-        best = fitted.weights[part] * SPREAD.astype(np.float32) ** 2
+        best = fitted.weights[part] * scene.reference.spread**2
         light = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.12)
         agreed = best * light * light / 0.25
         confidence[part] = agreed.sum(axis=1) / np.maximum(seen.sum(axis=1), 1e-6)

@@ -36,7 +36,7 @@ def membrane(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _relax(
-    values: np.ndarray, weights: np.ndarray, field: np.ndarray, rounds: int, pull: float, hold: float
+    values: np.ndarray, weights: np.ndarray, field: np.ndarray, rounds: int, pull: np.floating, hold: np.floating
 ) -> np.ndarray:  # pragma: no cover - compiled
     height, width, channels = values.shape
     over = np.float32(1.6)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .photo_reference import PRIOR_MEAN, PRIOR_PRECISION
+from .photo_reference import SkinReference
 
 INDEPENDENT = 0.25
 """Errors of neighbouring samples are alike: so many of the samples count as independent."""
@@ -26,16 +26,17 @@ def basis(normals: np.ndarray) -> np.ndarray:
 
 
 def robust_weights(
-    terms: np.ndarray, luminance: np.ndarray, tint: np.ndarray, weights: np.ndarray, spread: np.ndarray
+    terms: np.ndarray, luminance: np.ndarray, tint: np.ndarray, weights: np.ndarray, reference: SkinReference
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far each sample of each frame is to be believed, and each frame's own shading.
 
     ``terms``: float32 (n, N, 9), basis times relative albedo. ``luminance``: (n, N), 1 on average. ``tint``: (n, N, 2),
-    logarithms of red and blue to luminance less the frame's median. ``weights``: (n, N) at first. ``spread``: (N,)
-    relative deviation of skin. Returns weights (n, N) by which squared errors of ``luminance`` are to be multiplied,
+    logarithms of red and blue to luminance less the frame's median. ``weights``: (n, N) at first.
+    Returns weights (n, N) by which squared errors of ``luminance`` are to be multiplied,
     and shading coefficients (n, 9).
     """
-    shading = np.broadcast_to(PRIOR_MEAN.astype(np.float32), (len(terms), 9))
+    shading = np.broadcast_to(reference.mean.astype(np.float32), (len(terms), 9))
+    spread = reference.spread
     colour_error = (tint / _TINT) ** 2
     colour_error = np.minimum(colour_error[..., 0], 16) + np.minimum(colour_error[..., 1], 16)
     result = weights
@@ -45,21 +46,23 @@ def robust_weights(
         error = ((luminance - predicted) / scale) ** 2 + 0.5 * colour_error
         result = INDEPENDENT * weights / ((1 + error / (limit * limit)) * scale) ** 2
         matrix, vector = normal_equations(terms, luminance, result)
-        shading = solve(matrix, vector).astype(np.float32)
+        shading = solve(matrix, vector, reference).astype(np.float32)
     return result, shading
 
 
 def normal_equations(terms: np.ndarray, values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float64 (n, k, k) and (n, k) of weighted least squares: ``terms`` (n, N, k), ``values`` and ``weights`` (n, N)."""
+    """float64 (n, k, k) and (n, k) of weighted least squares: ``terms`` (n, N, k), ``values`` and
+    ``weights`` (n, N)."""
     weighted = terms * weights[..., None]
     turned = weighted.transpose(0, 2, 1)
     return (turned @ terms).astype(np.float64), (turned @ values[..., None])[..., 0].astype(np.float64)
 
 
-def solve(matrix: np.ndarray, vector: np.ndarray, level: np.ndarray | float = 1.0) -> np.ndarray:
-    """(n, 9) coefficients from normal equations and the prior, for data whose mean shading is about ``level``."""
-    prior = PRIOR_PRECISION
-    return np.linalg.solve(matrix + prior, (vector + (prior @ PRIOR_MEAN) * level)[..., None])[..., 0]
+def solve(matrix: np.ndarray, vector: np.ndarray, reference: SkinReference) -> np.ndarray:
+    """(n, 9) coefficients from normal equations, (n, 9, 9) and (n, 9), of data whose mean shading is about 1, and the
+    prior."""
+    prior = reference.precision
+    return np.linalg.solve(matrix + prior, (vector + prior @ reference.mean)[..., None])[..., 0]
 
 
 def visible_directions() -> np.ndarray:
@@ -72,7 +75,7 @@ def visible_directions() -> np.ndarray:
 
 
 def keep_positive(
-    matrix: np.ndarray, vector: np.ndarray, shading: np.ndarray, floor: float = 0.05
+    matrix: np.ndarray, vector: np.ndarray, shading: np.ndarray, reference: SkinReference, floor: float
 ) -> np.ndarray:
     """``shading`` (n, 9), solved again where it falls below ``floor`` in a visible direction: light is not negative.
 
@@ -88,7 +91,7 @@ def keep_positive(
         strength = 0.2 * np.trace(matrix[bad], axis1=1, axis2=2) / 9 + 30
         pull = low[bad] * strength[:, None]
         extra = np.einsum("nm,mi,mj->nij", pull, views, views)
-        out[bad] = solve(matrix[bad] + extra, vector[bad] + floor * (pull @ views))
+        out[bad] = solve(matrix[bad] + extra, vector[bad] + floor * (pull @ views), reference)
         matrix, vector = matrix.copy(), vector.copy()
         matrix[bad] += extra
         vector[bad] += floor * (pull @ views)

@@ -39,7 +39,9 @@ def median_of(values: np.ndarray, times: np.ndarray, reach: int = 2) -> np.ndarr
     out = np.empty_like(values)
     for number in range(int(part[-1]) + 1 if len(part) else 0):
         mine = np.flatnonzero(part == number)
-        padded = np.concatenate([np.repeat(values[mine[:1]], reach, 0), values[mine], np.repeat(values[mine[-1:]], reach, 0)])
+        padded = np.concatenate(
+            [np.repeat(values[mine[:1]], reach, 0), values[mine], np.repeat(values[mine[-1:]], reach, 0)]
+        )
         windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
         out[mine] = np.median(windows, axis=-1)
     return out
@@ -63,8 +65,8 @@ def bilateral(values: np.ndarray, times: np.ndarray, sigma: float, tolerance: fl
 
 
 def gaussian(values: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:
-    """``values`` (n, k) smoothed over ``sigma`` seconds; entries that are nan count for nothing, and stay nan only where
-    nothing near is known."""
+    """``values`` (n, k) smoothed over ``sigma`` seconds; entries that are nan count for nothing, and stay nan only
+    where nothing near is known."""
     known = np.isfinite(values)
     filled = np.where(known, values, 0.0)
     total, weight = np.zeros_like(filled), np.zeros_like(filled)

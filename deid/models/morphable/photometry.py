@@ -32,13 +32,13 @@ RECORD = np.dtype(
 )
 """One face in one frame, about 1.1 kB; colours are the picture's own sRGB-like code values, 0 to 255.
 
-``skin``: means over boxes of 0.4 cm at ``photo_samples.TRIPLES``. ``valid``: bits (``numpy.packbits``), 1 where that box
-lies inside the crop. ``sclera``: bright part of the visible white of the eye at the viewer's left and right;
+``skin``: means over boxes of 0.4 cm at ``photo_samples.TRIPLES``. ``valid``: bits (``numpy.packbits``), 1 where that
+box lies inside the crop. ``sclera``: bright part of the visible white of the eye at the viewer's left and right;
 ``sclera_pixels`` how many pixels were looked at (0: shut). ``teeth``, ``teeth_pixels``: the same inside the lips.
 ``scale``: pixels a centimetre. ``blur``: width of the sharpest features, standard deviation in pixels, nan when there
-are none; ``edges``: strength of the edges it was measured on, code values a pixel. ``noise``: standard deviation of the
-luma's noise, code values; ``coarse_noise``: of means over 2 x 2 pixels (half of it if noise is white); ``chroma_noise``:
-of blue and red difference, means over 2 x 2.
+are none; ``edges``: strength of the edges it was measured on, code values a pixel. ``noise``: standard deviation of
+the luma's noise, code values; ``coarse_noise``: of means over 2 x 2 pixels (half of it if noise is white);
+``chroma_noise``: of blue and red difference, means over 2 x 2.
 """
 
 PhotoRecord = np.void
@@ -83,7 +83,8 @@ def observe(crop_rgb: np.ndarray, points: np.ndarray) -> np.void:
     noise, coarse, chroma = measure_noise(crop, mesh, scale)
     out["noise"], out["coarse_noise"], out["chroma_noise"] = noise, coarse, chroma
     out["blur"], out["edges"] = measure_blur(crop, mesh, scale, noise)
-    return out[()]
+    record: np.void = out[()]
+    return record
 
 
 def stack_records(records: Sequence[np.void]) -> np.ndarray:
