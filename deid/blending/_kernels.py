@@ -13,6 +13,9 @@ from numba import njit
 
 BINS = 256
 _QUARTER = BINS // 4
+_STILL = np.float32(0.03)  # pixels: surroundings that would move by less stay
+ANCHOR, EDGE, FADE, INNER, OUTER, STRETCH, RIM, CORE, SKIN = range(9)
+"""Columns of the tables that :func:`blend` reads; ``SKIN`` is the first of three."""
 
 
 @lru_cache(maxsize=1)
@@ -32,15 +35,15 @@ def directions() -> np.ndarray:
 def _step(x, y):
     """The diamond angle of (x, y) in steps, 0 <= step < BINS."""
     total = abs(x) + abs(y)
-    if total < 1e-9:
-        return 0.0
+    if total < np.float32(1e-9):
+        return np.float32(0)
     along = y / total
     if x >= 0:
-        turn = along if y >= 0 else 4.0 + along
+        turn = along if y >= 0 else np.float32(4) + along
     else:
-        turn = 2.0 - along
-    turn *= 64.0
-    return turn if turn < 256.0 else 0.0
+        turn = np.float32(2) - along
+    turn *= np.float32(64)
+    return turn if turn < np.float32(256) else np.float32(0)
 
 
 @njit(cache=True, nogil=True)
@@ -73,38 +76,43 @@ def reach(segments, unit):
     return far
 
 
+def closed(tables):
+    """Tables over all steps, (n, BINS), as the kernels read them: float32 (BINS + 1, n), the first row again at the
+    end."""
+    return np.ascontiguousarray(np.concatenate([tables, tables[:, :1]], axis=1).T, dtype=np.float32)
+
+
 @njit(cache=True, nogil=True, inline="always")
-def _at(table, step):
-    """A table over all steps, read between two of them."""
-    low = int(step)
-    part = step - low
-    return table[low] * (1 - part) + table[(low + 1) % table.shape[0]] * part
+def _at(tables, row, part, column):
+    """A table, read between ``row`` and the next."""
+    low = tables[row, column]
+    return low + part * (tables[row + 1, column] - low)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _grid_at(grid, step, level):
-    """A (BINS / 2, levels) grid, read between its nodes; ``level`` is held inside."""
-    half = step * 0.5
+    """A (BINS / 2 + 1, levels) grid, read between its nodes; ``level`` is held inside."""
+    half = step * np.float32(0.5)
     i = int(half)
     u = half - i
-    level = min(max(level, 0.0), grid.shape[1] - 1.001)
+    level = min(max(level, np.float32(0)), np.float32(grid.shape[1] - 1.001))
     j = int(level)
     v = level - j
-    k = (i + 1) % grid.shape[0]
-    near = grid[i, j] * (1 - v) + grid[i, j + 1] * v
-    far = grid[k, j] * (1 - v) + grid[k, j + 1] * v
-    return near * (1 - u) + far * u
+    near = grid[i, j] + v * (grid[i, j + 1] - grid[i, j])
+    far = grid[i + 1, j] + v * (grid[i + 1, j + 1] - grid[i + 1, j])
+    return near + u * (far - near)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _bilinear(picture, x, y, out):
     """Colour of ``picture`` (h, w, 3) at x, y, held inside, into ``out``."""
     h, w = picture.shape[0], picture.shape[1]
-    x = min(max(x, 0.0), w - 1.001)
-    y = min(max(y, 0.0), h - 1.001)
+    x = min(max(x, np.float32(0)), np.float32(w - 1.001))
+    y = min(max(y, np.float32(0)), np.float32(h - 1.001))
     i, j = int(y), int(x)
-    v, u = np.float32(y - i), np.float32(x - j)
-    a, b, c, d = (1 - u) * (1 - v), u * (1 - v), (1 - u) * v, u * v
+    v, u = y - np.float32(i), x - np.float32(j)
+    one = np.float32(1)
+    a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
     for k in range(3):
         out[k] = (
             a * picture[i, j, k] + b * picture[i, j + 1, k] + c * picture[i + 1, j, k] + d * picture[i + 1, j + 1, k]
@@ -112,24 +120,27 @@ def _bilinear(picture, x, y, out):
 
 
 @njit(cache=True, nogil=True, inline="always")
+def _held(place, size):
+    """The sample nearest to ``place``, held inside."""
+    return min(max(int(place + np.float32(0.5)), 0), size - 1)
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _smooth(x):
     """0 below 0, 1 above 1, smooth in between."""
-    x = min(max(x, 0.0), 1.0)
-    return x * x * (3 - 2 * x)
+    x = min(max(x, np.float32(0)), np.float32(1))
+    return x * x * (np.float32(3) - np.float32(2) * x)
 
 
 @njit(cache=True, nogil=True)
-def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels, step):
-    """Colours on a polar grid: float32 (BINS / 2, levels, 3); nodes lie at ``first + pitch * level`` of the reach.
-
-    ``step``: what one sample of ``picture`` measures in the pixels that ``cx, cy`` and ``reach_of`` are in.
-    """
+def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels):
+    """Colours on a polar grid: float32 (BINS / 2, levels, 3); nodes lie at ``first + pitch * level`` of the reach."""
     out = np.empty((unit.shape[0] // 2, levels, 3), np.float32)
     for i in range(out.shape[0]):
         for j in range(levels):
             r = reach_of[2 * i] * (first + pitch * j)
             x, y = cx + unit[2 * i, 0] * r, cy + unit[2 * i, 1] * r
-            _bilinear(picture, (x + 0.5) / step - 0.5, (y + 0.5) / step - 0.5, out[i, j])
+            _bilinear(picture, x, y, out[i, j])
     return out
 
 
@@ -148,103 +159,156 @@ def polar_values(picture, cx, cy, unit, reach_of, first, pitch, levels):
     return out
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _bend(s):
+    """How much of the shift is left at ``s`` of the way out: 1 to 0, flat at both ends, steepest -1.5."""
+    left = max(np.float32(1) - s, np.float32(0))
+    return left * left * (np.float32(3) - np.float32(2) * left)
+
+
 @njit(cache=True, nogil=True)
-def blend(
-    picture, face, cover, centre, tables, gate, skin, hair, fill, occluder, first, pitch, out, touched
-):
+def seam_weight(picture, cover, cx, cy, tables, beside, gate, first, pitch):
+    """Where the frame's skin and the rendered skin are to agree along the seam: float32 (h, w).
+
+    All in the pixels of a reduced picture. ``picture``: float32 (h, w, 3). ``cover``: float32 (h, w). ``tables``: as
+    :func:`blend` reads them. ``beside``: float32 (BINS + 1, 1), how much a direction's seam lies in skin. ``gate``: as
+    :func:`blend` reads it. Pixels unlike the skin that is expected there count little.
+    """
+    h, w = picture.shape[0], picture.shape[1]
+    out = np.zeros((h, w), np.float32)
+    for y in range(h):
+        for x in range(w):
+            dx, dy = np.float32(x) - cx, np.float32(y) - cy
+            r = np.sqrt(dx * dx + dy * dy)
+            step = _step(dx, dy)
+            row = int(step)
+            part = step - row
+            place = r / _at(tables, row, part, RIM)
+            if place < np.float32(0.82) or place > np.float32(1.14) or cover[y, x] < np.float32(0.5):
+                continue
+            away = np.float32(0)
+            for k in range(3):
+                away += (picture[y, x, k] - _at(tables, row, part, SKIN + k)) ** 2
+            ring = min((place - np.float32(0.82)) / np.float32(0.1), (np.float32(1.14) - place) / np.float32(0.05), 1)
+            free = 1 - _grid_at(gate, step, (place - first) / pitch)
+            out[y, x] = ring * free * _at(beside, row, part, 0) * np.exp(-away / np.float32(0.03))
+    return out
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _surroundings(picture, tables, cx, cy, x, y, fill, out):
+    """Colour of the frame at x, y into ``out``; ``fill`` where that lies beyond its border and the border is face."""
+    qx = min(max(x, np.float32(0)), np.float32(picture.shape[1] - 1))
+    qy = min(max(y, np.float32(0)), np.float32(picture.shape[0] - 1))
+    known = True
+    if qx != x or qy != y:
+        back = _step(qx - cx, qy - cy)
+        limit = _at(tables, int(back), back - int(back), ANCHOR)
+        known = (qx - cx) * (qx - cx) + (qy - cy) * (qy - cy) >= limit * limit
+    if known:
+        _bilinear(picture, qx, qy, out)
+    else:
+        for k in range(3):
+            out[k] = fill[k]
+
+
+@njit(cache=True, nogil=True)
+def blend(picture, face, cover, centre, tables, gate, hair, fill, occluder, first, pitch, out, touched):
     """Lay a face over a frame whose surroundings are drawn to the face's outline.
 
     ``picture``: float32 (h, w, 3), the frame. ``face``: float32 (h, w, 3), what is laid over it, and ``cover``: float32
-    (h, w), where it has something to show. ``tables``: float32 (8, BINS): anchor (frame content nearer to the centre is
-    never shown), edge (where the frame is shown from), fade (over what distance beyond the edge the frame comes back to
-    its place), inner and outer (where the face begins to fade, and has faded), stretch (of the face near its rim), rim
-    (the anchor without its margin), mirror (how far inwards, beside the face, frame content is mirrored).
-    ``gate``: float32 (BINS / 2, levels), where hair may lie before the face. ``skin``: float32 (BINS, 3), what skin
-    would look like. ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``: float32 (3,), skin where
-    nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. Writes ``out`` and ``touched``.
+    (h, w), where it has something to show. ``tables``: float32 (BINS + 1, 11), distances from ``centre`` in each
+    direction: anchor (frame content nearer to the centre is never shown), edge (where the frame is shown from), fade (over what
+    distance beyond the edge the frame comes back to its place), inner and outer (where the face begins to fade, and has
+    faded), stretch (of the face near its rim, a factor), rim (the anchor without its margin), core (inside, there is
+    nothing but the face); then the colour of skin there. ``gate``: float32 (BINS / 2 + 1, levels), where hair may lie
+    before the face. ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``:
+    float32 (3,), skin where nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. All colours are
+    code values. Writes ``out`` and ``touched``.
     """
     h, w = picture.shape[0], picture.shape[1]
     cx, cy = centre[0], centre[1]
-    anchor, edge, fade, inner, outer, stretch, rim = (
-        tables[0], tables[1], tables[2], tables[3], tables[4], tables[5], tables[6],
-    )
+    farthest, nearest = np.float32(0), tables[0, CORE]
+    for i in range(tables.shape[0]):
+        farthest = max(farthest, tables[i, EDGE] + tables[i, FADE], tables[i, OUTER])
+        nearest = min(nearest, tables[i, CORE])
     hidden = occluder.shape[0] == h and occluder.shape[1] == w
-    ground = np.empty(3, np.float32)
-    front = np.empty(3, np.float32)
-    strand = np.empty(3, np.float32)
+    ground, front, strand = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
     for y in range(h):
         for x in range(w):
-            dx, dy = x - cx, y - cy
+            dx, dy = np.float32(x) - cx, np.float32(y) - cy
             r = np.sqrt(dx * dx + dy * dy)
-            step = _step(dx, dy)
-            e, d, far = _at(edge, step), _at(fade, step), _at(outer, step)
-            if r >= e + d and r >= far:
-                touched[y, x] = False
+            step, e, d, far, part = np.float32(0), np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            row = 0
+            outside = r >= farthest
+            if not outside and r > nearest:
+                step = _step(dx, dy)
+                row = int(step)
+                part = step - row
+                e, d, far = _at(tables, row, part, EDGE), _at(tables, row, part, FADE), _at(tables, row, part, OUTER)
+                outside = r >= e + d and r >= far
+            o = occluder[y, x] if hidden else np.float32(0)
+            touched[y, x] = not outside
+            if outside or o >= 1:
                 for k in range(3):
                     out[y, x, k] = picture[y, x, k]
                 continue
-            touched[y, x] = True
-            a0 = _at(anchor, step)
-            shift = a0 - e
-            inverse = 1.0 / max(r, 1e-6)
-            ux, uy = dx * inverse, dy * inverse
-            near = _at(inner, step)
-            weight = 1.0 - _smooth((r - near) / max(far - near, 1e-3))
-            gain = _at(stretch, step)
-            fx, fy = float(x), float(y)
-            if gain < 0.999 and r > 0.6 * e:
-                part = min((r / e - 0.6) / 0.4, 1.0)
-                q = r * (1.0 - (1.0 - gain) * part)
-                fx, fy = cx + ux * q, cy + uy * q
-                _bilinear(face, fx, fy, front)
-                row, column = min(max(int(fy + 0.5), 0), h - 1), min(max(int(fx + 0.5), 0), w - 1)
-                known = cover[row, column]
-            else:
+            alpha = cover[y, x]
+            if r <= nearest:
                 for k in range(3):
                     front[k] = face[y, x, k]
-                known = cover[y, x]
-            alpha = weight * known
-            if alpha < 0.999:
-                if r >= e:
-                    s = (r - e) / d
-                    rho = r + shift * (1 - s) * (1 - s) * (1 + 2 * s) if s < 1 else r
-                else:
-                    rho = a0 + 0.5 * (e - r)
-                px, py = cx + ux * rho, cy + uy * rho
-                if px < 0 or py < 0 or px > w - 1 or py > h - 1:
-                    qx, qy = min(max(px, 0.0), w - 1.0), min(max(py, 0.0), h - 1.0)
-                    back = _step(qx - cx, qy - cy)
-                    if (qx - cx) ** 2 + (qy - cy) ** 2 < _at(anchor, back) ** 2:
+                if alpha < 1:
+                    for k in range(3):
+                        front[k] = alpha * front[k] + (1 - alpha) * fill[k]
+            else:
+                start = _at(tables, row, part, ANCHOR)
+                shift = start - e
+                ux, uy = dx / r, dy / r
+                if r >= far:  # nothing but surroundings, out of their place
+                    moved = shift * _bend((r - e) / d)
+                    touched[y, x] = abs(moved) > _STILL
+                    if touched[y, x]:
+                        _surroundings(
+                            picture, tables, cx, cy, np.float32(x) + ux * moved, np.float32(y) + uy * moved, fill, front
+                        )
                         for k in range(3):
-                            ground[k] = fill[k]
+                            out[y, x, k] = front[k] + o * (picture[y, x, k] - front[k])
                     else:
-                        _bilinear(picture, qx, qy, ground)
+                        for k in range(3):
+                            out[y, x, k] = picture[y, x, k]
+                    continue
+                gain = _at(tables, row, part, STRETCH)
+                if gain < np.float32(0.999) and r > np.float32(0.6) * e:
+                    q = r * (1 - (1 - gain) * min((r / e - np.float32(0.6)) / np.float32(0.4), 1.0))
+                    fx, fy = cx + ux * q, cy + uy * q
+                    _bilinear(face, fx, fy, front)
+                    alpha = cover[_held(fy, h), _held(fx, w)]
                 else:
-                    _bilinear(picture, px, py, ground)
-                for k in range(3):
-                    front[k] = alpha * front[k] + (1 - alpha) * ground[k]
-            if hair[3] > 0:
-                if r >= e:
-                    s = (r - e) / d
-                    bend = (1 - s) * (1 - s) * (1 + 2 * s) if s < 1 else 0.0
-                else:
-                    s = (e - r) / (0.4 * e)
-                    bend = (1 - s) * (1 - s) * (1 + 2 * s) if s < 1 else 0.0
-                rho = r + shift * bend
-                passing = _grid_at(gate, step, (rho / _at(rim, step) - first) / pitch)
-                if passing > 0.004:
-                    _bilinear(picture, cx + ux * rho, cy + uy * rho, strand)
-                    along, size = 0.0, 1e-6
                     for k in range(3):
-                        tone = _at(skin[:, k], step)
-                        along += (tone - strand[k]) * (tone - hair[k])
-                        size += (tone - hair[k]) ** 2
-                    kept = passing * _smooth((along / size - 0.3) / 0.4)
+                        front[k] = face[y, x, k]
+                near = _at(tables, row, part, INNER)
+                alpha *= 1 - _smooth((r - near) / max(far - near, np.float32(1e-3)))
+                if alpha < np.float32(0.999):
+                    rho = r + shift * _bend((r - e) / d) if r >= e else start + np.float32(0.5) * (e - r)
+                    _surroundings(picture, tables, cx, cy, cx + ux * rho, cy + uy * rho, fill, ground)
                     for k in range(3):
-                        front[k] = kept * strand[k] + (1 - kept) * front[k]
-            if hidden:
-                o = occluder[y, x]
-                for k in range(3):
-                    front[k] = o * picture[y, x, k] + (1 - o) * front[k]
+                        front[k] = alpha * front[k] + (1 - alpha) * ground[k]
+                if hair[3] > 0 and r < far and r > _at(tables, row, part, CORE):
+                    bend = _bend((r - e) / d) if r >= e else _bend((e - r) / (np.float32(0.4) * e))
+                    rho = r + shift * bend
+                    passing = _grid_at(gate, step, (rho / _at(tables, row, part, RIM) - first) / pitch)
+                    if passing > np.float32(0.004):
+                        _bilinear(picture, cx + ux * rho, cy + uy * rho, strand)
+                        along, size = np.float32(0), np.float32(1e-6)
+                        for k in range(3):
+                            line = _at(tables, row, part, SKIN + k) - hair[k]
+                            along += (line + hair[k] - strand[k]) * line
+                            size += line * line
+                        share = min(along / size, np.float32(1))
+                        kept = passing * _smooth((share - np.float32(0.3)) / np.float32(0.4))
+                        skinny = (1 - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))
+                        for k in range(3):  # what of the pixel is not hair is the frame's own skin: taken out
+                            line = _at(tables, row, part, SKIN + k) - hair[k]
+                            front[k] += kept * (strand[k] - skinny * line - front[k])
             for k in range(3):
-                out[y, x, k] = front[k]
+                out[y, x, k] = front[k] + o * (picture[y, x, k] - front[k])

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from ._kernels import BINS, blend, directions, polar_values
+from .. import imaging
+from ..models.morphable import finish
+from ._kernels import BINS, CORE, RIM, STRETCH, blend, closed, directions, polar_values, seam_weight
 from .hair import FIRST, PITCH, hair_model
 from .outline import FaceOutline, limits
 
@@ -30,6 +32,7 @@ _STEEPEST = 0.7  # largest change of the shift per pixel: 1 would fold
 _SOFT_EDGE = 0.008  # least softness of the jaw's edge, in face widths
 _CHEEK_FEATHER = 0.035
 _FOREHEAD_FEATHER = 0.09
+_COARSE = 4  # pixels of the frame to one of the picture that the seam's colours are compared in
 _NOTHING = np.zeros((1, 1), np.float32)
 
 
@@ -75,28 +78,56 @@ class Compositor:
         picture = np.ascontiguousarray(crop_rgb, np.float32)
         centre = source.centre.astype(np.float32)
         rim = _rounded(source.reach(centre))
-        code = encode(face.rgb)
-        cover = np.minimum(face.alpha + face.head, 1.0).astype(np.float32)
-        tables, above = _tables(rim, target, source, centre, cover, attributes.blur)
-        hair = hair_model(picture, code, source_points, centre, rim, limits(source_points, source, centre, rim), above)
-        out = np.empty_like(picture)
-        touched = np.empty((h, w), np.bool_)
-        blend(
-            picture, code, cover, centre, tables, hair.gate, hair.skin, hair.colour, hair.skin.mean(axis=0),
-            _NOTHING if occlusion is None else occlusion.astype(np.float32), FIRST, PITCH, out, touched,
-        )  # fmt: skip
+        coded, cover, fill = _filmed(face, attributes, seed, frame)
+        tables, above, beside = _tables(rim, target, source, centre, cover, attributes.blur)
+        limit = limits(source_points, source, centre, rim)
+        tables[7] = np.minimum(tables[7], limit * rim)
+        hair = hair_model(picture, coded, source_points, centre, rim, limit, above)
+        shown = closed(np.concatenate([tables, hair.skin]))
+        coded = _matched(coded, cover, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
+        mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
+        out, touched = np.empty_like(picture), np.empty((h, w), np.bool_)
+        blend(picture, coded, cover, centre, shown, hair.gate, hair.colour, fill, mask, FIRST, PITCH, out, touched)
         return Composite(out, touched)
 
 
-def encode(linear: np.ndarray) -> np.ndarray:
-    """Display code values, 0 to 1, of linear light (IEC 61966-2-1). float32 of the same shape."""
-    index = np.sqrt(np.clip(linear, 0, 1)) * (_CURVE_SIZE - 1)
-    return _CURVE[np.rint(index).astype(np.int32)]
+def _filmed(
+    face: GeneratedFace, attributes: AttributeCode, seed: int, frame: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The face as the frame's camera would have taken it, float32 (h, w, 3) code values, in all places; where it is,
+    float32 (h, w); and its mean colour, float32 (3,)."""
+    coded = finish.to_code(face.rgb)
+    cover = np.minimum(face.alpha + face.head, np.float32(1))
+    there = face.alpha[::4, ::4] > 0.5
+    fill = coded[::4, ::4][there].mean(axis=0) if there.any() else np.full(3, 0.5, np.float32)
+    nothing = cover < 0.25
+    coded[nothing] = fill  # what is blurred into the rim
+    coded = finish.soften(coded, attributes.blur)
+    cover = finish.soften(cover, attributes.blur)
+    return finish.add_grain(coded, attributes.grain, seed, frame, 0.5 * attributes.blur), cover, fill
 
 
-_CURVE_SIZE = 8192
-_x = (np.arange(_CURVE_SIZE) / (_CURVE_SIZE - 1)) ** 2
-_CURVE = np.where(_x <= 0.0031308, 12.92 * _x, 1.055 * np.power(_x, 1 / 2.4) - 0.055).astype(np.float32)
+def _matched(
+    coded: np.ndarray,
+    cover: np.ndarray,
+    picture: np.ndarray,
+    centre: np.ndarray,
+    tables: np.ndarray,
+    skin: np.ndarray,
+    gate: np.ndarray,
+) -> np.ndarray:
+    """``coded`` in the colours that the frame's skin has along the seam."""
+    h, w = cover.shape
+    small = (max(8, w // _COARSE), max(8, h // _COARSE))
+    made, seen, there = (imaging.resize(a, small, interpolation=imaging.INTER_AREA) for a in (coded, picture, cover))
+    scale = np.float32(small[0] / w)
+    cx, cy = (np.float32((c + 0.5) * scale - 0.5) for c in centre)
+    reduced = tables.copy()
+    reduced[:, :STRETCH] *= scale
+    reduced[:, RIM : CORE + 1] *= scale
+    weight = seam_weight(seen, there, cx, cy, reduced, skin, gate, FIRST, PITCH)
+    correction = finish.seam_correction(made, seen, weight, there)
+    return coded + imaging.resize(correction, (w, h), interpolation=imaging.INTER_LINEAR)
 
 
 def _rounded(reach: np.ndarray) -> np.ndarray:
@@ -106,7 +137,7 @@ def _rounded(reach: np.ndarray) -> np.ndarray:
 
 def _tables(
     rim: np.ndarray, target: FaceOutline, source: FaceOutline, centre: np.ndarray, cover: np.ndarray, blur: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The tables of :func:`deid.blending._kernels.blend`, float32 (8, BINS), and how much forehead a direction is."""
     h, w = cover.shape
     width = source.width
@@ -128,7 +159,9 @@ def _tables(
     inner = (1 - above) * (edge - feather) + above * anchor
     outer = edge + above * max(_FOREHEAD_FEATHER * width, 2 * soft)
     stretch = np.clip(np.minimum(seen, np.where(above > 0.5, seen, new)) / edge, 0.5, 1.0)
-    return np.stack([anchor, edge, fade, inner, outer, stretch, rim, rim]).astype(np.float32), above.astype(np.float32)
+    core = np.minimum(inner, np.where(stretch < 0.999, 0.55 * edge, inner))
+    rows = np.stack([anchor, edge, fade, inner, outer, stretch, rim, core])
+    return rows.astype(np.float32), above.astype(np.float32), beside.astype(np.float32)
 
 
 def _seen(cover: np.ndarray, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:

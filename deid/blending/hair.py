@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
 from ._kernels import BINS, directions, polar_colours
 
-FIRST, PITCH, LEVELS = 0.4, 0.025, 43
+FIRST, PITCH, LEVELS = np.float32(0.4), np.float32(0.025), 43
 """The polar grid: nodes at 0.4, 0.425 ... 1.45 of the outline's reach."""
 _RIM = slice(14, 25)  # 0.75 to 1.0 of the reach
 _RING = slice(26, 35)  # 1.05 to 1.25: above the face, hair if there is any
@@ -27,7 +27,7 @@ _SKIN_POINTS = np.array((50, 280, 205, 425, 4, 5, 195, 101, 330, 117, 346, 36, 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HairModel:
-    """``gate``: float32 (BINS / 2, LEVELS), 0 to 1, where hair may lie. ``skin``: float32 (BINS, 3), skin in every
+    """``gate``: float32 (BINS / 2 + 1, LEVELS), 0 to 1, where hair may lie. ``skin``: float32 (3, BINS), skin in every
     direction. ``colour``: float32 (4,), hair's colour and how much it is trusted, 0 to 1. All in code values."""
 
     gate: np.ndarray
@@ -52,15 +52,16 @@ def hair_model(
     (BINS,), how much a direction counts as forehead, 0 to 1.
     """
     unit = directions()
-    cx, cy = float(centre[0]), float(centre[1])
-    grid = (np.float32(FIRST), np.float32(PITCH), LEVELS, np.float32(1))
+    cx, cy = np.float32(centre[0]), np.float32(centre[1])
+    grid = (FIRST, PITCH, LEVELS)
     seen = polar_colours(picture, cx, cy, unit, rim, *grid)
     made = polar_colours(face, cx, cy, unit, rim, *grid)
     skin = _skin(picture, face, points, made)
     colour = _hair_colour(seen, skin, above[::2])
     gate = _gate(seen, skin, colour, limit[::2])
     steps = np.arange(BINS) / 2
-    whole = np.stack([np.interp(steps, np.arange(BINS // 2), skin[:, k], period=BINS // 2) for k in range(3)], axis=1)
+    whole = np.stack([np.interp(steps, np.arange(BINS // 2), skin[:, k], period=BINS // 2) for k in range(3)])
+    gate = np.concatenate([gate, gate[:1]])
     return HairModel(gate, np.ascontiguousarray(whole, dtype=np.float32), colour)
 
 

@@ -63,9 +63,10 @@ def _drawn(points: np.ndarray, size: tuple[int, int], width: float, palm: float)
     away = away / max(float(np.hypot(*away)), 1e-6)
     across = np.array([-away[1], away[0]])
     wrist = 0.28 * palm
-    ends = [points[0] + side * wrist * across + far * palm * away for side, far in ((-1, 0), (-1, _ARM), (1, _ARM), (1, 0))]
-    imaging.fill_convex_poly(canvas, np.round(ends).astype(np.int32), 255)
-    imaging.polylines(canvas, [np.round(ends).astype(np.int32)], True, 255, thick)
+    corners = ((-1, 0), (-1, _ARM), (1, _ARM), (1, 0))
+    arm = [points[0] + side * wrist * across + far * palm * away for side, far in corners]
+    imaging.fill_convex_poly(canvas, np.round(arm).astype(np.int32), 255)
+    imaging.polylines(canvas, [np.round(arm).astype(np.int32)], True, 255, thick)
     return canvas.astype(np.float32) / 255
 
 

@@ -1,0 +1,218 @@
+"""The compositor on synthetic pictures: nothing of the source's face is left, nothing else is touched."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from deid.blending import Compositor, FaceOutline
+from deid.blending.outline import FOREHEAD, JAW, OVAL
+
+SIDE = 200
+CENTRE = np.array([100.0, 104.0])
+GREEN = np.array([0.0, 1.0, 0.0], np.float32)
+PALE = np.array([0.9, 0.85, 0.9], np.float32)  # lighter than skin: cannot be hair
+GREY = np.array([0.45, 0.45, 0.45], np.float32)
+SKIN = np.array([0.55, 0.35, 0.28], np.float32)  # linear light
+ATTRIBUTES = SimpleNamespace(blur=0.6, grain=0.0)
+
+
+def oval(width: float, height: float, wobble: tuple[float, ...] = ()) -> np.ndarray:
+    """float32 (36, 2): a face-like closed curve in MediaPipe's order, clockwise from the top."""
+    t = np.linspace(0, 2 * np.pi, 36, endpoint=False)
+    r = np.ones_like(t)
+    for k, a in enumerate(wobble):
+        r += a * np.cos((k + 1) * t + k)
+    return (CENTRE + np.stack([width / 2 * np.sin(t), -height / 2 * np.cos(t)], 1) * r[:, None]).astype(np.float32)
+
+
+def mesh(curve: np.ndarray) -> np.ndarray:
+    """float32 (478, 3): a mesh whose oval is ``curve``, its other points spread inside."""
+    rng = np.random.default_rng(0)
+    middle = curve.mean(axis=0)
+    points = np.zeros((478, 3), np.float32)
+    points[:, :2] = middle + 0.5 * (curve[rng.integers(0, 36, 478)] - middle) * rng.random((478, 1))
+    points[OVAL, :2] = curve
+    return points
+
+
+def rendered(outline: np.ndarray, colour: np.ndarray = SKIN) -> SimpleNamespace:
+    """A flat rendered face that fills a closed curve."""
+    inside = filled(outline).astype(np.float32)
+    return SimpleNamespace(
+        rgb=np.broadcast_to(colour, (SIDE, SIDE, 3)).astype(np.float32) * inside[..., None],
+        alpha=inside,
+        head=np.zeros_like(inside),
+        part=np.where(inside > 0, 0, 255).astype(np.uint8),
+    )
+
+
+def filled(outline: np.ndarray) -> np.ndarray:
+    from deid import imaging
+
+    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    imaging.fill_convex_poly(canvas, np.round(outline).astype(np.int32), 1)
+    return canvas > 0
+
+
+def grown(outline: np.ndarray, factor: float) -> np.ndarray:
+    return CENTRE + (outline - CENTRE) * factor
+
+
+def compose(picture: np.ndarray, source: np.ndarray, target: np.ndarray, **keywords: object):
+    return Compositor().compose(
+        picture,
+        rendered(target),
+        mesh(source),
+        FaceOutline.from_mesh(mesh(source)),
+        FaceOutline.from_mesh(mesh(target)),
+        ATTRIBUTES,
+        **keywords,
+    )
+
+
+def greenness(rgb: np.ndarray) -> float:
+    return float((rgb[..., 1] - rgb[..., [0, 2]].max(axis=-1)).max())
+
+
+def textured() -> np.ndarray:
+    return np.random.default_rng(1).random((SIDE, SIDE, 3)).astype(np.float32)
+
+
+sizes = st.tuples(st.floats(60, 110), st.floats(80, 130))
+wobbles = st.tuples(*[st.floats(-0.04, 0.04)] * 4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes, sizes, wobbles, wobbles, st.sampled_from([(PALE, 0.01), (GREY, 0.1)]))
+@example((110.0, 130.0), (60.0, 80.0), (0.0,), (0.0,), (PALE, 0.01))
+@example((60.0, 80.0), (110.0, 130.0), (0.0,), (0.0,), (PALE, 0.01))
+def test_nothing_of_the_sources_face_is_left(source_size, target_size, source_wobble, target_wobble, around):
+    """Grey surroundings may pass for hair, and hair's edge may keep a breath of what it lies before."""
+    source, target = oval(*source_size, source_wobble), oval(*target_size, target_wobble)
+    colour, most = around
+    picture = np.broadcast_to(colour, (SIDE, SIDE, 3)).copy()
+    picture[filled(source)] = GREEN
+    assert greenness(compose(picture, source, target).rgb) < most
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(-70, 70), st.floats(-70, 70), sizes)
+def test_a_face_cut_by_the_picture_is_covered_too(dx, dy, target_size):
+    shift = np.array([dx, dy], np.float32)
+    source, target = oval(90, 120) + shift, oval(*target_size) + shift
+    picture = np.broadcast_to(PALE, (SIDE, SIDE, 3)).copy()
+    picture[filled(source)] = GREEN
+    assert greenness(compose(picture, source, target).rgb) < 0.01
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes, sizes)
+def test_untouched_samples_are_bit_identical(source_size, target_size):
+    picture = textured()
+    result = compose(picture, oval(*source_size), oval(*target_size))
+    assert result.touched.any() and not result.touched.all()
+    assert np.array_equal(result.rgb[~result.touched], picture[~result.touched])
+    assert result.rgb.dtype == np.float32
+
+
+@pytest.mark.parametrize("target", [(70, 90), (85, 120), (105, 130)])
+def test_the_new_face_is_opaque_inside_and_the_old_outline_meets_it(target):
+    source = oval(90, 120)
+    picture = np.broadcast_to(GREY, (SIDE, SIDE, 3)).copy()
+    ring = filled(grown(source, 1.16)) & ~filled(grown(source, 1.09))
+    picture[ring] = (0, 0, 1)  # what hugged the old face...
+    result = compose(picture, source, oval(*target)).rgb
+    skin = result[104, 100]
+    inside = filled(grown(oval(*target), 0.8))
+    inside[:100] = False  # what skin looks like above depends on hair
+    assert np.abs(result[inside] - skin).max() < 0.02
+    column = result[:, 100]
+    below = 104 + target[1] / 2
+    blue = np.flatnonzero(column[:, 2] - column[:, 0] > 0.4)
+    assert abs(blue[blue > 110].min() - below) < 8  # ... hugs the new one
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes, sizes, st.sampled_from([0.0, 0.7, 1.6, 2.8, 4.1, 5.5]))
+def test_the_surroundings_keep_their_order_along_every_ray(source_size, target_size, angle):
+    """A picture whose colour is the distance from the centre stays one in which that distance grows outwards."""
+    source = oval(*source_size)
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    centre = FaceOutline.from_mesh(mesh(source)).centre
+    distance = np.hypot(x - centre[0], y - centre[1])
+    picture = np.repeat((distance / 300)[..., None], 3, axis=2).astype(np.float32)
+    result = compose(picture, source, oval(*target_size)).rgb[..., 0] * 300
+    reach = 1.25 * max(*source_size, *target_size) / 2
+    r = np.arange(reach, 95.0, 1.0)
+    along = result[
+        np.round(centre[1] + r * np.sin(angle)).astype(int).clip(0, SIDE - 1),
+        np.round(centre[0] + r * np.cos(angle)).astype(int).clip(0, SIDE - 1),
+    ]
+    assert (np.diff(along) > -0.8).all()  # rounding to samples costs up to 0.7
+
+
+def hairy(source: np.ndarray, stripes: bool) -> np.ndarray:
+    """Skin in a face with dark hair above it and, when asked for, three strands that hang over the forehead."""
+    picture = np.broadcast_to(GREY, (SIDE, SIDE, 3)).copy()
+    skin = np.array([0.77, 0.63, 0.57], np.float32)
+    picture[filled(grown(source, 1.3))] = (0.08, 0.06, 0.05)
+    picture[filled(source)] = skin
+    top = int(source[:, 1].min())
+    if stripes:
+        for x in (84, 100, 116):
+            picture[top - 10 : top + 26, x - 3 : x + 4] = (0.08, 0.06, 0.05)
+    return picture
+
+
+def test_a_dark_fringe_is_kept_and_dark_brows_are_not():
+    source = oval(100, 140)
+    points = mesh(source)
+    picture = hairy(source, stripes=True)
+    picture[78:84, 70:90] = (0.05, 0.04, 0.04)  # a brow, not joined to any hair
+    top = int(source[:, 1].min())
+    result = Compositor().compose(
+        picture, rendered(grown(source, 1.05)), points, FaceOutline.from_mesh(points), FaceOutline.from_mesh(points),
+        ATTRIBUTES,
+    ).rgb  # fmt: skip
+    assert (result[top + 4 : top + 12, [84, 100, 116]].mean(axis=-1) < 0.25).all()
+    assert (result[top + 6 : top + 12, [92, 108]].mean(axis=-1) > 0.5).all()
+    assert result[78:84, 72:88].mean(axis=-1).min() > 0.5
+
+
+def test_without_hair_the_forehead_is_the_new_one():
+    source = oval(100, 140)
+    points = mesh(source)
+    outline = FaceOutline.from_mesh(points)
+    picture = np.broadcast_to(np.array([0.77, 0.63, 0.57], np.float32), (SIDE, SIDE, 3)).copy()
+    picture[filled(source)] = GREEN
+    result = Compositor().compose(picture, rendered(grown(source, 1.2)), points, outline, outline, ATTRIBUTES).rgb
+    assert greenness(result) < 0.02
+
+
+def test_what_lies_before_the_face_stays():
+    source = oval(90, 120)
+    picture = textured()
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    mask[100:180, 90:120] = 1
+    result = compose(picture, source, oval(80, 110), occlusion=mask).rgb
+    assert np.array_equal(result[mask == 1], picture[mask == 1])
+
+
+def test_equal_inputs_give_equal_pictures():
+    picture = textured()
+    a, b = (compose(picture, oval(90, 120), oval(80, 112), seed=3, frame=7) for _ in range(2))
+    assert np.array_equal(a.rgb, b.rgb) and np.array_equal(a.touched, b.touched)
+
+
+def test_sizes_must_agree():
+    with pytest.raises(ValueError, match="differ in size"):
+        compose(np.zeros((50, 60, 3), np.float32), oval(90, 120), oval(80, 110))
+
+
+def test_jaw_and_forehead_share_the_temples():
+    assert set(JAW) | set(FOREHEAD) == set(OVAL)
