@@ -286,7 +286,7 @@ def _appearance(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
     chosen = [(c, p) for m in measures for c, p, ok in zip(m.comparisons, m.presence, _judged(m), strict=True) if ok]
     sectors: dict[str, float] = {}
     if not chosen:
-        return dict.fromkeys(("presence", "tone", "softness", "grain", "seam", "detected"), float("nan"))
+        return dict.fromkeys(("presence", "tone", "softness", "grain", "ghost", "seam", "detected"), float("nan"))
     seams = np.array([c.seams for c, _ in chosen])
     sectors = dict(zip(SECTORS, (float(v) for v in np.median(seams, axis=0)), strict=True))
     detail["seams"] = sectors
@@ -296,6 +296,7 @@ def _appearance(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
         "tone": float(np.median([c.tone for c, _ in chosen])),
         "softness": float(np.median([c.softness for c, _ in chosen])),
         "grain": float(np.median([c.grain for c, _ in chosen])),
+        "ghost": float(np.median([c.ghost for c, _ in chosen])),
         "seam": max(sectors.values()),
         "detected": float(np.mean(np.array(sure) >= 0.5)) if sure else float("nan"),
     }
@@ -325,6 +326,7 @@ def _rows(measures: Sequence[TrackMeasures], recognisers: Sequence[Recogniser]) 
                     "mouth": round(abs(float(after["mouth"][k] - before["mouth"][k])), 3),
                     "gaze": round(float(np.hypot(*(after[n][k] - before[n][k] for n in ("gaze x", "gaze y")))), 3),
                     "tone": round(c.tone, 2),
+                    "ghost": round(c.ghost, 3),
                     "seam": round(max(c.seams), 2),
                     "soft": round(abs(float(np.log(max(c.softness, 1e-3)))), 3),
                     "light": None if step is None else round(abs(step[1].mean - step[0].mean), 2),

@@ -80,6 +80,7 @@ class Comparison:
     ``likeness``: correlation of middle structure. ``change``: mean absolute difference, 8-bit levels. ``tone``:
     distance of the mean skin colours in CIELAB (about 2 is just seen side by side). ``softness``: fine structure at
     features, output over source; under 1 is too soft. ``grain``: the finest structure of skin, output over source.
+    ``ghost``: correlation of fine structure in plain skin; above 0.2 the source's own skin shows through.
     ``seams``: by sector of the outline, how much larger the step in colour across it is than in the source, CIELAB.
     """
 
@@ -90,6 +91,7 @@ class Comparison:
     tone: float
     softness: float
     grain: float
+    ghost: float
     seams: tuple[float, ...]
 
 
@@ -113,6 +115,7 @@ def compare(before: Look, after: Look, seams: tuple[float, ...] = ()) -> Compari
         tone=float(np.linalg.norm(_skin_lab(before.rgb) - _skin_lab(after.rgb))),
         softness=_ratio(float(after.fine[_CORE].std()), float(before.fine[_CORE].std())),
         grain=float(np.median(grains)),
+        ghost=float(np.median([_correlation(before.fine[part], after.fine[part]) for part in _SKIN])),
         seams=seams,
     )
 
@@ -132,7 +135,7 @@ def _ratio(a: float, b: float) -> float:
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     if min(a.std(), b.std()) < 1e-3:
         return 0.0
-    return float(np.corrcoef(a, b)[0, 1])
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 def _grain(look: Look, part: tuple[slice, slice]) -> float:

@@ -71,6 +71,8 @@ def test_softness_grain_and_tone_know_their_direction() -> None:
     rough = compare(source, Look.of(face(1, grain=9)))
     assert rough.grain == pytest.approx(9 / 4, rel=0.25)
     assert compare(source, source).tone == 0
+    assert compare(source, source).ghost == pytest.approx(1)
+    assert abs(soft.ghost) < 0.2
     assert compare(source, Look.of(face(1, grain=4, light=0.7))).tone > 10
 
 
