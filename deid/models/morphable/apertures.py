@@ -1,0 +1,99 @@
+"""How far eyes and mouth are open: measured on the mesh, in centimetres of the person's own head.
+
+A least-squares fit spreads an error in the lids over brows and cheeks and reads narrow eyes as half closed. So the lids
+are measured by themselves: the gap between the rims over the width of the eye, corrected for the pose's foreshortening,
+relative to how this person holds the eye open over the whole track.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deid.models.morphable import face_points
+from deid.models.morphable.tracks import AttributeTrack, Observations
+
+CLOSED = 0.07
+"""Gap over width that MediaPipe's rims keep when the eye is shut; less only where a track shows less."""
+_OPEN = 0.27  # of the eye's width, what people hold open on average
+_OPEN_RANGE = (0.17, 0.42)
+_OPEN_EVIDENCE = 12.0  # frames after which a person's own state counts more than the average
+_WIDEST = 1.5
+
+
+def with_apertures(neutral: np.ndarray, track: AttributeTrack, observations: Observations) -> AttributeTrack:
+    """``track`` (at least one row) with ``aperture``, ``facing`` and ``mouth`` measured.
+
+    ``neutral``: (468, 3), the person's mesh points at rest.
+    """
+    aperture, facing = lid_apertures(neutral, track, observations)
+    return track.with_values(
+        aperture=aperture.astype(np.float32),
+        facing=facing.astype(np.float32),
+        mouth=mouth_gap(neutral, track, observations).astype(np.float32),
+    )
+
+
+def lid_apertures(
+    neutral: np.ndarray, track: AttributeTrack, observations: Observations
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gap between the lids over the width of the eye, (n, 2), and how well it could be seen, (n, 2) in [0, 1].
+
+    Only the component along the head's up axis counts, divided by how much of that axis the camera sees.
+    """
+    points = observations.points[..., :2].astype(np.float64) * (1, -1)
+    out, trust = np.empty((len(track), 2)), np.empty((len(track), 2))
+    for eye in range(2):
+        pairs, corners = face_points.LID_PAIRS[eye], face_points.EYE_CORNERS[eye]
+        along = _along_up(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], track.rotation)
+        near = _near(neutral[face_points.LID_RIMS[eye]].mean(axis=0), track)
+        width = float(np.linalg.norm(neutral[corners[1]] - neutral[corners[0]]))
+        weights = np.array([0.5, 1.0, 1.0, 1.0, 0.5])
+        out[:, eye] = (along @ weights) / weights.sum() / near / width
+        outward = np.array([0.35 if eye == 0 else -0.35, 0.0, 0.94])  # where an eye faces
+        facing = (track.rotation @ outward)[:, 2]
+        trust[:, eye] = np.clip((facing - 0.25) / 0.4, 0.0, 1.0)
+    return out, trust
+
+
+def open_and_closed(aperture: np.ndarray, trust: np.ndarray) -> tuple[float, float]:
+    """What counts as open and as closed for one eye, from its apertures (n,) over a track."""
+    seen = aperture[trust > 0.5]
+    if not len(seen):
+        return _OPEN, CLOSED
+    usual = float(np.quantile(seen, 0.7))
+    kept = len(seen) / (len(seen) + _OPEN_EVIDENCE)
+    usual = float(np.clip(kept * usual + (1 - kept) * _OPEN, *_OPEN_RANGE))
+    return usual, float(np.clip(np.quantile(seen, 0.005), 0.0, CLOSED))
+
+
+def relative_openness(aperture: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """(n, 2), 0 closed, 1 as this person usually holds the eye, at most 1.5.
+
+    An eye that turns away follows the other: people close both, and the hidden one is guessed by the landmark model.
+    """
+    out = np.empty_like(aperture)
+    for eye in range(2):
+        usual, closed = open_and_closed(aperture[:, eye], trust[:, eye])
+        out[:, eye] = (aperture[:, eye] - closed) / (usual - closed)
+    weight = np.maximum(trust, 1e-3)
+    both = (out * weight).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+    return np.clip(trust * out + (1 - trust) * both, 0.0, _WIDEST)
+
+
+def mouth_gap(neutral: np.ndarray, track: AttributeTrack, observations: Observations) -> np.ndarray:
+    """(n,): centimetres between the inner lips, never negative."""
+    points = observations.points[..., :2].astype(np.float64) * (1, -1)
+    pairs = face_points.INNER_LIP_PAIRS
+    along = _along_up(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], track.rotation)
+    return np.maximum(along.mean(axis=1) / _near(neutral[face_points.LIPS].mean(axis=0), track), 0.0)
+
+
+def _along_up(gaps: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """(n, p): picture vectors ``gaps`` (n, p, 2) along the head's up axis, as long as they are in the head."""
+    up = rotation[:, :2, 1]
+    return np.einsum("npk,nk->np", gaps, up) / np.maximum((up**2).sum(axis=1), 0.25)[:, None]
+
+
+def _near(point: np.ndarray, track: AttributeTrack) -> np.ndarray:
+    """(n,): pixels a centimetre at ``point`` (3,) of the head."""
+    return track.scale / (1 - (track.rotation @ point)[:, 2] / track.distance)

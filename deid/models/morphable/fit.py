@@ -1,0 +1,297 @@
+"""Inversion: from MediaPipe's mesh over a track to an identity's shape and, for each frame, everything else.
+
+Regularised, bounded least squares on the mesh points under a perspective camera, as in Blanz and Vetter, *Face
+Recognition Based on Fitting a 3D Morphable Model* (2003), with landmarks in place of pixels. The identity is estimated
+jointly over frames: the unknowns of each frame are eliminated from its normal equations, so that a smile or a raised
+head in one frame does not become part of the person. Distances inside the model are centimetres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deid.models.morphable import apertures, face_points, fit_kernel, gaze, lids, visibility
+from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.tracks import AttributeTrack, Observations
+
+DISTANCES = (30.0, 45.0, 70.0, 120.0, np.inf)
+"""Candidates for the distance from the camera to the head, in centimetres."""
+
+_DEPTH_WEIGHT = 0.05  # squared; MediaPipe's depths are guesses
+_FRAMES, _PROBE_FRAMES = 36, 12
+_TRUSTED_FRAMES = 8.0  # frames' worth of evidence about an identity: the model errs in the same way in all of them
+_OFFSET_KEPT = 0.85
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentityFit:
+    """Who was seen. ``shape``: float32 (K,), standard deviations. ``distance``: centimetres from the camera to the
+    head where the face has its median size, ``inf`` for orthographic. ``scale``: that size, pixels a centimetre.
+    ``offsets``: float32 (468, 3), centimetres in head space, from the model's mesh points to the person's own: what the
+    identity modes do not span, and where MediaPipe means another place than the model. ``residual``: mean distance of
+    mesh points in outer eye distances, over the frames used. ``frames``: int32, the frames used."""
+
+    shape: np.ndarray
+    distance: float
+    scale: float
+    offsets: np.ndarray
+    residual: float
+    frames: np.ndarray
+
+
+@dataclass(slots=True, eq=False)
+class _State:
+    """The unknowns of ``n`` frames, changed in place."""
+
+    seen: np.ndarray
+    rotations: np.ndarray
+    states: np.ndarray
+    expressions: np.ndarray
+    errors: np.ndarray
+
+    @classmethod
+    def start(cls, basis: FitBasis, neutral: np.ndarray, observations: Observations, distance: float) -> _State:
+        seen = observations.points[:, :468].astype(np.float64) * (1, -1, -1)
+        rotations, states = _procrustes(neutral, seen, basis.weights)
+        states[:, 0] *= 1 - basis.reach / distance  # the face is nearer than the head's origin
+        n = len(observations)
+        return cls(seen, rotations, states, np.zeros((n, len(basis.expression))), np.zeros(n))
+
+    def fit(
+        self, basis: FitBasis, neutral: np.ndarray, distances: np.ndarray, links: np.ndarray, steps: np.ndarray | int
+    ) -> None:
+        fit_kernel.fit_sequence(
+            self.seen, np.ascontiguousarray(neutral), basis.rows, basis.weights, basis.sides, basis.pairs,
+            basis.pair_weights, _DEPTH_WEIGHT, basis.prior, basis.shrink, basis.upper, distances, basis.reach, links,
+            np.broadcast_to(np.asarray(steps, np.int64), links.shape).copy(), self.rotations, self.states,
+            self.expressions, self.errors,
+        )  # fmt: skip
+
+    def model(self, basis: FitBasis, neutral: np.ndarray) -> np.ndarray:
+        """(n, 468, 3) head space."""
+        return neutral + np.tensordot(self.expressions, basis.expression, 1)
+
+    def projected(self, model: np.ndarray, distances: np.ndarray) -> np.ndarray:
+        """(n, 468, 2), pixels, y up."""
+        turned = model @ np.swapaxes(self.rotations, 1, 2)
+        near = self.states[:, None, :1] / (1 - turned[..., 2:] / distances[:, None, None])
+        return turned[..., :2] * near + self.states[:, None, 1:3]
+
+
+def _procrustes(neutral: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Similarity from ``neutral`` (P, 3) to each of ``seen`` (n, P, 3): rotations (n, 3, 3), states (n, 4).
+
+    Kabsch 1976, Umeyama 1991; with MediaPipe's depths, so only a start.
+    """
+    w = weights / weights.sum()
+    centre, places = w @ neutral, np.einsum("p,npk->nk", w, seen)
+    model, points = neutral - centre, seen - places[:, None]
+    u, s, vt = np.linalg.svd(np.einsum("npi,pj->nij", points, model * w[:, None]))
+    sign = np.ones((len(seen), 3))
+    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
+    rotations = (u * sign[:, None]) @ vt
+    scale = (s * sign).sum(axis=1) / (w @ (model**2).sum(axis=1))
+    place = places - scale[:, None] * (rotations @ centre)
+    return np.ascontiguousarray(rotations), np.column_stack([scale, place[:, :2], place[:, 2] / scale])
+
+
+def _distances(scales: np.ndarray, distance: float, scale: float) -> np.ndarray:
+    """Centimetres in each frame: a face that grows comes nearer, unless it already is very near or very far."""
+    if not np.isfinite(distance):
+        return np.full(len(scales), np.inf)
+    return np.clip(distance * scale / scales, 25.0, 400.0)
+
+
+def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
+    """Shape and camera distance of the person in ``observations`` (at least one frame, else ``ValueError``)."""
+    if not len(observations):
+        raise ValueError("an identity needs at least one frame")
+    basis = fit_basis(geometry)
+    chosen = observations.take(spread_frames(observations, _FRAMES))
+    probe = observations.take(spread_frames(observations, _PROBE_FRAMES))
+    costs = [solve(basis, probe, d, rounds=3)[2] * _distance_factor(d) for d in DISTANCES]
+    distance = DISTANCES[int(np.argmin(costs))]
+    state, shape, _ = solve(basis, chosen, distance, rounds=6)
+    neutral = basis.mean + np.tensordot(shape, basis.identity, 1)
+    scale = float(np.median(state.states[:, 0]))
+    distances = _distances(state.states[:, 0], distance, scale)
+    offsets = np.zeros((468, 3))
+    for _ in range(2):
+        offsets += _OFFSET_KEPT * _offsets(basis, state, neutral + offsets, distances)
+        state.fit(basis, neutral + offsets, distances, np.zeros(len(chosen), bool), 3)
+    return IdentityFit(
+        shape.astype(np.float32), distance, scale, offsets.astype(np.float32),
+        float(np.median(_residual(basis, state, neutral + offsets, distances))), chosen.frames,
+    )  # fmt: skip
+
+
+def _distance_factor(distance: float) -> float:
+    """Most faces are filmed from 40 cm to 2 m, and landmarks say little: MediaPipe's meshes are nearly orthographic."""
+    return 1 + 0.04 * float(np.log2(min(distance, 400.0) / 90.0)) ** 2
+
+
+def spread_frames(observations: Observations, count: int) -> np.ndarray:
+    """Rows of up to ``count`` frames that differ in pose and expression, the better seen ones first; sorted.
+
+    Farthest-point sampling (Gonzalez 1985) on meshes with place and size removed.
+    """
+    size = observations.eye_distance()
+    usable = np.flatnonzero((observations.presence >= 0.8) & (size >= 0.5 * np.median(size)))
+    if len(usable) < min(4, len(observations)):
+        usable = np.arange(len(observations))
+    if len(usable) <= count:
+        return usable
+    usable = usable[np.linspace(0, len(usable) - 1, min(len(usable), 400)).astype(int)]
+    points = observations.points[usable][:, face_points.LIPS.tolist() + face_points.FACE_OVAL.tolist(), :2]
+    points = (points - points.mean(axis=1, keepdims=True)) / size[usable, None, None]
+    flat = points.reshape(len(usable), -1)
+    taken = [int(np.argmin(np.linalg.norm(flat - np.median(flat, axis=0), axis=1)))]
+    nearest = np.linalg.norm(flat - flat[taken[0]], axis=1)
+    # half of them the most different, half evenly in time: extremes alone would be the worst seen frames
+    while len(taken) < count // 2:
+        taken.append(int(np.argmax(nearest)))
+        nearest = np.minimum(nearest, np.linalg.norm(flat - flat[taken[-1]], axis=1))
+    even = np.linspace(0, len(usable) - 1, count - len(taken)).astype(int)
+    return usable[np.unique(np.r_[taken, even])]
+
+
+def solve(
+    basis: FitBasis, observations: Observations, distance: float, rounds: int
+) -> tuple[_State, np.ndarray, float]:
+    """Alternate between the frames' unknowns and a joint step of the shape. Returns them and the final cost a frame."""
+    shape = np.zeros(len(basis.identity))
+    state = _State.start(basis, basis.mean, observations, distance)
+    n = len(observations)
+    links = np.zeros(n, bool)
+    neutral, distances = basis.mean, np.full(n, distance)
+    for turn in range(rounds):
+        scale = float(np.median(state.states[:, 0]))
+        distances = _distances(state.states[:, 0], distance, scale)
+        state.fit(basis, neutral, distances, links, 6 if turn == 0 else 3)
+        shape = np.clip(shape + _shape_step(basis, state, neutral, shape, distances), -3.0, 3.0)
+        neutral = basis.mean + np.tensordot(shape, basis.identity, 1)
+    state.fit(basis, neutral, distances, links, 3)
+    cost = np.median(state.errors**2) * basis.weights.sum()
+    cost += float((state.expressions**2 @ basis.prior + 2 * state.expressions @ basis.shrink).mean())
+    return state, shape, float(cost + shape @ shape / _TRUSTED_FRAMES)
+
+
+def _shape_step(
+    basis: FitBasis, state: _State, neutral: np.ndarray, shape: np.ndarray, distances: np.ndarray
+) -> np.ndarray:
+    """One Gauss-Newton step of the shape over all frames, with what belongs to a frame alone eliminated."""
+    size, count = len(basis.expression), len(basis.identity)
+    model = state.model(basis, neutral)
+    errors = state.errors
+    trust = 1 / np.maximum(errors, np.median(errors)) ** 2  # frames that fit badly say less
+    trust *= min(len(errors), _TRUSTED_FRAMES) / trust.sum()
+    normal, right = np.eye(count), -shape
+    first = fit_kernel.POSE + size
+    for t in range(len(model)):
+        jacobian, rest = _linearised(basis, state, model, distances, t)
+        hessian, gradient = jacobian.T @ jacobian, rest @ jacobian
+        weights, own = state.expressions[t], slice(fit_kernel.POSE, first)
+        hessian[np.arange(first), np.arange(first)] += np.r_[np.full(fit_kernel.POSE, 1e-6), basis.prior]
+        gradient[own] -= basis.prior * weights + basis.shrink
+        held = ((weights <= 1e-6) & (gradient[own] <= 0)) | ((weights >= UPPER - 1e-6) & (gradient[own] >= 0))
+        local = np.r_[np.arange(fit_kernel.POSE), fit_kernel.POSE + np.flatnonzero(~held)]
+        cross = hessian[local, first:]
+        solved = np.linalg.solve(hessian[np.ix_(local, local)], np.column_stack([cross, gradient[local]]))
+        normal += trust[t] * (hessian[first:, first:] - cross.T @ solved[:, :-1])
+        right = right + trust[t] * (gradient[first:] - cross.T @ solved[:, -1])
+    return np.linalg.solve(normal, right)
+
+
+def _linearised(
+    basis: FitBasis, state: _State, model: np.ndarray, distances: np.ndarray, t: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Jacobian (rows, 7 + E + K) and residuals of frame ``t``."""
+    roots, pair_roots = np.empty(len(basis.weights)), np.empty(len(basis.pairs))
+    rotation = state.rotations[t]
+    fit_kernel.frame_roots(rotation, basis.weights, basis.sides, basis.pairs, basis.pair_weights, roots, pair_roots)
+    rows = 3 * len(roots) + 2 * len(pair_roots)
+    jacobian, rest = np.empty((rows, fit_kernel.POSE + basis.all_rows.shape[1])), np.empty(rows)
+    shared = (roots, basis.pairs, pair_roots, np.sqrt(_DEPTH_WEIGHT), state.states[t], rotation, distances[t])
+    fit_kernel.jacobian(model[t], basis.all_rows, *shared, jacobian)
+    fit_kernel.residual(model[t], state.seen[t], *shared, basis.reach, rest)
+    return jacobian, rest
+
+
+def _offsets(basis: FitBasis, state: _State, neutral: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """(468, 3): the median over frames of what remains, turned back into head space (nothing is known of depth)."""
+    model = state.model(basis, neutral)
+    rest = (state.seen[..., :2] - state.projected(model, distances)) / state.states[:, None, :1]
+    turned = np.pad(rest, ((0, 0), (0, 0), (0, 1))) @ state.rotations
+    frontal = state.rotations[:, 2, 2]
+    near = frontal >= min(0.85, float(np.quantile(frontal, 0.3)))
+    offset = np.median(turned[near], axis=0)
+    offset *= np.minimum(1.0, 0.5 / np.maximum(np.linalg.norm(offset, axis=1, keepdims=True), 1e-9))
+    # how far lips and lids are open belongs to the frames, not to the person
+    for pairs in (face_points.INNER_LIP_PAIRS, *face_points.LID_PAIRS):
+        offset[pairs] = offset[pairs].mean(axis=1, keepdims=True)
+    return offset
+
+
+def _residual(basis: FitBasis, state: _State, neutral: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """(n,): mean distance of the mesh points, in outer eye distances."""
+    apart = np.linalg.norm(state.seen[..., :2] - state.projected(state.model(basis, neutral), distances), axis=2)
+    left, right = face_points.EYE_CORNERS[:, 1]
+    eyes = float(np.linalg.norm(neutral[left] - neutral[right]))
+    return apart.mean(axis=1) / (eyes * state.states[:, 0])
+
+
+def fit_attributes(
+    geometry: Geometry,
+    shape: np.ndarray,
+    distance: float,
+    observations: Observations,
+    *,
+    offsets: np.ndarray | None = None,
+    scale: float | None = None,
+    whole: bool = True,
+) -> AttributeTrack:
+    """Pose, expression and gaze in every frame of ``observations``, for a known person. About 0.6 ms a frame.
+
+    ``shape``, ``distance``, ``offsets``, ``scale``: those of :class:`IdentityFit`; without ``offsets`` the model's own
+    points are used, without ``scale`` the median size has ``distance``. Not ``whole``: the observations are one window
+    of a track; join the windows (``AttributeTrack.joined``) and let :func:`finish_attributes` look at all of it.
+    """
+    basis = fit_basis(geometry)
+    neutral = basis.mean + np.tensordot(np.asarray(shape, np.float64), basis.identity[: len(shape)], 1)
+    if offsets is not None:
+        neutral = neutral + offsets
+    n = len(observations)
+    state = _State.start(basis, neutral, observations, distance)
+    usual = scale if scale is not None else float(np.median(state.states[:, 0])) if n else 1.0
+    distances = _distances(state.states[:, 0], distance, usual)
+    links = np.r_[False, np.diff(observations.frames) <= 3] if n else np.zeros(0, bool)
+    state.fit(basis, neutral, distances, links, np.where(links, 3, 7))  # a cold start needs more
+    residual = _residual(basis, state, neutral, distances)
+    track = AttributeTrack(
+        frames=observations.frames, rotation=state.rotations, scale=state.states[:, 0].copy(),
+        translation=state.states[:, 1:3] * (1, -1), distance=distances,
+        expression=state.expressions.astype(np.float32), mouth=np.zeros(n, np.float32),
+        aperture=np.zeros((n, 2), np.float32), sight=np.zeros((n, 2, 2), np.float32),
+        facing=np.zeros((n, 2), np.float32), openness=np.ones((n, 2), np.float32),
+        gaze=np.zeros((n, 2, 2), np.float32), residual=residual.astype(np.float32), presence=observations.presence,
+        height=np.zeros(n, np.float32), outside=np.zeros(n, np.float32), jump=np.zeros(n, np.float32),
+    )  # fmt: skip
+    if not n:
+        return track
+    track = visibility.with_visibility(apertures.with_apertures(neutral, track, observations), observations)
+    track = gaze.with_sight(geometry, shape, neutral, track, observations)
+    return finish_attributes(geometry, shape, track) if whole else track
+
+
+def finish_attributes(geometry: Geometry, shape: np.ndarray, track: AttributeTrack) -> AttributeTrack:
+    """``track`` with openness, gaze and the lids' weights, which depend on how this person looks over all of it."""
+    if not len(track):
+        return track
+    openness = apertures.relative_openness(track.aperture.astype(np.float64), track.facing.astype(np.float64))
+    track = gaze.with_gaze(track.with_values(openness=openness.astype(np.float32)))
+    expression = track.expression.copy()
+    lids.set_lids(expression, geometry.expression_names, lids.lid_curves(geometry, shape), track)
+    return track.with_values(expression=expression)

@@ -1,0 +1,112 @@
+"""The face model as the fit sees it: only MediaPipe's mesh points, with weights and priors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from deid.errors import ModelError
+from deid.models.morphable import face_points
+from deid.models.morphable.geometry import Geometry
+
+UPPER = 1.2
+_OFFSETS = Path(__file__).with_name("mesh_offsets.safetensors")
+_SIGMA = 0.11  # cm, how far mesh points lie from the model's for reasons other than noise
+_EFFECTIVE = 90.0  # independent points: neighbours in MediaPipe's mesh err together
+_PAIR_SIGMA = 0.035  # cm, gaps between lips and between brow and eye are seen better than places
+_EXPRESSION_SIGMA = 0.45
+_EXPRESSION_SHRINK = 0.6  # linear cost of a weight: keeps what is not needed at zero
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FitBasis:
+    """A geometry reduced to the mesh points. ``mean`` (468, 3), ``identity`` (K, 468, 3), ``expression`` (E, 468, 3),
+    float64 centimetres. ``weights`` (468,), ``sides`` (468,) 0 middle, 1 left, 2 right. ``pairs`` (Q, 2) and
+    ``pair_weights``. ``rows`` (1404, E) and ``all_rows`` (1404, E + K): bases as the kernel wants them."""
+
+    mean: np.ndarray
+    identity: np.ndarray
+    expression: np.ndarray
+    weights: np.ndarray
+    sides: np.ndarray
+    pairs: np.ndarray
+    pair_weights: np.ndarray
+    rows: np.ndarray
+    all_rows: np.ndarray
+    prior: np.ndarray
+    shrink: np.ndarray
+    upper: np.ndarray
+    reach: float
+
+
+def surface_points(geometry: Geometry, vertices: np.ndarray) -> np.ndarray:
+    """MediaPipe's 468 points on posed ``vertices`` (..., V, 3): (..., 468, 3)."""
+    corners = geometry.triangles[geometry.landmark_triangles]
+    taken = np.take(vertices, corners.ravel(), axis=-2).reshape(*vertices.shape[:-2], *corners.shape, 3)
+    return (taken * geometry.landmark_weights[:, :, None]).sum(axis=-2)
+
+
+@lru_cache(maxsize=2)
+def fit_basis(geometry: Geometry, calibrated: bool = True) -> FitBasis:
+    """What the fit needs of ``geometry``; made once (about 50 ms). ``calibrated``: with MediaPipe's mean offsets, see
+    ``tools/calibrate_mesh.py``. Raises :class:`ModelError` when their file is missing or broken."""
+    mean = surface_points(geometry, geometry.vertices).astype(np.float64)
+    if calibrated:
+        mean = mean + _mesh_offsets()
+    identity = surface_points(geometry, geometry.identity).astype(np.float64)
+    expression = surface_points(geometry, geometry.expression).astype(np.float64)
+    weights = _point_weights(mean)
+    sides = np.where(mean[:, 0] > 0.6, 1, np.where(mean[:, 0] < -0.6, 2, 0)).astype(np.int64)
+    pairs = np.concatenate(
+        [face_points.INNER_LIP_PAIRS, face_points.MOUTH_CORNERS[None], face_points.BROW_TO_EYE_PAIRS]
+    ).astype(np.int64)
+    pair_sigma = np.r_[np.full(len(face_points.INNER_LIP_PAIRS), _PAIR_SIGMA), 0.08, np.full(6, 0.12)]
+    pair_weights = 1 / pair_sigma**2 / np.r_[np.full(len(face_points.INNER_LIP_PAIRS), 3.0), np.ones(7)]
+    names = geometry.expression_names
+    return FitBasis(
+        mean, identity, expression, weights, sides, pairs, pair_weights,
+        _rows(expression), _rows(np.concatenate([expression, identity])),
+        np.array([_prior(name) for name in names]),
+        np.array([_shrink(name) for name in names]),
+        np.full(len(names), UPPER),
+        float(np.average(mean[:, 2], weights=weights)),
+    )  # fmt: skip
+
+
+def _mesh_offsets() -> np.ndarray:
+    try:
+        return load_file(_OFFSETS)["offsets"].astype(np.float64)
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(f"the face model {_OFFSETS.name} cannot be read: reinstall the package ({error})") from error
+
+
+def _prior(name: str) -> float:
+    """Quadratic cost of a weight. What the mesh shows badly, or what imitates a pose, costs more."""
+    wide = ("jawOpen", "eyeBlink", "mouthSmile", "mouthPucker", "mouthFunnel", "browInner", "browOuter", "browDown")
+    narrow = ("jawForward", "cheekPuff", "mouthShrug", "mouthPress", "mouthRoll", "cheekRaiser", "eyeSquint")
+    sigma = _EXPRESSION_SIGMA * (2.0 if name.startswith(wide) else 0.6 if name.startswith(narrow) else 1.0)
+    return 1 / sigma**2
+
+
+def _shrink(name: str) -> float:
+    return 0.1 if name.startswith(("jawOpen", "eyeBlink")) else _EXPRESSION_SHRINK
+
+
+def _point_weights(mean: np.ndarray) -> np.ndarray:
+    """Inverse variances (1/cm^2): points in sparse parts of the mesh stand for more, the rim slides on the face."""
+    apart = np.linalg.norm(mean[:, None] - mean[None], axis=2)
+    density = np.sort(apart, axis=1)[:, 5]
+    weights = np.clip(density / np.median(density), 0.35, 2.0)
+    weights[face_points.FACE_OVAL] *= 0.4
+    weights[face_points.LIPS] *= 1.6
+    return weights * (_EFFECTIVE / _SIGMA**2 / weights.sum())
+
+
+def _rows(basis: np.ndarray) -> np.ndarray:
+    """(3P, N) of a basis (N, P, 3)."""
+    return np.ascontiguousarray(basis.reshape(len(basis), -1).T)

@@ -1,0 +1,96 @@
+"""Gaze from the irises: where the line of sight through an iris meets the fitted eyeball.
+
+The eyeball of the fitted head is moved with the corners of the eye as they are seen, so that an error of the fit at the
+eyes does not become a glance. Both eyes look at one thing: the turn they share is measured by both, weighted by how
+well each is seen, and what they differ by (vergence, and the error of an eyeball's place) is constant over a track.
+Nothing is measured while the lids are closed: gaze goes straight from before a blink to after it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deid.models.morphable import face_points
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.tracks import AttributeTrack, Observations
+
+LIMITS = np.radians([40.0, 32.0])
+"""Largest turn sideways, and up or down."""
+
+_SHUT, _OPEN = 0.25, 0.5  # openness below which an iris is guessed, and from which it is seen
+_OWN = 0.25  # how much of an eye's own deviation from the shared gaze is believed
+
+
+def with_sight(
+    geometry: Geometry, shape: np.ndarray, neutral: np.ndarray, track: AttributeTrack, observations: Observations
+) -> AttributeTrack:
+    """``track`` (at least one row) with ``sight`` measured: where each eye looks by itself.
+
+    ``neutral``: (468, 3), the person's mesh points at rest.
+    """
+    return track.with_values(sight=eye_angles(geometry, shape, neutral, track, observations).astype(np.float32))
+
+
+def with_gaze(track: AttributeTrack) -> AttributeTrack:
+    """``track`` with ``gaze``, from ``sight``, ``facing`` and ``openness``."""
+    is_open = np.clip((track.openness.astype(np.float64) - _SHUT) / (_OPEN - _SHUT), 0.0, 1.0)
+    trust = track.facing * is_open
+    gaze = conjugate(track.sight.astype(np.float64), trust)
+    return track.with_values(gaze=through_blinks(track.frames, gaze, trust.max(axis=1)).astype(np.float32))
+
+
+def eye_angles(
+    geometry: Geometry, shape: np.ndarray, neutral: np.ndarray, track: AttributeTrack, observations: Observations
+) -> np.ndarray:
+    """Each eye by itself: angles (n, 2, 2), left eye first."""
+    centres = geometry.eyeball_centres(np.asarray(shape, np.float32)).astype(np.float64)
+    n, radius = len(track), float(geometry.eye_radius)
+    points = observations.points[..., :2].astype(np.float64) * (1, -1)
+    place = track.translation * (1, -1)
+    angles = np.empty((n, 2, 2))
+    for eye in range(2):
+        centre = track.rotation @ centres[eye]  # (n, 3), camera space
+        corners = face_points.EYE_CORNERS[eye]
+        modelled = np.einsum("nij,pj->npi", track.rotation, neutral[corners])
+        near = track.scale[:, None] / (1 - modelled[..., 2] / track.distance[:, None])
+        slip = (points[:, corners] - modelled[..., :2] * near[..., None]).mean(axis=1) - place  # (n, 2) pixels
+        iris = points[:, face_points.IRISES[eye]].mean(axis=1) - place - slip
+        sight = np.zeros((n, 3))
+        sight[:, 2] = 1.0
+        for _ in range(3):  # how much perspective magnifies depends on where the iris turns out to be
+            near = track.scale / (1 - (centre[:, 2] + radius * sight[:, 2]) / track.distance)
+            flat = (iris / near[:, None] - centre[:, :2]) / radius
+            length = np.linalg.norm(flat, axis=1, keepdims=True)
+            flat *= np.minimum(1.0, 0.95 / np.maximum(length, 1e-9))
+            sight = np.column_stack([flat, np.sqrt(1 - (flat**2).sum(axis=1))])
+        own = np.einsum("nij,ni->nj", track.rotation, sight)  # head space
+        angles[:, eye, 0] = np.arctan2(own[:, 0], own[:, 2])
+        angles[:, eye, 1] = np.arcsin(np.clip(own[:, 1], -1, 1))
+    return np.clip(angles, -1.5 * LIMITS, 1.5 * LIMITS)
+
+
+def conjugate(raw: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """Shared gaze plus a constant difference of the eyes, (n, 2, 2), from each eye's own (n, 2, 2) and trust (n, 2)."""
+    both = trust.min(axis=1) > 0.5
+    half = np.median(raw[both, 0] - raw[both, 1], axis=0) / 2 if both.sum() >= 5 else np.zeros(2)
+    # what does not look like eyes that converge on something is the error of an eyeball's place
+    vergence = np.array([np.clip(half[0], -0.10, 0.02), 0.0])
+    levelled = raw - half * np.array([[1.0], [-1.0]])
+    weight = np.maximum(trust, 1e-4)[..., None]
+    shared = (levelled * weight).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+    out = shared + _OWN * trust[..., None] * (levelled - shared)
+    out = out + vergence * np.array([[1.0], [-1.0]])
+    return np.clip(out, -LIMITS, LIMITS)
+
+
+def through_blinks(frames: np.ndarray, gaze: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """``gaze`` (n, 2, 2) with rows of low ``trust`` (n,) replaced by a straight line between their neighbours."""
+    good = trust >= 0.5
+    if good.all():
+        return gaze
+    if not good.any():
+        return np.zeros_like(gaze) if trust.max() < 0.1 else np.broadcast_to(np.median(gaze, axis=0), gaze.shape).copy()
+    flat = gaze.reshape(len(gaze), -1).copy()
+    for k in range(flat.shape[1]):
+        flat[~good, k] = np.interp(frames[~good], frames[good], flat[good, k])
+    return flat.reshape(gaze.shape)

@@ -1,0 +1,85 @@
+"""How far eyes are open on the model: curves from the lids' weights to openness, and their inversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deid.models.morphable import face_points
+from deid.models.morphable.fit_basis import fit_basis, surface_points
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.tracks import AttributeTrack
+
+_LID_STEPS = np.array([-1.0, -0.5, 0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
+"""Positive: weight of eyeBlink; negative: of eyeWide."""
+_PITCHES = np.array([-0.5, -0.25, 0.0, 0.25])
+_SHUT = 0.04  # openness below which an eye is shut whatever else moves it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LidCurves:
+    """How far the eyes of one identity are open. ``openness``: float64 (2, P, S), by eye, pitch of gaze (radians,
+    ``pitches``) and lid step (``steps``); 1 at rest looking ahead, 0 shut. ``per_weight``: (2, E), what any other shape
+    adds."""
+
+    steps: np.ndarray
+    pitches: np.ndarray
+    openness: np.ndarray
+    per_weight: np.ndarray
+
+    def step(self, eye: int, openness: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+        """(n,): the lid step that gives ``openness`` (n,) at gaze ``pitch`` (n,)."""
+        place = np.interp(pitch, self.pitches, np.arange(len(self.pitches)))
+        low = np.minimum(place.astype(int), len(self.pitches) - 2)
+        part = (place - low)[:, None]
+        curves = (1 - part) * self.openness[eye, low] + part * self.openness[eye, low + 1]  # (n, S), falling
+        curves = np.minimum.accumulate(curves, axis=1) - 1e-6 * np.arange(len(self.steps))
+        above = (curves >= openness[:, None]).sum(axis=1)  # steps that leave the eye at least so far open
+        right = np.clip(above, 1, len(self.steps) - 1)
+        rows = np.arange(len(openness))
+        upper, lower = curves[rows, right - 1], curves[rows, right]
+        share = np.clip((upper - openness) / (upper - lower), 0.0, 1.0)
+        return self.steps[right - 1] + share * (self.steps[right] - self.steps[right - 1])
+
+
+def lid_curves(geometry: Geometry, shape: np.ndarray) -> LidCurves:
+    """Measured on the posed mesh of identity ``shape`` (K,); some 40 poses."""
+    names = geometry.expression_names
+    neutral = geometry.neutral(np.asarray(shape, np.float32))
+    gaps = np.empty((2, len(_PITCHES), len(_LID_STEPS)))
+    for p, pitch in enumerate(_PITCHES):
+        for s, step in enumerate(_LID_STEPS):
+            weights = np.zeros(len(names), np.float32)
+            moved = "eyeBlink" if step > 0 else "eyeWide"
+            weights[[names.index(f"{moved}_L"), names.index(f"{moved}_R")]] = abs(step)
+            gaze = np.array([[0.0, pitch]] * 2, np.float32)
+            gaps[:, p, s] = _lid_gaps(surface_points(geometry, geometry.pose(neutral, weights, gaze)))
+    rest = int(np.flatnonzero(_LID_STEPS == 0)[0])
+    level = int(np.flatnonzero(_PITCHES == 0)[0])
+    shut = gaps[:, level].min(axis=1)[:, None, None]
+    span = gaps[:, level, rest][:, None, None] - shut
+    basis = fit_basis(geometry)
+    per_weight = _lid_gaps(basis.expression).T / span[:, :, 0]
+    for name in ("eyeBlink_L", "eyeBlink_R", "eyeWide_L", "eyeWide_R"):
+        per_weight[:, names.index(name)] = 0.0
+    return LidCurves(_LID_STEPS, _PITCHES, (gaps - shut) / span, per_weight)
+
+
+def _lid_gaps(points: np.ndarray) -> np.ndarray:
+    """(..., 2): mean height of the lids' gap, left eye first, of mesh points or their displacements (..., 468, 3)."""
+    weights = np.array([0.5, 1.0, 1.0, 1.0, 0.5]) / 4
+    pairs = face_points.LID_PAIRS
+    return (points[..., pairs[..., 0], 1] - points[..., pairs[..., 1], 1]) @ weights
+
+
+def set_lids(expression: np.ndarray, names: tuple[str, ...], curves: LidCurves, track: AttributeTrack) -> None:
+    """Set the lids' weights in ``expression`` (n, E), in place, so that each eye is as far open as ``track`` says."""
+    for eye, side in enumerate("LR"):
+        blink, wide = names.index(f"eyeBlink_{side}"), names.index(f"eyeWide_{side}")
+        wanted = track.openness[:, eye].astype(np.float64)
+        squint = np.clip(expression @ curves.per_weight[eye], -0.5, 0.3)
+        step = curves.step(eye, wanted - squint * np.clip(wanted, 0, 1), track.gaze[:, eye, 1].astype(np.float64))
+        step = np.where(wanted < _SHUT, 1.0, step)
+        expression[:, blink] = np.maximum(step, 0.0)
+        expression[:, wide] = np.maximum(-step, 0.0)
