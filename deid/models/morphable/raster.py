@@ -1,9 +1,9 @@
-"""Visibility: which triangle is nearest at four places of every pixel.
+"""Visibility: which triangle is nearest at every pixel, and at four places of those that show more than one surface.
 
 Vertices are snapped to 1/256 pixel and edge functions are whole numbers, so neighbouring triangles leave no cracks and
 the picture does not depend on the order of arithmetic (Pineda, *A Parallel Algorithm for Polygon Rasterization*, 1988).
-The four places of a pixel lie on a rotated grid, as in multisample antialiasing: coverage has five levels along any
-edge. Colour is worked out once for each surface that a pixel shows, not once a place (:func:`fragments`).
+A first pass looks at centres. Pixels at an edge (of a part, or in depth) are looked at again at four places on a
+rotated grid, as in multisample antialiasing. Colour is worked out once for each surface that a pixel shows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 SUBPIXELS = 256
-# the rotated grid: offsets from the pixel's centre in 1/256 pixel
+# the rotated grid of places: offsets from the pixel's centre in 1/256 pixel
 _SX = (-32, 96, -96, 32)
 _SY = (-96, -32, 32, 96)
 _FAR = np.float32(-1e9)
@@ -20,7 +20,7 @@ _LIMIT = 32000.0  # pixels from the picture's origin at which coordinates are cl
 
 
 @njit(cache=True, nogil=True)
-def project(  # noqa: PLR0913
+def project(
     vertices: np.ndarray,
     rotation: np.ndarray,
     scale: float,
@@ -81,22 +81,24 @@ def vertex_normals(points: np.ndarray, triangles: np.ndarray, weld: np.ndarray, 
 
 
 @njit(cache=True, nogil=True)
-def rasterise(  # noqa: PLR0915
+def rasterise(
     fixed: np.ndarray,
-    z: np.ndarray,
+    points: np.ndarray,
     triangles: np.ndarray,
     left: int,
     top: int,
+    box: np.ndarray,
+    boxes: np.ndarray,
     depth: np.ndarray,
     owner: np.ndarray,
 ) -> None:
-    """Nearest front-facing triangle at four places of each pixel.
+    """Nearest front-facing triangle at the centre of each pixel.
 
-    ``fixed``: int64 (V, 2), 1/256 pixel. ``z``: float32 (V, 3) camera points, of which the last column is depth.
-    ``left, top``: picture position of the buffers' first pixel. Fills ``depth``, float32 (h, w, 4), camera z in
-    centimetres, and ``owner``, int32 (h, w, 4), the triangle or -1.
+    ``fixed``: int64 (V, 2), 1/256 pixel. ``points``: float32 (V, 3), camera space. ``left, top``: picture position of
+    the buffers' first pixel. ``box``: uint8 (F,), which row of ``boxes``, int64 (n, 4): first and last x and y of the
+    buffers, inclusive, a triangle may show in. Fills ``depth``, float32 (h, w), camera z in centimetres, and ``owner``,
+    int32 (h, w), the triangle or -1.
     """
-    height, width = owner.shape[0], owner.shape[1]
     depth[:] = _FAR
     owner[:] = -1
     ox, oy = left * 256, top * 256
@@ -108,10 +110,11 @@ def rasterise(  # noqa: PLR0915
         area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
         if area <= 0:
             continue
-        x0 = max((min(ax, bx, cx) + 159) >> 8, 0)
-        x1 = min((max(ax, bx, cx) + 96) >> 8, width - 1)
-        y0 = max((min(ay, by, cy) + 159) >> 8, 0)
-        y1 = min((max(ay, by, cy) + 96) >> 8, height - 1)
+        k = box[f]
+        x0 = max((min(ax, bx, cx) + 255) >> 8, boxes[k, 0])
+        x1 = min(max(ax, bx, cx) >> 8, boxes[k, 1])
+        y0 = max((min(ay, by, cy) + 255) >> 8, boxes[k, 2])
+        y1 = min(max(ay, by, cy) >> 8, boxes[k, 3])
         if x0 > x1 or y0 > y1:
             continue
         # the weight of a corner grows by ux for each 1/256 pixel to the right and by uy downwards
@@ -119,48 +122,142 @@ def rasterise(  # noqa: PLR0915
         vx, vy = cy - ay, ax - cx
         wx, wy = ay - by, bx - ax
         per_area = np.float32(1.0) / np.float32(area)
-        za, zb, zc = z[a, 2], z[b, 2], z[c, 2]
-        dzb, dzc = (zb - za) * per_area, (zc - za) * per_area
-        u0, u1, u2, u3 = -32 * ux - 96 * uy, 96 * ux - 32 * uy, -96 * ux + 32 * uy, 32 * ux + 96 * uy
-        v0, v1, v2, v3 = -32 * vx - 96 * vy, 96 * vx - 32 * vy, -96 * vx + 32 * vy, 32 * vx + 96 * vy
-        w0, w1, w2, w3 = -32 * wx - 96 * wy, 96 * wx - 32 * wy, -96 * wx + 32 * wy, 32 * wx + 96 * wy
+        za = points[a, 2]
+        dzb, dzc = (points[b, 2] - za) * per_area, (points[c, 2] - za) * per_area
+        px, py = x0 * 256, y0 * 256
+        u_row = (px - bx) * ux + (py - by) * uy
+        v_row = (px - cx) * vx + (py - cy) * vy
+        w_row = (px - ax) * wx + (py - ay) * wy
         for y in range(y0, y1 + 1):
-            py = y * 256
-            px = x0 * 256
-            u = (px - bx) * ux + (py - by) * uy
-            v = (px - cx) * vx + (py - cy) * vy
-            w = (px - ax) * wx + (py - ay) * wy
+            u, v, w = u_row, v_row, w_row
             for x in range(x0, x1 + 1):
-                if (u + u0 | v + v0 | w + w0) >= 0:
-                    d = za + np.float32(v + v0) * dzb + np.float32(w + w0) * dzc
-                    if d > depth[y, x, 0]:
-                        depth[y, x, 0] = d
-                        owner[y, x, 0] = f
-                if (u + u1 | v + v1 | w + w1) >= 0:
-                    d = za + np.float32(v + v1) * dzb + np.float32(w + w1) * dzc
-                    if d > depth[y, x, 1]:
-                        depth[y, x, 1] = d
-                        owner[y, x, 1] = f
-                if (u + u2 | v + v2 | w + w2) >= 0:
-                    d = za + np.float32(v + v2) * dzb + np.float32(w + w2) * dzc
-                    if d > depth[y, x, 2]:
-                        depth[y, x, 2] = d
-                        owner[y, x, 2] = f
-                if (u + u3 | v + v3 | w + w3) >= 0:
-                    d = za + np.float32(v + v3) * dzb + np.float32(w + w3) * dzc
-                    if d > depth[y, x, 3]:
-                        depth[y, x, 3] = d
-                        owner[y, x, 3] = f
+                if (u | v | w) >= 0:
+                    d = za + np.float32(v) * dzb + np.float32(w) * dzc
+                    if d > depth[y, x]:
+                        depth[y, x] = d
+                        owner[y, x] = f
                 u += ux * 256
                 v += vx * 256
                 w += wx * 256
+            u_row += uy * 256
+            v_row += vy * 256
+            w_row += wy * 256
+
+
+@njit(cache=True, nogil=True)
+def find_edges(
+    depth: np.ndarray, owner: np.ndarray, parts: np.ndarray, layer: float, slot: np.ndarray, before: np.ndarray
+) -> int:
+    """Number the pixels that show more than one surface; how many there are.
+
+    ``parts``: uint8 (F,). Neighbours of different parts, or ``layer`` centimetres apart in depth, lie at an edge. Fills
+    ``slot``, int32 (h, w), with numbers from 0 in reading order, -1 elsewhere, and ``before``, int32 (h + 1, w + 1),
+    with how many such pixels lie above and to the left (a summed-area table).
+    """
+    height, width = owner.shape
+    slot[:] = -1
+    for y in range(height):
+        for x in range(width):
+            f = owner[y, x]
+            part = parts[f] if f >= 0 else 255
+            if x + 1 < width:
+                g = owner[y, x + 1]
+                other = parts[g] if g >= 0 else 255
+                if part != other or abs(depth[y, x] - depth[y, x + 1]) > layer:
+                    slot[y, x] = 0
+                    slot[y, x + 1] = 0
+            if y + 1 < height:
+                g = owner[y + 1, x]
+                other = parts[g] if g >= 0 else 255
+                if part != other or abs(depth[y, x] - depth[y + 1, x]) > layer:
+                    slot[y, x] = 0
+                    slot[y + 1, x] = 0
+    n = 0
+    before[0] = 0
+    for y in range(height):
+        before[y + 1, 0] = 0
+        row = 0
+        for x in range(width):
+            if slot[y, x] == 0:
+                slot[y, x] = n
+                n += 1
+                row += 1
+            before[y + 1, x + 1] = before[y, x + 1] + row
+    return n
+
+
+@njit(cache=True, nogil=True)
+def refine(
+    fixed: np.ndarray,
+    points: np.ndarray,
+    triangles: np.ndarray,
+    left: int,
+    top: int,
+    box: np.ndarray,
+    boxes: np.ndarray,
+    slot: np.ndarray,
+    before: np.ndarray,
+    count: int,
+    depths: np.ndarray,
+    owners: np.ndarray,
+) -> None:
+    """:func:`rasterise` again, at four places of each of the ``count`` pixels that :func:`find_edges` numbered.
+
+    Fills the first rows of ``depths``, float32 (n, 4), and ``owners``, int32 (n, 4).
+    """
+    depths[:count] = _FAR
+    owners[:count] = -1
+    ox, oy = left * 256, top * 256
+    for f in range(triangles.shape[0]):
+        a, c, b = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        ax, ay = fixed[a, 0] - ox, fixed[a, 1] - oy
+        bx, by = fixed[b, 0] - ox, fixed[b, 1] - oy
+        cx, cy = fixed[c, 0] - ox, fixed[c, 1] - oy
+        area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
+        if area <= 0:
+            continue
+        k = box[f]
+        x0 = max((min(ax, bx, cx) + 159) >> 8, boxes[k, 0])
+        x1 = min((max(ax, bx, cx) + 96) >> 8, boxes[k, 1])
+        y0 = max((min(ay, by, cy) + 159) >> 8, boxes[k, 2])
+        y1 = min((max(ay, by, cy) + 96) >> 8, boxes[k, 3])
+        if x0 > x1 or y0 > y1:
+            continue
+        if before[y1 + 1, x1 + 1] - before[y0, x1 + 1] - before[y1 + 1, x0] + before[y0, x0] == 0:
+            continue
+        ux, uy = by - cy, cx - bx
+        vx, vy = cy - ay, ax - cx
+        wx, wy = ay - by, bx - ax
+        per_area = np.float32(1.0) / np.float32(area)
+        za = points[a, 2]
+        dzb, dzc = (points[b, 2] - za) * per_area, (points[c, 2] - za) * per_area
+        for y in range(y0, y1 + 1):
+            for x in range(x0, x1 + 1):
+                n = slot[y, x]
+                if n < 0:
+                    continue
+                px, py = x * 256, y * 256
+                u0 = (px - bx) * ux + (py - by) * uy
+                v0 = (px - cx) * vx + (py - cy) * vy
+                w0 = (px - ax) * wx + (py - ay) * wy
+                for s in range(4):
+                    u = u0 + _SX[s] * ux + _SY[s] * uy
+                    v = v0 + _SX[s] * vx + _SY[s] * vy
+                    w = w0 + _SX[s] * wx + _SY[s] * wy
+                    if (u | v | w) >= 0:
+                        d = za + np.float32(v) * dzb + np.float32(w) * dzc
+                        if d > depths[n, s]:
+                            depths[n, s] = d
+                            owners[n, s] = f
 
 
 @njit(cache=True, nogil=True)
 def fragments(
-    depth: np.ndarray,
     owner: np.ndarray,
-    kind: np.ndarray,
+    slot: np.ndarray,
+    depths: np.ndarray,
+    owners: np.ndarray,
+    parts: np.ndarray,
     layer: float,
     triangle: np.ndarray,
     place: np.ndarray,
@@ -169,40 +266,35 @@ def fragments(
 ) -> int:
     """One fragment for each surface that a pixel shows; how many there are.
 
-    ``kind``: uint8 (F,), surfaces of one kind and less than ``layer`` centimetres apart in depth are one. A pixel that
-    shows one surface gets one fragment, at its centre; others get one a surface, at the middle of the places where it
-    is seen. Fills, up to their length, ``triangle`` int32 (n,), ``place`` float32 (n, 2) x and y in the buffers' pixels,
-    ``pixel`` int32 (n,) (y * width + x) and ``weight`` float32 (n,), the share of the pixel.
+    Pixels away from edges get one, at their centre; others one a surface (places of one part less than ``layer``
+    centimetres apart), at the middle of the places where it is seen. Fills, up to their length, ``triangle`` int32
+    (n,), ``place`` float32 (n, 2), x and y in the buffers' pixels, ``pixel`` int32 (n,), y * width + x, and ``weight``
+    float32 (n,), the share of the pixel.
     """
-    height, width = owner.shape[0], owner.shape[1]
+    height, width = owner.shape
     n = 0
     for y in range(height):
         for x in range(width):
-            f0, f1, f2, f3 = owner[y, x, 0], owner[y, x, 1], owner[y, x, 2], owner[y, x, 3]
-            if (f0 & f1 & f2 & f3) == -1:
+            i = slot[y, x]
+            if i < 0:
+                if owner[y, x] >= 0:
+                    triangle[n] = owner[y, x]
+                    place[n, 0] = x
+                    place[n, 1] = y
+                    pixel[n] = y * width + x
+                    weight[n] = 1.0
+                    n += 1
                 continue
-            if f0 >= 0 and f1 >= 0 and f2 >= 0 and f3 >= 0:
-                k = kind[f0]
-                if kind[f1] == k and kind[f2] == k and kind[f3] == k:
-                    d0, d1, d2, d3 = depth[y, x, 0], depth[y, x, 1], depth[y, x, 2], depth[y, x, 3]
-                    if max(d0, d1, d2, d3) - min(d0, d1, d2, d3) < layer:
-                        triangle[n] = f0
-                        place[n, 0] = x
-                        place[n, 1] = y
-                        pixel[n] = y * width + x
-                        weight[n] = 1.0
-                        n += 1
-                        continue
             used = 0
             for s in range(4):
-                f = owner[y, x, s]
+                f = owners[i, s]
                 if f < 0 or (used >> s) & 1:
                     continue
                 sx, sy, count = 0.0, 0.0, 0
                 for t in range(s, 4):
-                    g = owner[y, x, t]
-                    same = g >= 0 and not (used >> t) & 1 and kind[g] == kind[f]
-                    if same and abs(depth[y, x, t] - depth[y, x, s]) < layer:
+                    g = owners[i, t]
+                    same = g >= 0 and not (used >> t) & 1 and parts[g] == parts[f]
+                    if same and abs(depths[i, t] - depths[i, s]) < layer:
                         used |= 1 << t
                         sx += _SX[t]
                         sy += _SY[t]

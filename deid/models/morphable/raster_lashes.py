@@ -59,7 +59,7 @@ def lash_strands(geometry: Geometry) -> Strands:
 
 
 @njit(cache=True, nogil=True)
-def draw_lashes(  # noqa: PLR0913, PLR0915
+def draw_lashes(
     ends: np.ndarray,
     shape: np.ndarray,
     vertices: np.ndarray,
@@ -75,7 +75,7 @@ def draw_lashes(  # noqa: PLR0913, PLR0915
     """Add the area that lashes cover to ``cover``, float32 (h, w), in shares of a pixel, where nothing hides them.
 
     ``vertices``: float32 (V, 3), head space. ``centres``: float32 (2, 3), of the eyeballs. ``scale``, ``tx``, ``ty``,
-    ``inverse_distance``: the camera relative to the buffers' first pixel. ``depth``: float32 (h, w, 4), camera z.
+    ``inverse_distance``: the camera relative to the buffers' first pixel. ``depth``: float32 (h, w), camera z.
     """
     height, width = cover.shape
     for n in range(ends.shape[0]):
@@ -112,7 +112,7 @@ def draw_lashes(  # noqa: PLR0913, PLR0915
             if s == 0 or px < 1.0 or py < 1.0 or px > width - 3 or py > height - 3:
                 continue
             x0, y0 = int(px), int(py)
-            if cz < depth[y0, x0, 0] - np.float32(0.25):
+            if cz < depth[y0, x0] - np.float32(0.25):
                 continue
             area = moved * breadth * np.float32(near) * (np.float32(1.0) - np.float32(0.75) * q)
             fx, fy = px - np.float32(x0), py - np.float32(y0)
@@ -123,7 +123,7 @@ def draw_lashes(  # noqa: PLR0913, PLR0915
 
 
 @njit(cache=True, nogil=True)
-def resolve(  # noqa: PLR0913
+def resolve(
     count: int,
     parts: np.ndarray,
     triangle: np.ndarray,

@@ -23,6 +23,7 @@ from deid.models.morphable.shade_texture import build_pyramid
 
 NOTHING = 255  # in `GeneratedFace.part`: no surface
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
+_BOX = np.array([0, 0, 1, 1, 2, 3, 0, 1, 0], np.uint8)  # by part: 1 is seen through the mouth, 2 and 3 between lids
 _SHARPNESS = 0.35  # mip levels: a little sharper than a box filter, as photographs are
 
 
@@ -48,7 +49,8 @@ class _Model:
 
     triangles: np.ndarray
     parts: np.ndarray
-    kind: np.ndarray
+    box: np.ndarray
+    rims: tuple[np.ndarray, ...]
     skin: np.ndarray
     skin_vertices: np.ndarray
     open_rgb: np.ndarray
@@ -91,8 +93,9 @@ class Renderer:
         self._buffers = threading.local()
 
     def render(self, vertices: np.ndarray, camera: Camera, light: Light, width: int, height: int) -> GeneratedFace:
-        """The head ``vertices``, float32 (V, 3) posed in head space, as ``camera`` sees it under ``light``, in a picture
-        of ``width`` x ``height`` pixels."""
+        """The head ``vertices``, float32 (V, 3) posed in head space, as ``camera`` sees it under ``light``.
+
+        ``width``, ``height``: pixels of the picture."""
         model, work = self._model, self._workspace(width, height)
         vertices = np.ascontiguousarray(vertices, np.float32)
         rotation = np.ascontiguousarray(camera.rotation, np.float32)
@@ -104,10 +107,7 @@ class Renderer:
         scale = float(camera.scale)
         raster.project(vertices, rotation, scale, tx, ty, inverse, work.points, work.fixed)
         raster.vertex_normals(work.points, model.triangles, self.geometry.weld, work.normals)
-        raster.rasterise(work.fixed, work.points, model.triangles, left, top, work.depth, work.owner)
-        count = raster.fragments(
-            work.depth, work.owner, model.kind, 2.0 / scale, work.triangle, work.place, work.pixel, work.weight
-        )
+        count = self._fragments(work, left, top, scale)
         window = np.array([left, top, tx, ty, inverse / scale])
         self._shade(count, work, window, vertices, rotation, light, scale)
         cover = np.zeros((height, width), np.float32)
@@ -117,6 +117,31 @@ class Renderer:
             tx - left, ty - top, inverse, work.depth, cover,
         )  # fmt: skip
         return self._picture(count, work, cover, light, width, height)
+
+    def _fragments(self, work: _Workspace, left: int, top: int, scale: float) -> int:
+        """What every pixel shows, into ``work``; the number of fragments."""
+        parts, layer = self._model.parts, 2.0 / scale
+        height, width = work.owner.shape
+        boxes = self._boxes(work.fixed, left, top, width, height)
+        scene = (work.fixed, work.points, self._model.triangles, left, top, self._model.box, boxes)
+        raster.rasterise(*scene, work.depth, work.owner)
+        edges = raster.find_edges(work.depth, work.owner, parts, layer, work.slot, work.before)
+        raster.refine(*scene, work.slot, work.before, edges, work.depths, work.owners)
+        return raster.fragments(
+            work.owner, work.slot, work.depths, work.owners, parts, layer,
+            work.triangle, work.place, work.pixel, work.weight,
+        )  # fmt: skip
+
+    def _boxes(self, fixed: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
+        """int64 (4, 4), for :func:`raster.rasterise`: the picture, and where mouth, left and right eye can be seen."""
+        boxes = np.empty((4, 4), np.int64)
+        boxes[0] = 0, width - 1, 0, height - 1
+        for k, rim in enumerate(self._model.rims):
+            seen = fixed[rim] // raster.SUBPIXELS - (left, top)
+            margin = 2 + np.ptp(seen, axis=0).max() // 8
+            low, high = seen.min(axis=0) - margin, seen.max(axis=0) + margin
+            boxes[k + 1] = max(low[0], 0), min(high[0], width - 1), max(low[1], 0), min(high[1], height - 1)
+        return boxes
 
     def _shade(
         self,
@@ -131,18 +156,18 @@ class Renderer:
         """Colours of all fragments into ``work.colour``."""
         model, rig, geometry = self._model, shade.light_rig(light), self.geometry
         table = work.table
-        table[:, :2] = geometry.uv
-        table[:, shade.OPEN] = geometry.occlusion
+        table[:, : shade.V + 1] = geometry.uv
         table[:, shade.WET] = model.wet
         shift = -float(np.log2(max(scale, 1e-3))) - _SHARPNESS
         shade.light_vertices(
-            model.skin_vertices, work.normals, rig.sh, model.open_rgb, self._level, np.float32(shift), table
-        )
+            model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
+            geometry.occlusion, model.open_rgb, self._level, np.float32(shift), table,
+        )  # fmt: skip
         pyramid = self._pyramid
         at = (model.triangles, work.triangle, work.place, work.fixed, window)
         shade.shade_skin(
             count, model.skin, *at, table, pyramid.texels, pyramid.offsets, pyramid.sizes,
-            rig.tone, rig.white, rig.environment, rig.key, rig.key_rgb, work.colour,
+            rig.tone, rig.white, rig.key_rgb, work.colour,
         )  # fmt: skip
         eyes = posed_eyes(geometry, model.eyes, vertices)
         shade_eyes(
@@ -190,8 +215,12 @@ class _Workspace:
         self.fixed = np.empty((vertices, 2), np.int64)
         self.normals = np.empty((vertices, 3), np.float32)
         self.table = np.zeros((vertices, shade.ATTRIBUTES), np.float32)
-        self.depth = np.empty((height, width, 4), np.float32)
-        self.owner = np.empty((height, width, 4), np.int32)
+        self.depth = np.empty((height, width), np.float32)
+        self.owner = np.empty((height, width), np.int32)
+        self.slot = np.empty((height, width), np.int32)
+        self.before = np.empty((height + 1, width + 1), np.int32)
+        self.depths = np.empty((pixels, 4), np.float32)
+        self.owners = np.empty((pixels, 4), np.int32)
         self.triangle = np.empty(pixels * 4, np.int32)
         self.place = np.empty((pixels * 4, 2), np.float32)
         self.pixel = np.empty(pixels * 4, np.int32)
@@ -210,7 +239,8 @@ def _model(geometry: Geometry) -> _Model:
     return _Model(
         triangles=triangles,
         parts=parts,
-        kind=parts,
+        box=_BOX[parts],
+        rims=_rims(geometry),
         skin=skin,
         skin_vertices=np.unique(triangles[skin]).astype(np.int32),
         open_rgb=shade.occlusion_rgb(geometry.occlusion),
@@ -220,6 +250,13 @@ def _model(geometry: Geometry) -> _Model:
         eyes=eye_tables(geometry),
         strands=lash_strands(geometry),
     )
+
+
+def _rims(geometry: Geometry) -> tuple[np.ndarray, ...]:
+    """Vertices around mouth, left and right eye."""
+    left = np.concatenate([geometry.lid_upper_left, geometry.lid_lower_left])
+    right = np.concatenate([geometry.lid_upper_right, geometry.lid_lower_right])
+    return (geometry.lips_outer, left, right)
 
 
 def _in_face_tile(count: int, triangles: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -253,11 +290,13 @@ def _covered(geometry: Geometry, triangles: np.ndarray, textured: np.ndarray, si
     inside = triangles[textured[triangles].all(axis=1)]
     fixed = np.floor(geometry.uv.astype(np.float64) * size * 256.0 - 127.5).astype(np.int64)
     flat = np.zeros((len(fixed), 3), np.float32)
-    depth, owner = np.empty((size, size, 4), np.float32), np.empty((size, size, 4), np.int32)
+    depth, owner = np.empty((size, size), np.float32), np.empty((size, size), np.int32)
     hit = np.zeros((size, size), bool)
+    everywhere = np.array([[0, size - 1, 0, size - 1]], np.int64)
     for order in (inside, inside[:, ::-1]):
-        raster.rasterise(fixed, flat, np.ascontiguousarray(order), 0, 0, depth, owner)
-        hit |= (owner >= 0).all(axis=2)
+        box = np.zeros(len(order), np.uint8)
+        raster.rasterise(fixed, flat, np.ascontiguousarray(order), 0, 0, box, everywhere, depth, owner)
+        hit |= owner >= 0
     return hit
 
 

@@ -14,11 +14,12 @@ import numpy as np
 from numba import njit
 
 from deid.models.morphable.codes import Light
-from deid.models.morphable.shade_texture import trilinear
+from deid.models.morphable.shade_texture import LEVELS, look_up
 
-# columns of the table of interpolated vertex attributes
-U, V, LEVEL, NX, NY, NZ, RED, GREEN, BLUE, OPEN, WET = range(11)
-ATTRIBUTES = 11
+# columns of the table of interpolated vertex attributes: place in the texture, diffuse light, specular light from
+# everywhere and from the dominant direction, moisture
+U, V, LEVEL, RED, GREEN, BLUE, BROAD, NARROW, WET = range(9)
+ATTRIBUTES = 9
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SKIN_ALBEDO = np.array([0.62, 0.42, 0.33])  # what light that bounces inside a crevice meets
@@ -98,30 +99,6 @@ def radiance(sh, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def light_vertices(
-    members: np.ndarray,
-    normals: np.ndarray,
-    sh: np.ndarray,
-    open_rgb: np.ndarray,
-    base_level: np.ndarray,
-    level_shift: float,
-    table: np.ndarray,
-) -> None:
-    """Fill the light-dependent columns of ``table``, float32 (V, ATTRIBUTES), for the vertices ``members``.
-
-    ``base_level``: float32 (V,), log2 of texels a centimetre; ``level_shift``: minus log2 of pixels a centimetre.
-    """
-    for k in range(members.shape[0]):
-        i = members[k]
-        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
-        table[i, NX], table[i, NY], table[i, NZ] = x, y, z
-        # where the surface turns away, texels crowd: between the sharp and the blunt direction
-        table[i, LEVEL] = base_level[i] + level_shift - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
-        for c in range(3):
-            table[i, RED + c] = irradiance(sh, x, y, z, c) * open_rgb[i, c]
-
-
-@njit(cache=True, nogil=True)
 def corner_weights(fixed, a, b, c, px, py):  # type: ignore[no-untyped-def]
     """Weights of corners ``b`` and ``c`` at picture position ``px, py`` (1/256 pixel), kept near the triangle."""
     ax, ay = np.float64(fixed[a, 0]), np.float64(fixed[a, 1])
@@ -143,7 +120,57 @@ def lobe(nh, lh, alpha):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def shade_skin(  # noqa: PLR0913
+def light_vertices(
+    members: np.ndarray,
+    points: np.ndarray,
+    normals: np.ndarray,
+    inverse_distance: float,
+    sh: np.ndarray,
+    environment: np.ndarray,
+    key: np.ndarray,
+    occlusion: np.ndarray,
+    open_rgb: np.ndarray,
+    base_level: np.ndarray,
+    level_shift: float,
+    table: np.ndarray,
+) -> None:
+    """Fill the columns of ``table``, float32 (V, ATTRIBUTES), that change, for those of ``members`` that can be seen.
+
+    Light on skin is smooth at the scale of the mesh, so it is worked out at vertices. ``points``, ``normals``: float32
+    (V, 3), camera space. ``base_level``: float32 (V,), log2 of texels a centimetre; ``level_shift``: minus log2 of
+    pixels a centimetre. The light as in :class:`LightRig`; ``occlusion``, ``open_rgb``: see :func:`occlusion_rgb`.
+    """
+    one, two = np.float32(1.0), np.float32(2.0)
+    for k in range(members.shape[0]):
+        i = members[k]
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        if z < -0.5:
+            continue
+        # where the surface turns away, texels crowd: between the sharp and the blunt direction
+        level = base_level[i] + level_shift - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
+        table[i, LEVEL] = np.float32(LEVELS) * level
+        for c in range(3):
+            table[i, RED + c] = irradiance(sh, x, y, z, c) * open_rgb[i, c]
+        away = np.float32(inverse_distance)
+        vx, vy, vz = -points[i, 0] * away, -points[i, 1] * away, one - points[i, 2] * away
+        q = one / np.sqrt(vx * vx + vy * vy + vz * vz + np.float32(1e-8))
+        vx, vy, vz = vx * q, vy * q, vz * q
+        nv = x * vx + y * vy + z * vz
+        edge = one - min(max(nv, np.float32(0.0)), one)
+        edge = edge * edge
+        strength = np.float32(_F0) * (one + np.float32(7.0) * edge * edge) * occlusion[i] * occlusion[i]
+        hx, hy, hz = key[0] + vx, key[1] + vy, key[2] + vz
+        q = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
+        nh = max((x * hx + y * hy + z * hz) * q, np.float32(0.0))
+        lh = max((key[0] * hx + key[1] * hy + key[2] * hz) * q, np.float32(0.1))
+        nl = min(max((x * key[0] + y * key[1] + z * key[2]) + np.float32(0.08), np.float32(0.0)), one)
+        mirror = radiance(environment, two * nv * x - vx, two * nv * y - vy, two * nv * z - vz)
+        table[i, BROAD] = strength * mirror
+        table[i, NARROW] = strength * nl * lobe(nh, lh, np.float32(0.30) - np.float32(0.14) * table[i, WET])
+
+
+@njit(cache=True, nogil=True)
+def shade_skin(
     count: int,
     skin: np.ndarray,
     triangles: np.ndarray,
@@ -157,50 +184,29 @@ def shade_skin(  # noqa: PLR0913
     sizes: np.ndarray,
     tone: np.ndarray,
     white: np.ndarray,
-    environment: np.ndarray,
-    key: np.ndarray,
     key_rgb: np.ndarray,
     colour: np.ndarray,
 ) -> None:
     """Colour of the skin among the first ``count`` fragments: float32 (n, 3), linear light.
 
     ``skin``: bool (F,), which triangles are skin. ``window``: float64 (5,): picture position (x, y in pixels) of the
-    buffers' first pixel, of the head's origin, and 1 / (camera distance in pixels).
+    buffers' first pixel, of the head's origin, and 1 / (camera distance in pixels). The rest as in
+    :func:`light_vertices`, :class:`~deid.models.morphable.shade_texture.Pyramid` and :class:`LightRig`.
     """
-    half, one = np.float32(0.5), np.float32(1.0)
     at = np.empty(ATTRIBUTES, np.float32)
     for n in range(count):
         f = triangle[n]
         if not skin[f]:
             continue
         a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
-        px, py = place[n, 0] + window[0], place[n, 1] + window[1]
-        wb, wc = corner_weights(fixed, a, b, c, px * 256.0, py * 256.0)
-        wa = one - wb - wc
+        px, py = (place[n, 0] + window[0]) * 256.0, (place[n, 1] + window[1]) * 256.0
+        wb, wc = corner_weights(fixed, a, b, c, px, py)
+        wa = np.float32(1.0) - wb - wc
         for k in range(ATTRIBUTES):
             at[k] = wa * table[a, k] + wb * table[b, k] + wc * table[c, k]
-        red, green, blue, gloss = trilinear(texels, offsets, sizes, at[U], at[V], at[LEVEL])
-        vx, vy = np.float32((window[2] - px) * window[4]), np.float32((py - window[3]) * window[4])
-        vn = one / np.sqrt(vx * vx + vy * vy + one)
-        vx, vy, vz = vx * vn, vy * vn, vn
-        x, y, z = at[NX], at[NY], at[NZ]
-        nn = one / np.sqrt(x * x + y * y + z * z + np.float32(1e-8))
-        x, y, z = x * nn, y * nn, z * nn
-        nv = x * vx + y * vy + z * vz
-        away = one - min(max(nv, np.float32(0.0)), one)
-        grazing = away * away * away * away
-        hx, hy, hz = key[0] + vx, key[1] + vy, key[2] + vz
-        hn = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
-        nh = max((x * hx + y * hy + z * hz) * hn, np.float32(0.0))
-        lh = max((key[0] * hx + key[1] * hy + key[2] * hz) * hn, np.float32(0.1))
-        nl = min(max((x * key[0] + y * key[1] + z * key[2]) * np.float32(4.0) + half, np.float32(0.0)), one)
-        wet = at[WET]
-        fresnel = np.float32(_F0) * (one + np.float32(7.0) * grazing)
-        sharp = lobe(nh, lh, np.float32(0.30) - np.float32(0.14) * wet) * nl
-        mirror = radiance(environment, 2 * nv * x - vx, 2 * nv * y - vy, 2 * nv * z - vz)
-        strength = (gloss + np.float32(0.8) * wet) * fresnel * at[OPEN]
-        broad = strength * mirror
-        narrow = strength * sharp
+        red, green, blue, gloss = look_up(texels, offsets, sizes, at[U], at[V], at[LEVEL])
+        gloss += np.float32(0.8) * at[WET]
+        broad, narrow = gloss * at[BROAD], gloss * at[NARROW]
         colour[n, 0] = red * at[RED] * tone[0] + broad * white[0] + narrow * key_rgb[0]
         colour[n, 1] = green * at[GREEN] * tone[1] + broad * white[1] + narrow * key_rgb[1]
         colour[n, 2] = blue * at[BLUE] * tone[2] + broad * white[2] + narrow * key_rgb[2]

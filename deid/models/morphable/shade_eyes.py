@@ -154,7 +154,7 @@ def _sclera(corner, azimuth, height, pixels, seed, out):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def shade_eyes(  # noqa: PLR0913, PLR0915
+def shade_eyes(
     count: int,
     parts: np.ndarray,
     triangles: np.ndarray,
@@ -186,7 +186,7 @@ def shade_eyes(  # noqa: PLR0913, PLR0915
     centimetres. ``pixels``: pixels a centimetre. The other arrays as in :class:`PosedEyes`, :class:`EyeTables`,
     :class:`~deid.models.morphable.shade.LightRig` and :func:`~deid.models.morphable.shade.shade_skin`.
     """
-    one = np.float32(1.0)
+    one, two = np.float32(1.0), np.float32(2.0)
     rim_sine = np.float32(np.sin(IRIS_ANGLE))
     iris_pixels = np.float32(pixels * radius * rim_sine)
     soft = max(np.float32(0.07), np.float32(0.8) / iris_pixels)
@@ -253,19 +253,18 @@ def shade_eyes(  # noqa: PLR0913, PLR0915
         # the sclera darkens a little around the limbus
         ring = one - np.float32(0.25) * (one - smoothstep(one, np.float32(1.35), r)) * (one - inside)
         nv = nx * vx + ny * vy + nz * vz
-        rx, ry, rz = 2 * nv * nx - vx, 2 * nv * ny - vy, 2 * nv * nz - vz
+        rx, ry, rz = two * nv * nx - vx, two * nv * ny - vy, two * nv * nz - vz
         away = one - min(max(nv, np.float32(0.0)), one)
         fresnel = np.float32(0.026) * (one + np.float32(9.0) * away * away * away * away)
         # the reflected lamp: a disc of about 9 degrees, its edge no sharper than the picture
         blur = np.float32(0.012) + np.float32(0.10) / iris_pixels
         disc = np.float32(0.982) - np.float32(0.02) * (one - np.float32(focus))
         glint = smoothstep(disc - blur, disc + blur, rx * gx + ry * gy + rz * gz)
-        lamp = np.float32(0.55 + 0.45 * focus) * glint * np.float32(0.9) * smoothstep(np.float32(0.1), np.float32(0.5), seen)
+        lamp = np.float32(0.5 + 0.4 * focus) * glint * smoothstep(np.float32(0.1), np.float32(0.5), seen)
         horizon = np.float32(0.55) + np.float32(0.75) * smoothstep(np.float32(-0.1), np.float32(0.45), ry)
         mirror = radiance(environment, rx, ry, rz) * fresnel * horizon * seen
         for k in range(3):
             e = irradiance(sh, sx, sy, sz, k)
             warm = seen ** (np.float32(0.85) + np.float32(0.12) * np.float32(k))
-            colour[n, k] = (
-                tint[k] * ring * warm * e * white[k] + mirror * white[k] + lamp * (np.float32(0.35) * white[k] + key_rgb[k] * np.float32(0.4))
-            )
+            reflected = mirror * white[k] + lamp * (np.float32(0.35) * white[k] + np.float32(0.4) * key_rgb[k])
+            colour[n, k] = tint[k] * ring * warm * e * white[k] + reflected

@@ -60,7 +60,8 @@ def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
     upper = lips[0, i] + f * (lips[0, i + 1] - lips[0, i])
     lower = lips[1, i] + f * (lips[1, i + 1] - lips[1, i])
     # lips are round: light turns in a little before the line where they are nearest
-    depth = max(lips[2, i] + f * (lips[2, i + 1] - lips[2, i]) - z, np.float32(0.0)) * np.float32(0.8) + np.float32(0.12)
+    depth = lips[2, i] + f * (lips[2, i + 1] - lips[2, i]) - z
+    depth = max(depth, np.float32(0.0)) * np.float32(0.8) + np.float32(0.12)
     above, below = upper - y, y - lower
     seen = above / np.sqrt(above * above + depth * depth) + below / np.sqrt(below * below + depth * depth)
     one, other = x - left, right - x
@@ -70,7 +71,7 @@ def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def shade_mouth(  # noqa: PLR0913
+def shade_mouth(
     count: int,
     parts: np.ndarray,
     triangles: np.ndarray,
