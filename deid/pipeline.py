@@ -37,7 +37,7 @@ from deid.tracking.scan import Scanner
 from deid.tracking.schedule import Schedule
 from deid.tracking.stitch import stitch
 from deid.tracking.tracker import Tracker
-from deid.types import Analysis, Detection, MediaInfo, Shot, StreamInfo, Track
+from deid.types import Analysis, Detection, MediaInfo, Shot, StreamInfo
 from deid.verify import Verifier, choose_frames
 
 _ROUNDS = 3

@@ -14,8 +14,9 @@ from deid.types import Analysis, Evidence, StreamInfo, Track
 @dataclass(frozen=True, slots=True)
 class TrackReport:
     """One followed face. Times in seconds from the source's first frame; ``evidence`` counts frames by
-    :class:`~deid.types.Evidence`; ``height`` is the median face height in pixels. ``states``: what was done, as runs of
-    (state, frames) from the first frame on; ``obscured_because``: frames by reason, where an engine could not replace."""
+    :class:`~deid.types.Evidence`; ``height`` is the median face height in pixels. ``states``: what was done, as runs
+    of (state, frames) from the first frame on; ``obscured_because``: frames by reason, where an engine could not
+    replace."""
 
     id: int
     shot: int
@@ -105,9 +106,10 @@ class RunReport:
         ]
         for p in self.people:
             if p.distance is not None:
+                names = ", ".join(map(str, p.tracks))
                 out.append(
-                    f"  person {p.id} (track {', '.join(map(str, p.tracks))}): the surrogate is {p.distance:.2f} away; "
-                    f"two strangers are {p.stranger:.2f} apart at the median (by {', '.join(p.chosen_by)}, which chose it)"
+                    f"  person {p.id} (track {names}): the surrogate is {p.distance:.2f} away, strangers are "
+                    f"{p.stranger:.2f} apart at the median (by {', '.join(p.chosen_by)}, which chose it)"
                 )
         for t in self.tracks:
             out.append(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deid.detection.hands import HandFinder
 from deid.detection.landmarks import (
     FaceLandmarker,
     FaceLandmarks,
@@ -33,6 +34,8 @@ LEAST_HEIGHT = 36.0
 _PRESENCE = 0.5
 _RECENT = 3  # frames after which the last mesh no longer says where to look
 _CHIPS = 6  # pictures of a face kept for recognition
+_HANDS_EVERY = 6  # frames between looks for hands; doubtful frames are looked at anyway
+_DOUBTFUL = 0.9  # presence
 _PENDING = 4  # frames that may wait: each holds its planes
 
 
@@ -60,6 +63,7 @@ class Observer:
     """Feed it frames with their faces, in order; then :meth:`finish`.
 
     ``note``: makes the engine's photometric note from an RGB crop, uint8 (h, w, 3), and landmarks in its pixels.
+    ``hands``: (frame, place of the face) where a hand was seen before or beside a face; it is looked for now and then.
     """
 
     def __init__(self, records: RecordFile, note: Callable[[np.ndarray, np.ndarray], np.void]) -> None:
@@ -67,7 +71,10 @@ class Observer:
         self._note = note
         self._chips: dict[int, list[Chip]] = {}
         self._known: dict[int, _Memory] = {}
+        self.hands: list[tuple[int, tuple[float, float]]] = []
         self._landmarker: FaceLandmarker | None = None
+        self._hand_finder: HandFinder | None = None
+        self._looked: dict[int, int] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="landmarks")
         self._pending: list[Future[None]] = []
 
@@ -91,10 +98,17 @@ class Observer:
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self._landmarker is not None:
             self._landmarker.close()
+        if self._hand_finder is not None:
+            self._hand_finder.close()
 
-    def _look(self, frame: Frame, faces: list[tuple[int, np.ndarray]]) -> None:
+    @property
+    def landmarker(self) -> FaceLandmarker:
+        """The landmark model; others may use it once :meth:`finish` has returned."""
         if self._landmarker is None:
             self._landmarker = FaceLandmarker(threads=1)
+        return self._landmarker
+
+    def _look(self, frame: Frame, faces: list[tuple[int, np.ndarray]]) -> None:
         for key, box in faces:
             self._one(frame, key, box)
 
@@ -110,6 +124,7 @@ class Observer:
                 points = seen.points.copy()
                 points[:, :2] -= origin
                 self._keep_chip(key, frame.index, crop, points, seen)
+                self._look_for_hands(key, frame.index, crop, points, seen)
                 note = self._note(crop, points)
                 self.records.append(FaceRecord(frame.index, seen.points, seen.presence, note))
                 self._known[key] = _Memory(frame.index, seen.points, box)
@@ -123,14 +138,29 @@ class Observer:
         if x1 - x0 < 16 or y1 - y0 < 16:
             return None
         crop = np.ascontiguousarray(bgr(frame, region=(x0, y0, x1, y1))[..., ::-1])
-        assert self._landmarker is not None
-        seen = self._landmarker.run(crop, roi.shifted(-x0, -y0), rgb=True)
+        seen = self.landmarker.run(crop, roi.shifted(-x0, -y0), rgb=True)
         if seen is None or seen.presence < _PRESENCE:
             return None
         seen = seen.shifted(x0, y0)
         if boxes.distance(seen.box, box) > 0.6 or boxes.size_ratio(seen.box, box) > 1.9:
             return None
         return crop, (x0, y0), seen
+
+    def _look_for_hands(
+        self, key: int, frame: int, crop: np.ndarray, points: np.ndarray, seen: FaceLandmarks
+    ) -> None:
+        """Note when a hand is near the face. Now and then, and when the landmark model has a doubt."""
+        if frame - self._looked.get(key, -_HANDS_EVERY) < _HANDS_EVERY and seen.presence >= _DOUBTFUL:
+            return
+        self._looked[key] = frame
+        if self._hand_finder is None:
+            self._hand_finder = HandFinder()
+        low, high = points[:468, :2].min(0), points[:468, :2].max(0)
+        for hand in self._hand_finder.run(crop, rgb=True):
+            inside = ((hand.points[:, :2] > low) & (hand.points[:, :2] < high)).all(1)
+            if inside.any():
+                self.hands.append((frame, (float(seen.box[0]), float(seen.box[1]))))
+                return
 
     def _keep_chip(self, key: int, frame: int, crop: np.ndarray, points: np.ndarray, seen: FaceLandmarks) -> None:
         frontal = max(0.05, 1 - abs(seen.yaw) / 60) * max(0.3, 1 - abs(seen.pitch) / 60)

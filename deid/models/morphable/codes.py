@@ -48,6 +48,16 @@ class Camera:
         )
 
 
+def head_rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
+    """camera_from_head, float64 (3, 3), of angles in degrees: ``yaw`` positive when the head turns to the viewer's
+    right, ``pitch`` when it tilts back, ``roll`` clockwise on screen."""
+    y, p, r = np.radians([yaw, pitch, -roll])
+    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
+    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
+    return about_z @ about_y @ about_x
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityCode:
     """Who it is.

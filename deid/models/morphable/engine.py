@@ -14,8 +14,10 @@ import numpy as np
 
 from deid.blending import Compositor
 from deid.config import RunConfig
+from deid.detection.hands import HandFinder
 from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.calibrate import PoseBias, pose_bias
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.inversion import TrackCodes, invert_track
@@ -23,8 +25,9 @@ from deid.models.morphable.painter import Sitter, paint_frame
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, Surrogate, choose, in_chip
 from deid.models.morphable.tracks import AttributeTrack
+from deid.models.morphable.trust import Reason, coverage
 from deid.people import Person, chips_of, find_people
-from deid.plan import FaceAt, Replacement
+from deid.plan import FaceAt, Replacement, rate_of
 from deid.progress import Progress
 from deid.recognition.chips import chip_from_picture
 from deid.recognition.lite import LiteRecogniser
@@ -37,19 +40,33 @@ from deid.types import Analysis, Frame, Track
 _JUDGED = 4  # pictures of a person that a surrogate is tried on
 _TEXTURE, _SMALL_TEXTURE, _SMALL_FACE = 512, 256, 110.0
 _AROUND_MATCH = 0.5  # seconds: what lies so near a face that is still recognised is obscured with it
+_HANDS_REACH = 10  # frames around a sighting of a hand in which it is looked for in every one
+_UNSEEN = "no landmarks"
+_BRIEF = "beside a doubt, or too short"
+_WHY = {
+    Reason.TRUSTED: "",
+    Reason.PRESENCE: "hardly visible",
+    Reason.PROFILE: "turned away",
+    Reason.SMALL: "too small",
+    Reason.MISFIT: "landmarks do not fit a face",
+    Reason.JUMP: "landmarks jump",
+    Reason.BORDER: "cut by the border",
+}
 _UNSAFE = "no surrogate was unlike the person"
 _MATCHED = "still recognised after it was replaced"
 
 
 @dataclass(slots=True, eq=False)
 class _Cast:
-    """One track ready to be rendered: its codes, and the attributes turned to the surrogate's face."""
+    """One track ready to be rendered: its codes, and the attributes turned to the surrogate's face. ``hands``: bool
+    (n,), rows in which a hand may be before the face."""
 
     track: Track
     person: Person
     codes: TrackCodes
     attributes: AttributeTrack
     sitter: Sitter
+    hands: np.ndarray
 
 
 class MorphableEngine:
@@ -67,14 +84,19 @@ class MorphableEngine:
         self._replacements: dict[int, Replacement] = {}
         self._reports: list[PersonReport] = []
         self._seconds: Sequence[float] = ()
+        self._rate = 25.0
         self._recogniser_lock = threading.Lock()
         self._recogniser: LiteRecogniser | None = None
         self._records_lock = threading.Lock()
+        self._local = threading.local()
+        self._finders: list[HandFinder] = []
 
     def close(self) -> None:
         self.observer.close()
         self._records.close()
         self._casts.clear()
+        for finder in self._finders:
+            finder.close()
         if self._recogniser is not None:
             self._recogniser.close()
 
@@ -83,6 +105,7 @@ class MorphableEngine:
     def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
         chips = self.observer.finish()
         self._seconds = seconds
+        self._rate = rate_of(analysis.media)
         size = (analysis.media.width, analysis.media.height)
         matched = self._records.match(analysis.tracks)
         tracks = [t for t in analysis.tracks if len(matched[t.id])]
@@ -94,7 +117,7 @@ class MorphableEngine:
                 self._geometry, self._records, self._records.frames(numbers), numbers, seconds, size
             )
             progress.advance()
-        seen = {t.id: codes[t.id] for t in tracks if (codes[t.id].weights > 0).any()}
+        seen = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
         shown = chips_of([t for t in tracks if t.id in seen], chips)
         self._choose([t for t in tracks if t.id in seen], seen, shown, progress)
         return dict(self._replacements)
@@ -124,7 +147,9 @@ class MorphableEngine:
                     surrogate.draws,
                 )
             )
-            self._cast(person, surrogate, [by_id[i] for i in person.tracks], codes)
+            pairs = [(a.chip, b, a.points) for a, b in zip(likenesses, surrogate.pictures, strict=False)]
+            bias = pose_bias(self.observer.landmarker, pairs)
+            self._cast(person, surrogate, [by_id[i] for i in person.tracks], codes, bias)
             progress.advance()
 
     def _codes_of(self, chips: list[Chip]) -> np.ndarray:
@@ -150,30 +175,52 @@ class MorphableEngine:
             local = points.copy()
             local[:, :2] = points[:, :2] @ transform[:, :2].T + transform[:, 2]
             local[:, 2] *= float(np.hypot(transform[0, 0], transform[1, 0]))
-            out.append(Likeness(chip.picture, local, in_chip(_code(of, of.attributes, row), transform)))
+            attributes = in_chip(_code(of, of.attributes, row), transform)
+            out.append(Likeness(chip.picture, local, attributes, self._geometry.neutral(of.identity.shape)))
         return out
 
-    def _cast(self, person: Person, surrogate: Surrogate, tracks: list[Track], codes: dict[int, TrackCodes]) -> None:
+    def _cast(
+        self,
+        person: Person,
+        surrogate: Surrogate,
+        tracks: list[Track],
+        codes: dict[int, TrackCodes],
+        bias: PoseBias,
+    ) -> None:
         height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
         size = _SMALL_TEXTURE if height < _SMALL_FACE else _TEXTURE
         sitter = Sitter.make(self._geometry, self._appearance, surrogate.code, size)
         for track in tracks:
             of = codes[track.id]
             turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape)(of.attributes)
-            self._casts[track.id] = _Cast(track, person, of, turned, sitter)
+            turned = turned.with_values(rotation=turned.rotation @ bias.correction())
+            placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
+            self._casts[track.id] = _Cast(track, person, of, turned, placed, self._near_hands(track, of))
             self._replacements[track.id] = self._replacement(track, of, safe=surrogate.safe)
 
-    @staticmethod
-    def _replacement(track: Track, codes: TrackCodes, *, safe: bool) -> Replacement:
+    def _near_hands(self, track: Track, codes: TrackCodes) -> np.ndarray:
+        """bool (n,): rows near a frame in which a hand was seen at this face."""
+        frames = codes.witnessed.frames
+        near = np.zeros(len(frames), bool)
+        for frame, place in self.observer.hands:
+            if track.covers(frame):
+                box = track.box_at(frame)
+                if np.hypot(box[0] - place[0], box[1] - place[1]) < 0.5 * box[3]:
+                    near |= np.abs(frames - frame) <= _HANDS_REACH
+        return near
+
+    def _replacement(self, track: Track, codes: TrackCodes, *, safe: bool) -> Replacement:
         rows = np.full(len(track), -1, np.int32)
-        weights = np.zeros(len(track), np.float32)
-        reasons = ["no landmarks"] * len(track)
+        trusted = np.zeros(len(track), bool)
+        reasons = [_UNSEEN] * len(track)
         for row, frame in enumerate(codes.witnessed.frames.tolist()):
             place = frame - track.first
             rows[place] = row
-            weights[place] = codes.weights[row] if safe else 0.0
-            reasons[place] = codes.reasons[row] if safe else _UNSAFE
-        return Replacement(rows, weights, tuple(reasons))
+            trusted[place] = safe and codes.trust.trusted[row]
+            reasons[place] = _WHY[Reason(int(codes.trust.reasons[row]))] if safe else _UNSAFE
+        weights = np.where(rows >= 0, coverage(trusted, self._rate), 0).astype(np.float32)
+        why = tuple("" if w >= 1 else r or _BRIEF for w, r in zip(weights, reasons, strict=True))
+        return Replacement(rows, weights, why)
 
     # -- the second pass --------------------------------------------------------------------------------------------
 
@@ -189,8 +236,17 @@ class MorphableEngine:
                 _code(cast.codes, cast.attributes, face.row),
                 self._compositor,
                 seed=self._seed,
+                hands=self._hand_finder() if cast.hands[face.row] else None,
             )
         return frame
+
+    def _hand_finder(self) -> HandFinder:
+        """One for each thread that paints."""
+        finder: HandFinder | None = getattr(self._local, "hands", None)
+        if finder is None:
+            finder = self._local.hands = HandFinder()
+            self._finders.append(finder)
+        return finder
 
     def source_points(self, face: FaceAt) -> np.ndarray:
         return self._points(self._casts[face.track].codes, face.row)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from deid.models.morphable import fit, light, smoothing, trust
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.tracks import AttributeTrack, Observations
+from deid.models.morphable.trust import Trust
 from deid.tracking.records import RecordFile
 
 _BRIDGED = 3  # frames without a mesh between two with one: interpolated
@@ -71,15 +73,13 @@ class Witnessed:
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackCodes:
     """A track inverted. ``witnessed``: its frames and meshes. ``identity``: the person's shape. ``attributes``:
-    smoothed, of the subject. ``lights``: one a row. ``blur``, ``grain``: float32 (n,). ``weights``: float32 (n,), how
-    far to replace. ``reasons``: why not, a str a row, empty where there is none."""
+    smoothed, of the subject. ``lights``: one a row. ``trust``: which rows can be replaced, and why not."""
 
     witnessed: Witnessed
     identity: fit.IdentityFit
     attributes: AttributeTrack
     lights: light.LightTrack
-    weights: np.ndarray
-    reasons: tuple[str, ...]
+    trust: Trust
 
 
 def invert_track(
@@ -96,10 +96,32 @@ def invert_track(
     count = len(witnessed)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _IDENTITY_ROWS)).round().astype(int))
     identity = fit.fit_identity(geometry, witnessed.read(records, chosen, size)[0])
-    attributes, photos, presence, border = _attributes(geometry, records, witnessed, identity, size)
+    fitted, photos, judged = [], [], []
+    for start in range(0, count, _WINDOW):
+        keep = slice(start, min(start + _WINDOW, count))
+        wide = slice(max(0, keep.start - _OVERLAP), min(count, keep.stop + _OVERLAP))
+        seen, notes = witnessed.read(records, np.arange(wide.start, wide.stop), size)
+        part = fit.fit_attributes(
+            geometry, identity.shape, identity.distance, seen, offsets=identity.offsets, scale=identity.scale
+        )
+        inner = np.arange(keep.start - wide.start, keep.stop - wide.start)
+        fitted.append(_rows(part, inner))
+        photos.append(notes[inner])
+        judged.append(_rows(trust.judge(part, seen), inner))
     times = np.asarray(seconds, np.float64)[witnessed.frames]
-    smooth = smoothing.smooth_attributes(attributes, times)
-    neutral = geometry.neutral(identity.shape)
-    lights = light.estimate_light(photos, geometry, neutral, smooth.expression, smooth.rotation, times)
-    weights, reasons = trust.judge(attributes, presence, border, lights.confidence, times)
-    return TrackCodes(witnessed, identity, smooth, lights, weights, reasons)
+    attributes = smoothing.smooth_attributes(_joined(fitted), times)
+    lights = light.estimate_light(
+        np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes.expression,
+        attributes.rotation, times,
+    )  # fmt: skip
+    return TrackCodes(witnessed, identity, attributes, lights, _joined(judged))
+
+
+def _rows(of: Any, rows: np.ndarray) -> Any:
+    """Some rows of a dataclass of arrays."""
+    return replace(of, **{f.name: getattr(of, f.name)[rows] for f in fields(of)})
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Dataclasses of arrays, one after the other."""
+    return replace(parts[0], **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(parts[0])})

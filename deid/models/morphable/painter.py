@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deid.blending import Composite, Compositor, FaceOutline
+from deid.blending.occlusion import hand_mask
+from deid.detection.hands import HandFinder
 from deid.media.convert import bgr, ycbcr
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, IdentityCode
+from deid.models.morphable.fit import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.render import Renderer
 from deid.types import Frame
@@ -33,6 +36,15 @@ class Sitter:
         renderer = Renderer(geometry, appearance.albedo(code, size), appearance.gloss(size), code.iris)
         return cls(code, geometry.neutral(code.shape), renderer)
 
+    def in_place_of(self, geometry: Geometry, subject: np.ndarray) -> Sitter:
+        """The same head, sized and shifted so that its features lie where those of the head ``subject``, float32
+        (V, 3) at rest, lie: a least-squares similarity without rotation (Umeyama 1991) between their mesh points. Its
+        proportions stay its own."""
+        ours, theirs = (surface_points(geometry, neutral) for neutral in (self.neutral, subject))
+        middle, aim = ours.mean(axis=0), theirs.mean(axis=0)
+        size = float(((ours - middle) * (theirs - aim)).sum() / ((ours - middle) ** 2).sum())
+        return replace(self, neutral=((self.neutral - middle) * np.float32(size) + aim).astype(np.float32))
+
 
 def paint_picture(
     picture: np.ndarray,
@@ -44,9 +56,11 @@ def paint_picture(
     *,
     seed: int,
     frame: int,
+    occlusion: np.ndarray | None = None,
 ) -> Composite:
     """``picture``, float32 (h, w, 3) RGB code values 0 to 1, with ``sitter`` in the place of the face whose mesh is
-    ``points``, (478, 3) in its pixels; ``attributes`` are in its pixels too."""
+    ``points``, (478, 3) in its pixels; ``attributes`` are in its pixels too. ``occlusion``: float32 (h, w), 1 where
+    something lies before the face."""
     height, width = picture.shape[:2]
     vertices = geometry.pose(sitter.neutral, attributes.expression, attributes.gaze)
     face = sitter.renderer.render(vertices, attributes.camera, attributes.light, width, height)
@@ -55,7 +69,7 @@ def paint_picture(
         geometry.triangles[geometry.landmark_triangles], geometry.landmark_weights, projected
     )
     source = FaceOutline.from_mesh(points)
-    return compositor.compose(picture, face, points, source, target, attributes, None, seed, frame)
+    return compositor.compose(picture, face, points, source, target, attributes, occlusion, seed, frame)
 
 
 def paint_frame(
@@ -67,19 +81,23 @@ def paint_frame(
     compositor: Compositor,
     *,
     seed: int,
+    hands: HandFinder | None = None,
 ) -> Frame:
     """``frame`` with one face replaced; ``points`` and ``attributes`` in frame pixels. Samples that the compositor
-    does not touch stay as they are, bit for bit."""
+    does not touch stay as they are, bit for bit. ``hands``: looks for hands before the face, which stay."""
     region = _region(frame, points)
     if region is None:
         return frame
     x0, y0, x1, y1 = region
-    picture = bgr(frame, region=region)[..., ::-1].astype(np.float32) / np.float32(255)
+    crop = np.ascontiguousarray(bgr(frame, region=region)[..., ::-1])
+    picture = crop.astype(np.float32) / np.float32(255)
+    found = hands.run(crop, rgb=True) if hands is not None else []
+    occlusion = hand_mask(found, picture) if found else None
     local = points.copy()
     local[:, :2] -= (x0, y0)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
     result = paint_picture(
-        picture, local, sitter, geometry, moved, compositor, seed=seed, frame=frame.index
+        picture, local, sitter, geometry, moved, compositor, seed=seed, frame=frame.index, occlusion=occlusion
     )
     return _written(frame, result, region)
 

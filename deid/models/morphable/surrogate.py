@@ -17,6 +17,7 @@ from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.painter import Sitter, paint_picture
 from deid.people import Person
+from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import SAME_PERSON, STRANGERS
 
 _DRAWS = 12
@@ -30,22 +31,25 @@ Recognise = Callable[[np.ndarray], np.ndarray]
 @dataclass(frozen=True, slots=True, eq=False)
 class Likeness:
     """One good picture of a subject: the aligned chip, uint8 (150, 150, 3) RGB, the mesh and the attributes in its
-    pixels."""
+    pixels, and the subject's head at rest, float32 (V, 3)."""
 
     chip: np.ndarray
     points: np.ndarray
     attributes: AttributeCode
+    neutral: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogate:
     """``code``: the identity that stands in. ``distance``: from the subject, the least over the pictures compared, or
     ``None`` without any. ``codes``: float32 (n, 128), what the recogniser makes of it in the subject's place.
-    ``draws``: how many were looked at. ``safe``: whether it is a stranger to the subject and to everybody before."""
+    ``pictures``: uint8 (n, 150, 150, 3), the likenesses with it
+    in them. ``draws``: how many were looked at. ``safe``: whether it is a stranger to the subject and to everybody before."""
 
     code: IdentityCode
     distance: float | None
     codes: np.ndarray
+    pictures: np.ndarray
     draws: int
     safe: bool
 
@@ -74,7 +78,7 @@ def choose(
         rng = np.random.default_rng([seed, person.id, number])
         code = draw(geometry, appearance, rng, person)
         if not likenesses:
-            return Surrogate(code, None, np.empty((0, 128), np.float32), 1, True)
+            return Surrogate(code, None, np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8), 1, True)
         found = _judged(geometry, appearance, code, likenesses, others, recognise, number + 1)
         if best is None or (found.safe, found.distance) > (best.safe, best.distance):
             best = found
@@ -98,15 +102,16 @@ def _judged(
     chips = []
     for likeness in likenesses:
         picture = likeness.chip.astype(np.float32) / np.float32(255)
+        placed = sitter.in_place_of(geometry, likeness.neutral)
         made = paint_picture(
-            picture, likeness.points, sitter, geometry, likeness.attributes, Compositor(), seed=0, frame=0
+            picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0
         )
         chips += [likeness.chip, np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)]
     codes = recognise(np.stack(chips))
     before, after = codes[0::2], codes[1::2]
     distance = float(np.linalg.norm(before[:, None] - after[None], axis=-1).min())
     apart = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).min()) for o in others if len(o.codes)]
-    return Surrogate(code, distance, after, draws, min([distance, *apart]) > SAME_PERSON)
+    return Surrogate(code, distance, after, np.stack(chips[1::2]), draws, min([distance, *apart]) > SAME_PERSON)
 
 
 def in_chip(attributes: AttributeCode, transform: np.ndarray) -> AttributeCode:
