@@ -218,9 +218,9 @@ def blend(picture, face, cover, centre, tables, gate, hair, fill, occluder, firs
 
     ``picture``: float32 (h, w, 3), the frame. ``face``: float32 (h, w, 3), what is laid over it, and ``cover``: float32
     (h, w), where it has something to show. ``tables``: float32 (BINS + 1, 11), distances from ``centre`` in each
-    direction: anchor (frame content nearer to the centre is never shown), edge (where the frame is shown from), fade (over what
-    distance beyond the edge the frame comes back to its place), inner and outer (where the face begins to fade, and has
-    faded), stretch (of the face near its rim, a factor), rim (the anchor without its margin), core (inside, there is
+    direction: anchor (frame content nearer to the centre is never shown), edge (where the frame is shown from), fade
+    (over what distance beyond the edge the frame comes back to its place), inner and outer (where the face begins to
+    fade, and has faded), stretch (of the face near its rim, a factor), rim (the anchor without its margin), core (inside, there is
     nothing but the face); then the colour of skin there. ``gate``: float32 (BINS / 2 + 1, levels), where hair may lie
     before the face. ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``:
     float32 (3,), skin where nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. All colours are
@@ -297,8 +297,9 @@ def blend(picture, face, cover, centre, tables, gate, hair, fill, occluder, firs
                     bend = _bend((r - e) / d) if r >= e else _bend((e - r) / (np.float32(0.4) * e))
                     rho = r + shift * bend
                     passing = _grid_at(gate, step, (rho / _at(tables, row, part, RIM) - first) / pitch)
-                    if passing > np.float32(0.004):
-                        _bilinear(picture, cx + ux * rho, cy + uy * rho, strand)
+                    px, py = cx + ux * rho, cy + uy * rho
+                    if passing > np.float32(0.004) and px >= 0 and py >= 0 and px <= w - 1 and py <= h - 1:
+                        _bilinear(picture, px, py, strand)
                         along, size = np.float32(0), np.float32(1e-6)
                         for k in range(3):
                             line = _at(tables, row, part, SKIN + k) - hair[k]

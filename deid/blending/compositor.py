@@ -131,8 +131,8 @@ def _matched(
 
 
 def _rounded(reach: np.ndarray) -> np.ndarray:
-    """An outline of straight lines, rounded without coming nearer to the centre than its corners by much."""
-    return np.asarray(gaussian_filter1d(reach, 1.5, mode="wrap"), np.float32)
+    """An outline of straight lines, rounded outwards."""
+    return np.maximum(gaussian_filter1d(reach, 1.5, mode="wrap"), reach).astype(np.float32)
 
 
 def _tables(
@@ -147,7 +147,7 @@ def _tables(
     height = rim * up / tall
     above = _ramp(height, 0.2, 0.6)
     beside = _ramp(height, -0.45, 0.0) * (1 - above)
-    anchor = rim + np.float32(MARGIN * width)
+    anchor = rim + np.float32(MARGIN * max(width, 0.8 * source.height))
     seen = _seen(cover, centre, anchor)
     new = np.minimum(_rounded(target.reach(centre)), seen)
     border = _border(centre, unit, h, w)

@@ -57,7 +57,8 @@ def hair_model(
     seen = polar_colours(picture, cx, cy, unit, rim, *grid)
     made = polar_colours(face, cx, cy, unit, rim, *grid)
     skin = _skin(picture, face, points, made)
-    colour = _hair_colour(seen, skin, above[::2])
+    shown = _inside(picture, centre, rim)
+    colour = _hair_colour(seen, skin, above[::2, None] * shown[:, _RING])
     gate = _gate(seen, skin, colour, limit[::2])
     steps = np.arange(BINS) / 2
     whole = np.stack([np.interp(steps, np.arange(BINS // 2), skin[:, k], period=BINS // 2) for k in range(3)])
@@ -75,16 +76,27 @@ def _skin(picture: np.ndarray, face: np.ndarray, points: np.ndarray, made: np.nd
     return np.asarray(rim * gain, np.float32)
 
 
+def _inside(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    """bool (BINS / 2, LEVELS): which nodes lie in the picture."""
+    place = FIRST + PITCH * np.arange(LEVELS, dtype=np.float32)
+    xy = centre + directions()[::2, None] * (rim[::2, None] * place)[..., None]
+    return np.asarray(((xy >= 0) & (xy <= np.array(picture.shape[1::-1]) - 1)).all(axis=2))
+
+
 def _hair_colour(seen: np.ndarray, skin: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """float32 (4,): mean colour of what is not skin above the forehead, and how sure it is."""
+    """float32 (4,): mean colour of what is not skin above the forehead, and how sure it is.
+
+    ``above``: (BINS / 2, ring), how much a node counts.
+    """
     ring = seen[:, _RING]
     apart = np.linalg.norm(ring - skin[:, None], axis=2)
     darker = skin[:, None].sum(axis=2) - ring.sum(axis=2)
-    weight = above[:, None] * np.clip((apart - 0.08) / 0.12, 0, 1) * np.clip(darker / 0.2, 0, 1)
+    weight = above * np.clip((apart - 0.08) / 0.12, 0, 1) * np.clip(darker / 0.2, 0, 1)
     total = float(weight.sum())
-    share = total / max(float(above.sum()) * ring.shape[1], 1e-6)
+    share = total / max(float(above.sum()), 1e-6)
     colour = (ring * weight[..., None]).sum(axis=(0, 1)) / max(total, 1e-6)
-    contrast = float(np.linalg.norm((skin * above[:, None]).sum(axis=0) / max(above.sum(), 1e-6) - colour))
+    part = above.sum(axis=1, keepdims=True)
+    contrast = float(np.linalg.norm((skin * part).sum(axis=0) / max(float(part.sum()), 1e-6) - colour))
     trust = np.clip((share - 0.08) / 0.12, 0, 1) * np.clip((contrast - _LEAST_CONTRAST) / 0.07, 0, 1)
     return np.array([*colour, trust], np.float32)
 
