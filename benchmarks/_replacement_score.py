@@ -55,6 +55,7 @@ TARGETS = (
 
 LOOKS = (
     "source_same",
+    "source_other",
     "detected",
     "presence",
     "tone",
@@ -137,7 +138,8 @@ def _identity(measures: Sequence[TrackMeasures], recognisers: Sequence[Recognise
     for key, pick in worst.items():
         rates = [ms[key].rate for ms in found.values() if ms[key].pairs]
         out[key] = pick(rates) if rates else np.nan
-    out["source_same"] = next(iter(found.values()))["source same"].rate if found else np.nan
+    for name in ("source same", "source other"):
+        out[name.replace(" ", "_")] = next(iter(found.values()))[name].rate if found else np.nan
     return out
 
 

@@ -18,14 +18,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from _portraits import OVAL
 from _replacement_faces import FaceTrack, by_frame, frame_pairs, observe
 
 from deid import imaging
+from deid.detection.landmarks import FaceLandmarker, Roi
 from deid.media.convert import bgr
 
 CACHE = Path.home() / ".cache" / "deid-bench" / "faces"
 _GAIN = 2
 _LINE = 20
+# Closed and open lines of MediaPipe's mesh: lids, irises, outer and inner lips, brows, outline.
+_LINES = [
+    ([33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246], True),
+    ([263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466], True),
+    ([469, 470, 471, 472], True),
+    ([474, 475, 476, 477], True),
+    ([61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185], True),
+    ([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191], True),
+    ([70, 63, 105, 66, 107], False),
+    ([336, 296, 334, 293, 300], False),
+    (OVAL, True),
+]
 
 
 def parse_frames(text: str) -> list[int]:
@@ -79,10 +93,29 @@ def crop(picture: np.ndarray, box: np.ndarray, side: int, margin: float) -> np.n
     )
 
 
-def row_of(source: np.ndarray, output: np.ndarray, box: np.ndarray, side: int, margin: float, text: str) -> np.ndarray:
-    """One row of the sheet: (side + line, 3 * side, 3)."""
+def drawn(cell: np.ndarray, points: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
+    """The crop around ``box`` with eyes, irises, lips and outline of a mesh drawn over it."""
+    out, size = cell.copy(), margin * float(box[3])
+    at = (points[:, :2] - (box[:2] - size / 2)) * (len(cell) / size) - 0.5
+    for line, closed in _LINES:
+        imaging.polylines(out, [at[line].round().astype(np.int32)], closed, (80, 255, 80), 1, imaging.LINE_AA)
+    return out
+
+
+def row_of(
+    source: np.ndarray,
+    output: np.ndarray,
+    box: np.ndarray,
+    side: int,
+    margin: float,
+    text: str,
+    meshes: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """One row of the sheet: (side + line, 3 * side, 3). ``meshes``: drawn over the source and over the output."""
     before, after = crop(source, box, side, margin), crop(output, box, side, margin)
     difference = np.abs(before.astype(np.int16) - after).astype(np.float32) * _GAIN
+    if meshes is not None:
+        before, after = (drawn(c, m, box, margin) for c, m in zip((before, after), meshes, strict=True))
     cells = np.hstack([before, after, np.clip(difference, 0, 255).astype(np.uint8)])
     line = np.full((_LINE, cells.shape[1], 3), 30, np.uint8)
     imaging.put_text(line, text, (6, 15), 0, 0.45, (235, 235, 235), 1, imaging.LINE_AA)
@@ -96,11 +129,13 @@ def sheet(
     wanted: Sequence[tuple[FaceTrack, int]],
     side: int,
     margin: float,
+    mesh: bool = False,
 ) -> np.ndarray:
     """The picture for the wanted (track, row) pairs, by track and frame; uint8 BGR."""
     places = by_frame(list(tracks))
     chosen = {(track.id, int(track.frames[row])) for track, row in wanted}
     last = max((frame for _, frame in chosen), default=-1)
+    landmarker = FaceLandmarker() if mesh else None
     rows: list[tuple[int, int, np.ndarray]] = []
     for index, before, after in frame_pairs(source, output):
         if index > last:
@@ -114,7 +149,11 @@ def sheet(
                     f"frame {index}  track {track.id}  {track.boxes[row][3]:.0f} px  yaw {yaw} pitch {pitch} "
                     f"roll {roll}    {source.name} | {output.name} | difference x {_GAIN}"
                 )
-                rows.append((track.id, index, row_of(a, b, track.boxes[row], side, margin, text)))
+                meshes = None
+                if landmarker is not None:
+                    found = landmarker.run(b, Roi(*track.rois[row]))
+                    meshes = track.points[row], track.points[row] if found is None else found.points
+                rows.append((track.id, index, row_of(a, b, track.boxes[row], side, margin, text, meshes)))
     if not rows:
         raise SystemExit("no face at the chosen frames")
     return np.vstack([row for _, _, row in sorted(rows, key=lambda item: item[:2])])
@@ -153,13 +192,18 @@ def main() -> None:
     )
     parser.add_argument("--side", type=int, default=380, help="pixels of a crop (default: %(default)s)")
     parser.add_argument("--margin", type=float, default=1.6, help="side in face heights (default: %(default)s)")
+    parser.add_argument(
+        "--mesh", action="store_true", help="draw eyes, irises, lips and outline as MediaPipe sees them"
+    )
     parser.add_argument("--columns", type=int, default=1, help="rows side by side (default: %(default)s)")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where faces found are kept (default: %(default)s)")
     options = parser.parse_args()
     tracks = observe(options.source, cache=options.cache)
     if not tracks:
         raise SystemExit(f"no face in {options.source}")
-    picture = sheet(options.source, options.output, tracks, choose(options, tracks), options.side, options.margin)
+    picture = sheet(
+        options.source, options.output, tracks, choose(options, tracks), options.side, options.margin, options.mesh
+    )
     imaging.imwrite(str(options.sheet), folded(picture, options.side + _LINE, options.columns))
     spans = ", ".join(f"{t.id}: {t.frames[0]}-{t.frames[-1]} ({np.median(t.boxes[:, 3]):.0f} px)" for t in tracks)
     print(f"wrote {options.sheet}; tracks {spans}")
