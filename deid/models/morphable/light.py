@@ -18,7 +18,8 @@ from .finish import CODE_TO_LINEAR8
 from .geometry import Geometry
 from .photo_reference import SkinReference, load_reference
 from .photo_shading import basis, faded, keep_positive, normal_equations, robust_weights, solve
-from .photo_smooth import bilateral, gaussian, median_of, neighbours
+from .photo_finish import finish_of
+from .photo_smooth import bilateral, median_of, neighbours
 from .photo_surface import sample_normals
 from .photo_white import estimate_white
 from .photometry import valid_samples
@@ -32,6 +33,8 @@ _LIGHT_CHANGE = 0.12  # root mean square change of shading that is a change of t
 _GAIN_SIGMA, _GAIN_CHANGE = 0.05, 0.02  # seconds, logarithm: exposure is followed, its noise is not
 _CAST_SIGMA, _CAST_CHANGE = 0.3, 0.04
 _FLOOR = 0.05  # least shading in any visible direction, of its mean
+_TINT_SHARE = 0.3  # colours of neighbours err together more than their brightness does
+_SKIN_TINT = 0.15  # within which a sample has the colour of a face's skin, logarithm
 _CLIPPED = 250  # code value from which a channel may have been brighter than it shows
 
 
@@ -91,7 +94,7 @@ def estimate_light(
     tint, cast = _tints(scene, fitted, shading, gain, times)
     sh, tone, confidence = _normalised(scene, fitted, shading, tint, gain, cast)
     white = estimate_white(records, tone, times)
-    blur, grain, chroma, size = _finish(records, times)
+    blur, grain, chroma, size = finish_of(records, times)
     parts = (sh, tone, white, blur, grain, chroma, size, confidence)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 
@@ -147,19 +150,56 @@ def _fit_frames(scene: _Scene) -> _Fitted:
     level = np.ones(scene.count)
     weights = np.zeros((scene.count, samples), np.float32)
     ratio = np.full((scene.count, samples, 3), np.nan, np.float16)
+    typical = _typical_tint(scene)
     for part, terms, linear, seen in scene.chunks():
         luminance = linear @ LUMINANCE.astype(np.float32)
-        level[part] = np.maximum(weighted_median(luminance / scene.grey, seen), 1e-4)
-        relative = luminance / level[part, None].astype(np.float32)
         ours = terms * scene.grey[:, None]
         flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
-        tint = flat[..., ::2] - flat[..., 1:2]
-        tint = tint - np.stack([weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)[:, None]
+        tint, support = _from_skin(flat, seen, typical)
+        level[part] = np.maximum(weighted_median(luminance / scene.grey, seen * support), 1e-4)
+        relative = luminance / level[part, None].astype(np.float32)
         weights[part], shading[part] = robust_weights(ours, relative, tint, seen, scene.reference)
         predicted = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.1)
         residual = flat - np.log(predicted * level[part, None])[..., None]
         ratio[part] = np.where(seen[..., None] > 0.2, residual, np.nan)
     return _Fitted(shading, weights, level, _own_albedo(ratio, weights))
+
+
+def _typical_tint(scene: _Scene) -> np.ndarray:
+    """(2,): logarithms of red and blue to green of the subject's skin, the median over the track's frames, where those
+    in which most of the visible face has one colour count most."""
+    middle, agreed = np.zeros((scene.count, 2)), np.zeros(scene.count)
+    for part, _, linear, seen in scene.chunks():
+        flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
+        tint = flat[..., ::2] - flat[..., 1:2]
+        middle[part] = np.stack([weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)
+        agreed[part] = _support(tint - middle[part, None], seen).mean(axis=1)
+    votes = np.maximum(agreed, 1e-6)[None] ** 2
+    return np.array([weighted_median(middle[None, :, k], votes)[0] for k in (0, 1)])
+
+
+def _from_skin(flat: np.ndarray, seen: np.ndarray, typical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tints (m, N, 2) less that of the frame's skin, and (m, N), 0..1, how well each goes with it.
+
+    The frame's skin has the ``typical`` tint of the track where enough of the face does, since under a hand or hair the
+    most frequent colour is not the skin's; else, under another light, the frame's most frequent one.
+    """
+    tint = flat[..., ::2] - flat[..., 1:2]
+    middle = np.stack([weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)[:, None]
+    own, usual = _support(tint - middle, seen), _support(tint - typical, seen)
+    choice = (usual.sum(axis=1) > 0.35 * own.sum(axis=1))[:, None]
+    centre = np.where(choice[..., None], typical, middle)
+    support = np.where(choice, usual, own)
+    # Within its neighbourhood the centre follows the frame's own cast.
+    nearby = support * seen
+    shift = (nearby[..., None] * (tint - centre)).sum(axis=1) / np.maximum(nearby.sum(axis=1), 1e-6)[:, None]
+    return (tint - centre - shift[:, None]).astype(np.float32), support.astype(np.float32)
+
+
+def _support(tint: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(m, N): 1 for visible samples of no ``tint`` (m, N, 2), falling to 0."""
+    out: np.ndarray = np.exp(-0.5 * ((tint / _SKIN_TINT) ** 2).sum(axis=-1)) * (seen > 0)
+    return out
 
 
 def _own_albedo(ratio: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -259,7 +299,7 @@ def _tints(
             cast[part, c] = np.maximum(level, 1e-4)
             residual = linear[..., c] / cast[part, c, None].astype(np.float32) - light * scene.albedo[:, c]
             own_terms = np.ascontiguousarray(terms[..., :4]) * scene.albedo[:, c, None]
-            matrix[part, c], vector[part, c] = normal_equations(own_terms, residual, weights)
+            matrix[part, c], vector[part, c] = normal_equations(own_terms, residual, _TINT_SHARE * weights)
     flat = np.concatenate([matrix.reshape(-1, 48), vector.reshape(-1, 12)], axis=1)
     flat = _blend(flat, _same_light(shading, times))
     matrix, vector = flat[:, :48].reshape(-1, 3, 4, 4), flat[:, 48:].reshape(-1, 3, 4)
@@ -296,15 +336,3 @@ def _normalised(
         confidence[part] = agreed.sum(axis=1) / np.maximum(seen.sum(axis=1), 1e-6)
     mean = np.maximum(mean, 0.05)
     return sh / mean[:, None, :], cast * mean, np.clip(confidence, 0, 1)
-
-
-def _finish(records: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Blur, grain, chroma grain and grain size, (n,) each, smoothed."""
-    blur = gaussian(median_of(records["blur"][:, None].astype(np.float64), times, 1), times, 0.06)[:, 0]
-    blur = np.where(np.isfinite(blur), blur, 0.6)
-    keys = ("noise", "coarse_noise", "chroma_noise")
-    noise = gaussian(np.stack([records[k].astype(np.float64) for k in keys], axis=1), times, 0.5)
-    # White noise halves in means over 2 x 2 pixels; blurred with s it shrinks less.
-    coarse = np.clip(2 * noise[:, 1] / np.maximum(noise[:, 0], 1e-3), 1.0, 2.0)
-    size = np.where(noise[:, 0] > 0.2, 0.9 * np.sqrt(coarse - 1.0), 0.0)
-    return blur, noise[:, 0], noise[:, 2], size

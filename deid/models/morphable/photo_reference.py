@@ -20,10 +20,10 @@ _ASSET = Path(__file__).with_name("skin.safetensors")
 @dataclass(frozen=True, slots=True, eq=False)
 class SkinReference:
     """``albedo``: float32 (N, 3), relative linear reflectance of average skin at the samples, with the shade that
-    hollows of the face always have. ``spread``: float32 (N,), robust standard deviation of a person's luminance from it,
-    relative: large where hair, beards and deep hollows are. ``mean``: float64 (9,) and ``precision``: (9, 9), Gaussian
-    prior of luminance shading, in the order of :class:`~.codes.Light`, of unit mean. ``tint_precision``: (4, 4),
-    prior of what a channel's shading has beyond the luminance's (1, x, y, z)."""
+    hollows of the face always have. ``spread``: float32 (N,), relative robust standard deviation of a person's
+    luminance from it: large where hair, beards and deep hollows are. ``mean``: float64 (9,) and ``precision``: (9, 9),
+    Gaussian prior of luminance shading, in the order of :class:`~.codes.Light`, of unit mean. ``tint_precision``:
+    (4, 4), prior of what a channel's shading has beyond the luminance's (1, x, y, z)."""
 
     albedo: np.ndarray
     spread: np.ndarray

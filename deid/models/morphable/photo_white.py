@@ -50,7 +50,7 @@ def _luminance_reflectance(records: np.ndarray, tone: np.ndarray) -> float:
     teeth = CODE_TO_LINEAR8[records["teeth"]]
     grey = teeth @ LUMINANCE
     # Teeth are less red than skin; a tongue or a dark mouth is not.
-    white = np.log(teeth[:, 0] / np.maximum(grey, 1e-4)) < np.log(tone[:, 0] / skin) - 0.05
+    white = teeth[:, 0] / np.maximum(grey, 1e-4) < 0.95 * tone[:, 0] / skin
     shown = (records["teeth_pixels"] >= 30) & white & (grey > 0.7 * skin)
     if shown.sum() >= 3:
         ratio = np.log(skin[shown] / np.maximum(grey[shown], 1e-3))

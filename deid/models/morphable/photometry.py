@@ -7,6 +7,7 @@ soft and how noisy the picture is there (:mod:`.photo_quality`). :mod:`.light` m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from numba import njit
@@ -83,8 +84,7 @@ def observe(crop_rgb: np.ndarray, points: np.ndarray) -> np.void:
     noise, coarse, chroma = measure_noise(crop, mesh, scale)
     out["noise"], out["coarse_noise"], out["chroma_noise"] = noise, coarse, chroma
     out["blur"], out["edges"] = measure_blur(crop, mesh, scale, noise)
-    record: np.void = out[()]
-    return record
+    return cast(np.void, out[()])
 
 
 def stack_records(records: Sequence[np.void]) -> np.ndarray:
