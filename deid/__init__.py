@@ -1,7 +1,7 @@
-"""De-identify video: every face obscured, everything else untouched.
+"""De-identify video: every face replaced by a fictional person's, everything else untouched.
 
     >>> from deid import deidentify
-    >>> report = deidentify("interview.mp4", "interview.deid.mp4", engine="blur")     # doctest: +SKIP
+    >>> report = deidentify("interview.mp4", "interview.deid.mp4", seed=7)            # doctest: +SKIP
     >>> print(*report.lines(), sep="\\n")                                              # doctest: +SKIP
 
 Importing this package is cheap; what it needs is loaded when first used.
@@ -13,7 +13,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from deid.config import RunConfig
@@ -104,7 +104,7 @@ def deidentify(
     config: RunConfig | None = None,
     **options: Any,
 ) -> RunReport:
-    """Write a copy of ``source`` in which every face is obscured.
+    """Write a copy of ``source`` in which every face is replaced by a fictional person's, or obscured.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ Examples:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="deid")
 def cli() -> None:
-    """De-identify video: every face obscured, everything else untouched. Works offline."""
+    """De-identify video: every face replaced, everything else untouched. Works offline."""
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"

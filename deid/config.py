@@ -21,6 +21,8 @@ ENGINES: dict[str, str] = {
 }
 """What can be put over a face: name, and what it looks like. The one place where engines are named."""
 
+DEFAULT_ENGINE = "morphable"
+
 OBSCURING = ("blur", "pixelate", "solid")
 """The engines that cover a face rather than replace it, and what may stand in where a face cannot be replaced."""
 
@@ -104,7 +106,7 @@ class RunConfig:
         For a value outside these limits, with the limits.
     """
 
-    engine: str = "blur"
+    engine: str = DEFAULT_ENGINE
     fallback: str = "blur"
     start: float | None = None
     end: float | None = None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid import imaging
-from deid.config import RunConfig
+from deid.config import DEFAULT_ENGINE, RunConfig
 from deid.errors import OutputError, OutputExists
 from deid.progress import Progress, QuietProgress
 from deid.virtual_camera import COLLINS, HOPPER, Pose, ShotPlan, film, hang
@@ -35,15 +35,24 @@ _NAMES = {
     "after": "after.mp4",
     "before-and-after picture": "before-after.png",
     "before-and-after video": "before-after.mp4",
+    "talker before": "talker.mp4",
+    "talker after": "talker-after.mp4",
+    "talker's before-and-after picture": "talker-before-after.png",
+    "talker's before-and-after video": "talker-before-after.mp4",
+    "what is true in the talker's frames": "talker-truth.json",
 }
+TALKER_FRAMES = 125
+_TALKER_SHOWN = (6, 24, 47, 70, 96, 118)  # frames of the talker's picture
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What :func:`make_demo` made: ``folder`` holds the files, ``report`` tells what the run did."""
+    """What :func:`make_demo` made: ``folder`` holds the files, ``report`` and ``talker`` tell what the runs did with
+    the filmed photographs and with the person that the engine rendered."""
 
     folder: Path
     report: RunReport
+    talker: RunReport
 
     def files(self) -> dict[str, str]:
         """Path of each file by what it is."""
@@ -61,7 +70,7 @@ def shots() -> list[ShotPlan]:
 
 
 def make_demo(
-    folder: Path, *, engine: str = "blur", overwrite: bool = False, progress: Progress | None = None
+    folder: Path, *, engine: str = DEFAULT_ENGINE, overwrite: bool = False, progress: Progress | None = None
 ) -> Demo:
     """Make the demo's files in ``folder`` (made if missing).
 
@@ -82,9 +91,38 @@ def make_demo(
         if not imaging.imwrite(str(paths["before-and-after picture"]), sheet):
             raise OutputError(f"the picture cannot be written into {folder}; choose another folder with -o.")
         side_by_side(paths["before"], paths["after"], paths["before-and-after video"])
+        talker = _make_talker(paths, engine, folder, progress)
         for path in paths.values():
             os.replace(path, folder / path.name)
-    return Demo(folder, report)
+    return Demo(folder, report, talker)
+
+
+def _make_talker(paths: dict[str, Path], engine: str, folder: Path, progress: Progress) -> RunReport:
+    """The second clip: somebody who does not exist, rendered, talking and blinking; all that moves is known."""
+    from deid import puppet
+    from deid.models.morphable.geometry import load_geometry
+    from deid.pipeline import run
+
+    progress.stage("rendering a talker", TALKER_FRAMES)
+    truths = []
+
+    def pixels() -> Iterator[np.ndarray]:
+        for picture, truth in puppet.film(TALKER_FRAMES, FPS, WIDTH, HEIGHT):
+            truths.append(truth)
+            progress.advance()
+            yield picture
+
+    before, after = paths["talker before"], paths["talker after"]
+    encode_clip(before, pixels(), width=WIDTH, height=HEIGHT, fps=FPS, seconds=TALKER_FRAMES / FPS)
+    puppet.write_truth(paths["what is true in the talker's frames"], load_geometry(), truths)
+    report = run(before, after, RunConfig(engine=engine), progress)
+    progress.stage("comparing")
+    faces = [puppet.face_box(truth) for truth in truths]
+    sheet = contact_sheet(before, after, [(frame, 0) for frame in _TALKER_SHOWN], faces)
+    if not imaging.imwrite(str(paths["talker's before-and-after picture"]), sheet):
+        raise OutputError(f"the picture cannot be written into {folder}; choose another folder with -o.")
+    side_by_side(before, after, paths["talker's before-and-after video"])
+    return report
 
 
 @contextlib.contextmanager

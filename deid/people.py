@@ -86,7 +86,8 @@ def _linkage(a: list[Track], b: list[Track], known: dict[int, np.ndarray]) -> fl
 
 
 @lru_cache(maxsize=1)
-def _traits() -> dict[str, np.ndarray]:
+def traits() -> dict[str, np.ndarray]:
+    """What ``tools/train_person_traits.py`` learned. Raises :class:`ModelError` when its file is missing or damaged."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -101,9 +102,9 @@ def describe(codes: np.ndarray) -> tuple[float, float]:
     ``tools/train_person_traits.py``."""
     if len(codes) == 0:
         return 0.0, float("nan")
-    traits = _traits()
+    learned = traits()
     x = np.append(codes.mean(0), 1.0)
-    return float(np.tanh(x @ traits["gender"] / 2)), float(np.clip(x @ traits["age"], 5, 95))
+    return float(np.tanh(x @ learned["gender"] / 2)), float(np.clip(x @ learned["age"], 5, 95))
 
 
 def find_people(tracks: Sequence[Track], chips: dict[int, list[Chip]], codes: dict[int, np.ndarray]) -> list[Person]:

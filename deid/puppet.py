@@ -175,6 +175,13 @@ def _room(width: int, height: int) -> np.ndarray:
     return np.ascontiguousarray(imaging.gaussian_blur(wall, (0, 0), max(2.0, height / 60)))
 
 
+def face_box(truth: Truth) -> np.ndarray:
+    """float64 (1, 4): about where the face is, ``x0 y0 x1 y1`` in frame pixels."""
+    x, y = truth.camera.translation
+    half = 8.5 * truth.camera.scale
+    return np.array([[x - half, y - 0.8 * half, x + half, y + 1.2 * half]])
+
+
 def write_truth(path: Path, geometry: Geometry, truths: list[Truth]) -> None:
     """JSON: names of the expressions, then for every frame its weights, gaze in radians and angles in degrees."""
     frames = [

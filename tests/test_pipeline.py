@@ -18,6 +18,7 @@ from deid.types import Analysis
 
 
 def go(source: Path, target: Path | None, **options):
+    options.setdefault("engine", "blur")
     return pipeline.run(source, target, RunConfig(**options), QuietProgress())
 
 

@@ -1,8 +1,10 @@
-"""Trains what guesses a subject's apparent gender and age from a recognition code, so that a surrogate can suit the
-hair, voice and hands that stay.
+"""Trains what guesses a subject's apparent gender and age from a recognition code, and how both show in the shape of a
+head, so that a surrogate can suit the hair, voice and hands that stay.
 
 Ridge-regularised logistic and linear regression on dlib's 128 numbers, of the portraits' labels; held-out error by
-cross-validation is printed. Writes a safetensors file of 2 x 129 numbers, which hold no one's template.
+cross-validation is printed. The shape's part: mean coefficients of the fitted heads by gender and how they change with
+age. Writes a safetensors file of some hundred numbers, which hold no one's template. Run it again when the geometry
+changes.
 
     python tools/train_person_traits.py ../shared/data/portraits deid/models/person_traits.safetensors
 """
@@ -21,6 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 from _portraits import portraits
 
+from deid.models.morphable.fit import fit_identity
+from deid.models.morphable.geometry import Geometry, load_geometry
+from deid.models.morphable.tracks import Observations
 from deid.recognition.dlib_net import DlibRecogniser
 
 _TAKEN = 2017  # when most of the portraits were taken, give or take five years
@@ -34,10 +39,12 @@ def main() -> None:
     with (options.portraits / "index.csv").open(newline="") as handle:
         labels = {row["file"]: row for row in csv.DictReader(handle)}
     recogniser = DlibRecogniser(threads=1)
-    chips, gender, age = [], [], []
+    geometry = load_geometry()
+    chips, gender, age, shapes = [], [], [], []
     for portrait in portraits(options.portraits, None):
         label = labels[portrait.name]
         chips.append(recogniser.chip(portrait.picture, portrait.mesh))
+        shapes.append(_shape(geometry, portrait.mesh, portrait.picture.shape))
         gender.append(1.0 if label["gender"] == "female" else -1.0)
         age.append(_TAKEN - float(label["birth_year"] or "nan"))
     codes = recogniser.embed(np.stack(chips)).astype(np.float64)
@@ -46,13 +53,46 @@ def main() -> None:
     weight = np.where(y > 0, 0.5 / (y > 0).mean(), 0.5 / (y < 0).mean())
     print("gender: held-out accuracy by class", _cross_validate(codes, y, weight, kind="gender"))
     print("age: held-out mean error, years", _cross_validate(codes[known], years[known], None, kind="age"))
+    coefficients = np.stack(shapes)
+    print("shape: spread of the fitted heads", np.round(coefficients.std(0)[:12], 2))
     save_file(
         {
+            **_shape_traits(coefficients, y, years),
             "gender": logistic(codes, y, weight).astype(np.float32),
             "age": ridge(codes[known], years[known]).astype(np.float32),
         },
         options.output,
     )
+
+
+def _shape(geometry: Geometry, mesh: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(K,): coefficients of one portrait's head."""
+    seen = Observations(
+        np.zeros(1, np.int32), mesh[None].astype(np.float32), np.ones(1, np.float32), (size[1], size[0])
+    )
+    return fit_identity(geometry, seen).shape.astype(np.float64)
+
+
+def _shape_traits(shapes: np.ndarray, gender: np.ndarray, years: np.ndarray) -> dict[str, np.ndarray]:
+    """``shape_gender``: (K,), from the middle to the mean woman. ``shape_age``: (K,), a year. ``shape_mean``: (K,), of
+    both genders in equal parts. Shrunk by their standard error, so that modes which say nothing stay at zero."""
+    women, men = shapes[gender > 0], shapes[gender < 0]
+    half = (women.mean(0) - men.mean(0)) / 2
+    error = np.sqrt(women.var(0) / len(women) + men.var(0) / len(men)) / 2
+    known = np.isfinite(years)
+    centred = shapes[known] - np.where(gender[known, None] > 0, women.mean(0), men.mean(0))
+    ages = years[known] - years[known].mean()
+    slope = (centred * ages[:, None]).sum(0) / (ages**2).sum()
+    slope_error = centred.std(0) / np.sqrt((ages**2).sum())
+
+    def shrunk(value: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        return value * np.maximum(0, 1 - noise**2 / np.maximum(value**2, 1e-12))
+
+    return {
+        "shape_gender": shrunk(half, error).astype(np.float32),
+        "shape_age": shrunk(slope, slope_error).astype(np.float32),
+        "shape_mean": ((women.mean(0) + men.mean(0)) / 2).astype(np.float32),
+    }
 
 
 def _with_one(codes: np.ndarray) -> np.ndarray:

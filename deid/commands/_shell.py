@@ -100,6 +100,7 @@ def quiet_libraries(debug: bool) -> Iterator[None]:
         stream=sys.stderr,
         force=True,
     )
+    logging.getLogger("numba").setLevel(logging.WARNING)  # at DEBUG it prints every function it compiles
     if debug:
         yield
         return

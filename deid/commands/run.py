@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 _EXAMPLES = """\b
 Examples:
   deid run interview.mp4                         writes interview.deid.mp4 beside it
-  deid run interview.mp4 -o public.mp4 --engine solid --report public.json
+  deid run interview.mp4 -o public.mp4 --seed 7 --report public.json
+  deid run street.mp4 -o public.mp4 --engine pixelate     obscures instead of replacing
   deid run ward.mkv -o clip.mkv --start 1:02.5 --end 1:30 --max-height 720
   deid run ward.mkv --dry-run                    who is found where; writes nothing
   deid run ward.mkv --keep 2 --keep 5            tracks 2 and 5 of the dry run stay as they are
@@ -61,7 +62,8 @@ class TracksParam(click.ParamType):
     "-o", "--output", "target", type=click.Path(path_type=Path), metavar="TARGET",
     help="Where the result goes; the ending chooses the format.  [default: SOURCE's name with .deid before the ending]",
 )
-@click.option("--engine", type=click.Choice(list(ENGINES)), help="What goes over each face.  [default: blur]")
+@click.option("--engine", type=click.Choice(list(ENGINES)), help="What goes over each face."
+              "  [default: morphable]")
 @click.option("--fallback", type=click.Choice(OBSCURING), help="What goes over a face that cannot be replaced well."
               "  [default: blur]")
 @click.option("--start", type=TimeParam(), help="Begin here: seconds, M:SS.s or H:MM:SS.s.")
@@ -98,7 +100,9 @@ def run(
     debug: bool,
     **options: Any,
 ) -> None:
-    """Write a copy of SOURCE in which every face is obscured.
+    """Write a copy of SOURCE in which every face is replaced by that of a person who does not exist.
+
+    A face that cannot be replaced well is obscured; --engine blur, pixelate or solid obscures all of them.
 
     SOURCE is a video, an image, or a folder of frames. The copy appears under its name only when the whole run has
     gone well; whatever fails leaves nothing behind. SOURCE itself is never changed.

@@ -25,7 +25,7 @@ from deid.models.morphable.painter import Sitter, paint_frame
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, Surrogate, choose, in_chip
 from deid.models.morphable.tracks import AttributeTrack
-from deid.models.morphable.trust import Reason, coverage
+from deid.models.morphable.trust import coverage
 from deid.people import Person, chips_of, find_people
 from deid.plan import FaceAt, Replacement, rate_of
 from deid.progress import Progress
@@ -43,15 +43,6 @@ _AROUND_MATCH = 0.5  # seconds: what lies so near a face that is still recognise
 _HANDS_REACH = 10  # frames around a sighting of a hand in which it is looked for in every one
 _UNSEEN = "no landmarks"
 _BRIEF = "beside a doubt, or too short"
-_WHY = {
-    Reason.TRUSTED: "",
-    Reason.PRESENCE: "hardly visible",
-    Reason.PROFILE: "turned away",
-    Reason.SMALL: "too small",
-    Reason.MISFIT: "landmarks do not fit a face",
-    Reason.JUMP: "landmarks jump",
-    Reason.BORDER: "cut by the border",
-}
 _UNSAFE = "no surrogate was unlike the person"
 _MATCHED = "still recognised after it was replaced"
 
@@ -114,7 +105,7 @@ class MorphableEngine:
         for track in tracks:
             numbers = matched[track.id]
             codes[track.id] = invert_track(
-                self._geometry, self._records, self._records.frames(numbers), numbers, seconds, size
+                self._geometry, self._records, self._records.frames(numbers), numbers, seconds, self._rate, size
             )
             progress.advance()
         seen = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
@@ -213,11 +204,12 @@ class MorphableEngine:
         rows = np.full(len(track), -1, np.int32)
         trusted = np.zeros(len(track), bool)
         reasons = [_UNSEEN] * len(track)
+        words = codes.trust.words
         for row, frame in enumerate(codes.witnessed.frames.tolist()):
             place = frame - track.first
             rows[place] = row
             trusted[place] = safe and codes.trust.trusted[row]
-            reasons[place] = _WHY[Reason(int(codes.trust.reasons[row]))] if safe else _UNSAFE
+            reasons[place] = words[row] if safe else _UNSAFE
         weights = np.where(rows >= 0, coverage(trusted, self._rate), 0).astype(np.float32)
         why = tuple("" if w >= 1 else r or _BRIEF for w, r in zip(weights, reasons, strict=True))
         return Replacement(rows, weights, why)

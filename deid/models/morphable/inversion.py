@@ -88,15 +88,16 @@ def invert_track(
     frames: np.ndarray,
     numbers: np.ndarray,
     seconds: Sequence[float],
+    rate: float,
     size: tuple[int, int],
 ) -> TrackCodes:
     """``frames``, ``numbers``: the track's records; at least one. ``seconds``: times of all frames of the clip.
-    ``size``: of the picture."""
+    ``rate``: frames a second. ``size``: of the picture."""
     witnessed = Witnessed.of(frames, numbers)
     count = len(witnessed)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _IDENTITY_ROWS)).round().astype(int))
     identity = fit.fit_identity(geometry, witnessed.read(records, chosen, size)[0])
-    fitted, photos, judged = [], [], []
+    fitted, photos = [], []
     for start in range(0, count, _WINDOW):
         keep = slice(start, min(start + _WINDOW, count))
         wide = slice(max(0, keep.start - _OVERLAP), min(count, keep.stop + _OVERLAP))
@@ -107,14 +108,14 @@ def invert_track(
         inner = np.arange(keep.start - wide.start, keep.stop - wide.start)
         fitted.append(_rows(part, inner))
         photos.append(notes[inner])
-        judged.append(_rows(trust.judge(part, seen), inner))
     times = np.asarray(seconds, np.float64)[witnessed.frames]
-    attributes = smoothing.smooth_attributes(_joined(fitted), times)
+    raw = _joined(fitted)
+    attributes = smoothing.smooth_attributes(raw, times)
     lights = light.estimate_light(
         np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes.expression,
         attributes.rotation, times,
     )  # fmt: skip
-    return TrackCodes(witnessed, identity, attributes, lights, _joined(judged))
+    return TrackCodes(witnessed, identity, attributes, lights, trust.judge(raw, rate, confidence=lights.confidence))
 
 
 def _rows(of: Any, rows: np.ndarray) -> Any:

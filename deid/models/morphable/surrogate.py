@@ -16,13 +16,14 @@ from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.painter import Sitter, paint_picture
-from deid.people import Person
+from deid.people import Person, traits
 from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import SAME_PERSON, STRANGERS
 
 _DRAWS = 12
 _SHAPE_SPREAD = 0.85  # of the identity modes' standard deviations: faces of the middle of the distribution
 _SHAPE_LIMIT = 2.2
+_MEAN_AGE = 57.0  # of the portraits that the traits were learned from
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
 Recognise = Callable[[np.ndarray], np.ndarray]
@@ -43,8 +44,8 @@ class Likeness:
 class Surrogate:
     """``code``: the identity that stands in. ``distance``: from the subject, the least over the pictures compared, or
     ``None`` without any. ``codes``: float32 (n, 128), what the recogniser makes of it in the subject's place.
-    ``pictures``: uint8 (n, 150, 150, 3), the likenesses with it
-    in them. ``draws``: how many were looked at. ``safe``: whether it is a stranger to the subject and to everybody before."""
+    ``pictures``: uint8 (n, 150, 150, 3), the likenesses with it in them. ``draws``: how many were looked at. ``safe``:
+    whether it is a stranger to the subject and to everybody before."""
 
     code: IdentityCode
     distance: float | None
@@ -59,7 +60,18 @@ def draw(geometry: Geometry, appearance: Appearance, rng: np.random.Generator, p
     age = None if np.isnan(person.age) else person.age
     skin, iris, detail = appearance.sample(rng, gender=person.female, age=age)
     shape = np.clip(rng.normal(0, _SHAPE_SPREAD, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
+    shape = shape + typical_shape(len(shape), person.female, person.age)
     return IdentityCode(shape.astype(np.float32), skin, detail, iris)
+
+
+def typical_shape(count: int, female: float, age: float) -> np.ndarray:
+    """(K,): how a head of this apparent gender (-1 to 1) and age (years, NaN unknown) differs from the mean head.
+    ``count``: K. Learned from portraits of adults; beyond their ages it goes no further."""
+    learned = traits()
+    if len(learned.get("shape_gender", ())) != count:
+        return np.zeros(count)
+    years = 0.0 if np.isnan(age) else float(np.clip(age, 30, 80)) - _MEAN_AGE
+    return female * learned["shape_gender"] + years * learned["shape_age"]
 
 
 def choose(
@@ -78,7 +90,8 @@ def choose(
         rng = np.random.default_rng([seed, person.id, number])
         code = draw(geometry, appearance, rng, person)
         if not likenesses:
-            return Surrogate(code, None, np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8), 1, True)
+            nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
+            return Surrogate(code, None, *nothing, 1, True)
         found = _judged(geometry, appearance, code, likenesses, others, recognise, number + 1)
         if best is None or (found.safe, found.distance) > (best.safe, best.distance):
             best = found

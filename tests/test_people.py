@@ -1,0 +1,90 @@
+"""Tracks become people by recognition, never against the evidence that they were there at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deid import people
+from deid.errors import ModelError
+from deid.tracking.observe import Chip
+from deid.types import Track
+
+
+def track(number: int, first: int, length: int, x: float = 100.0) -> Track:
+    boxes = np.tile(np.array([x, 100, 80, 100, 0], np.float32), (length, 1))
+    flat = np.zeros(length, np.float32)
+    return Track(number, 0, first, boxes, np.zeros(length, np.uint8), flat, flat, True)
+
+
+def code(direction: int, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+    out = np.random.default_rng(seed).normal(0, noise / np.sqrt(128), (2, 128))
+    out[:, direction] += 0.7
+    return out.astype(np.float32)
+
+
+def ids(groups: list[list[Track]]) -> list[list[int]]:
+    return [sorted(t.id for t in group) for group in groups]
+
+
+def test_one_person_in_two_shots_is_one_and_a_stranger_is_another() -> None:
+    tracks = [track(1, 0, 10), track(2, 20, 10), track(3, 40, 10)]
+    codes = {1: code(0, 0.1, 1), 2: code(5, 0.1, 2), 3: code(0, 0.1, 3)}
+    assert ids(people.merge(tracks, codes)) == [[1, 3], [2]]
+
+
+def test_two_faces_in_one_frame_are_two_people_however_alike() -> None:
+    tracks = [track(1, 0, 10), track(2, 9, 10)]
+    assert ids(people.merge(tracks, {1: code(0), 2: code(0)})) == [[1], [2]]
+
+
+def test_a_third_track_cannot_join_what_may_not_be_joined() -> None:
+    tracks = [track(1, 0, 10), track(2, 5, 10), track(3, 30, 5)]
+    groups = ids(people.merge(tracks, {n: code(0, 0.05, n) for n in (1, 2, 3)}))
+    assert sorted(map(len, groups)) == [1, 2] and not any({1, 2} <= set(g) for g in groups)
+
+
+def test_a_track_nobody_could_recognise_stays_alone() -> None:
+    tracks = [track(1, 0, 5), track(2, 10, 5)]
+    assert ids(people.merge(tracks, {1: code(0), 2: np.empty((0, 128), np.float32)})) == [[1], [2]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20), st.integers(0, 3)), min_size=1, max_size=9))
+def test_groups_partition_the_tracks_and_never_overlap_in_time(spans: list[tuple[int, int, int]]) -> None:
+    tracks = [track(i + 1, first, length) for i, (first, length, _) in enumerate(spans)]
+    codes = {i + 1: code(who, 0.2, i) for i, (_, _, who) in enumerate(spans)}
+    groups = people.merge(tracks, codes)
+    assert sorted(t.id for g in groups for t in g) == [t.id for t in tracks]
+    for group in groups:
+        ordered = sorted(group, key=lambda t: t.first)
+        assert all(a.last < b.first for a, b in zip(ordered, ordered[1:], strict=False))
+    # the order of the tracks does not matter
+    assert sorted(ids(people.merge(tracks[::-1], codes))) == sorted(ids(groups))
+
+
+def test_chips_go_to_the_track_they_show_the_best_first() -> None:
+    blank = np.zeros((150, 150, 3), np.uint8)
+    chips = [Chip(3, (101.0, 99.0), 0.5, blank, 0.0), Chip(4, (300.0, 100.0), 0.9, blank, 0.0)]
+    chips += [Chip(5, (100.0, 102.0), 0.8, blank, 0.0), Chip(50, (100.0, 100.0), 1.0, blank, 0.0)]
+    found = people.chips_of([track(1, 0, 10), track(2, 0, 10, 300.0)], chips)
+    assert [c.quality for c in found[1]] == [0.8, 0.5] and [c.frame for c in found[2]] == [4]
+
+
+def test_traits_are_bounded_and_unknown_without_pictures() -> None:
+    female, age = people.describe(np.empty((0, 128), np.float32))
+    assert female == 0 and np.isnan(age)
+    female, age = people.describe(np.random.default_rng(0).normal(0, 5, (3, 128)))
+    assert -1 <= female <= 1 and 5 <= age <= 95
+
+
+def test_damaged_traits_are_named(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "person_traits.safetensors"
+    path.write_bytes(b"nothing of the kind")
+    monkeypatch.setattr(people, "_TRAITS", path)
+    people.traits.cache_clear()
+    with pytest.raises(ModelError, match="reinstall"):
+        people.traits()
+    people.traits.cache_clear()
