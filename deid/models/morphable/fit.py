@@ -23,7 +23,18 @@ DISTANCES = (30.0, 45.0, 70.0, 120.0, np.inf)
 _DEPTH_WEIGHT = 0.05  # squared; MediaPipe's depths are guesses
 _FRAMES, _PROBE_FRAMES = 36, 12
 _TRUSTED_FRAMES = 8.0  # frames' worth of evidence about an identity: the model errs in the same way in all of them
-_OFFSET_KEPT = 0.85
+_OFFSET_KEPT, _REST_KEPT = 0.85, 0.7
+_RESTING = (
+    "brow",
+    "jawLeft",
+    "jawRight",
+    "jawForward",
+    "mouthLeft",
+    "mouthRight",
+    "mouthFrown",
+    "noseSneer",
+    "cheekPuff",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,13 +130,23 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     scale = float(np.median(state.states[:, 0]))
     distances = _distances(state.states[:, 0], distance, scale)
     offsets = np.zeros((468, 3))
-    for _ in range(2):
+    for turn in range(3):
+        if turn == 1:
+            offsets += np.tensordot(_rest(geometry, state.expressions), basis.expression, 1)
+            state.fit(basis, neutral + offsets, distances, np.zeros(len(chosen), bool), 3)
         offsets += _OFFSET_KEPT * _offsets(basis, state, neutral + offsets, distances)
         state.fit(basis, neutral + offsets, distances, np.zeros(len(chosen), bool), 3)
     return IdentityFit(
         shape.astype(np.float32), distance, scale, offsets.astype(np.float32),
         float(np.median(_residual(basis, state, neutral + offsets, distances))), chosen.frames,
     )  # fmt: skip
+
+
+def _rest(geometry: Geometry, expressions: np.ndarray) -> np.ndarray:
+    """(E,): weights that are part of the person: raised brows or a crooked mouth that never relax in ``expressions``
+    (n, E). Smiles and open lips are not: whoever smiles through a whole clip does smile."""
+    own = np.array([name.startswith(_RESTING) for name in geometry.expression_names])
+    return np.where(own, _REST_KEPT * np.quantile(expressions, 0.25, axis=0), 0.0)
 
 
 def _distance_factor(distance: float) -> float:
@@ -269,6 +290,7 @@ def fit_attributes(
     distances = _distances(state.states[:, 0], distance, usual)
     links = np.r_[False, np.diff(observations.frames) <= 3] if n else np.zeros(0, bool)
     state.fit(basis, neutral, distances, links, np.where(links, 3, 7))  # a cold start needs more
+    rest = state.seen[..., :2] - state.projected(state.model(basis, neutral), distances)
     residual = _residual(basis, state, neutral, distances)
     track = AttributeTrack(
         frames=observations.frames, rotation=state.rotations, scale=state.states[:, 0].copy(),
@@ -278,6 +300,7 @@ def fit_attributes(
         facing=np.zeros((n, 2), np.float32), openness=np.ones((n, 2), np.float32),
         gaze=np.zeros((n, 2, 2), np.float32), residual=residual.astype(np.float32), presence=observations.presence,
         height=np.zeros(n, np.float32), outside=np.zeros(n, np.float32), jump=np.zeros(n, np.float32),
+        noise=visibility.mesh_noise(rest, observations.frames).astype(np.float32),
     )  # fmt: skip
     if not n:
         return track

@@ -94,7 +94,15 @@ def _prior(name: str) -> float:
 
 
 def _shrink(name: str) -> float:
-    return 0.1 if name.startswith(("jawOpen", "eyeBlink")) else _EXPRESSION_SHRINK
+    if name.startswith(("jawOpen", "eyeBlink")):
+        return 0.1
+    opposed = name in (
+        "mouthLeft",
+        "mouthRight",
+        "jawLeft",
+        "jawRight",
+    )  # together they would make a shape of their own
+    return 3 * _EXPRESSION_SHRINK if opposed else _EXPRESSION_SHRINK
 
 
 def _point_weights(mean: np.ndarray) -> np.ndarray:

@@ -61,7 +61,8 @@ class AttributeTrack:
     ``residual``: float32 (n,), mean distance between the model's mesh points and those seen, in outer eye distances.
     ``presence``: float32 (n,). ``height``: float32 (n,), pixels from hairline to chin as if seen from the front.
     ``outside``: float32 (n,), share of the face's outline beyond the frame's border. ``jump``: float32 (n,), eye
-    distances between the head and where its neighbours in time say it is.
+    distances between the head and where its neighbours in time say it is. ``noise``: float32 (n,), pixels, what moves
+    at random from frame to frame in the mesh beside the head and the expression.
     """
 
     frames: np.ndarray
@@ -81,6 +82,7 @@ class AttributeTrack:
     height: np.ndarray
     outside: np.ndarray
     jump: np.ndarray
+    noise: np.ndarray
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -41,7 +41,7 @@ class Limits:
     height: tuple[float, float] = (38.0, 42.0)
     residual: tuple[float, float] = (0.055, 0.045)
     jump: tuple[float, float] = (0.16, 0.10)
-    outside: tuple[float, float] = (0.18, 0.12)
+    outside: tuple[float, float] = (0.42, 0.36)
     confidence: tuple[float, float] = (0.02, 0.05)
 
 

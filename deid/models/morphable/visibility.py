@@ -52,3 +52,24 @@ def outside(observations: Observations) -> np.ndarray:
     x, y = observations.points[:, face_points.FACE_OVAL, 0], observations.points[:, face_points.FACE_OVAL, 1]
     gone = (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
     return gone.mean(axis=1)
+
+
+def mesh_noise(rest: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """(n,): standard deviation in pixels of what is white in ``rest`` (n, P, 2), the mesh less the fitted model.
+
+    Third differences, whose variance is 20 times that of white noise, over rows of consecutive frames; a median over
+    seven rows, and the median of all where there is none.
+    """
+    n = len(rest)
+    out = np.full(n, np.nan)
+    if n >= 4:
+        third = np.diff(rest, n=3, axis=0)
+        level = np.sqrt((third**2).mean(axis=(1, 2)) / 20.0)
+        level[frames[3:] - frames[:-3] != 3] = np.nan
+        out[1:-2] = level
+    if not np.isfinite(out).any():
+        return np.zeros(n)
+    usual = float(np.nanmedian(out))
+    out = np.where(np.isfinite(out), out, usual)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(out, 3, mode="edge"), 7)
+    return np.minimum(np.median(windows, axis=1), 3 * usual)
