@@ -80,7 +80,7 @@ class Comparison:
     ``likeness``: correlation of middle structure. ``change``: mean absolute difference, 8-bit levels. ``tone``:
     distance of the mean skin colours in CIELAB (about 2 is just seen side by side). ``softness``: fine structure at
     features, output over source; under 1 is too soft. ``grain``: the finest structure of skin, output over source.
-    ``ghost``: correlation of fine structure in plain skin; above 0.2 the source's own skin shows through.
+    ``ghost``: correlation of the finest structure of skin; above 0.2 the source's own skin shows through.
     ``seams``: by sector of the outline, how much larger the step in colour across it is than in the source, CIELAB.
     """
 
@@ -115,7 +115,7 @@ def compare(before: Look, after: Look, seams: tuple[float, ...] = ()) -> Compari
         tone=float(np.linalg.norm(_skin_lab(before.rgb) - _skin_lab(after.rgb))),
         softness=_ratio(float(after.fine[_CORE].std()), float(before.fine[_CORE].std())),
         grain=float(np.median(grains)),
-        ghost=float(np.median([_correlation(before.fine[part], after.fine[part]) for part in _SKIN])),
+        ghost=float(np.median([_correlation(_finest(before, part), _finest(after, part)) for part in _SKIN])),
         seams=seams,
     )
 
@@ -139,8 +139,13 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _grain(look: Look, part: tuple[slice, slice]) -> float:
+    return float(_finest(look, part).std())
+
+
+def _finest(look: Look, part: tuple[slice, slice]) -> np.ndarray:
+    """What is left of a patch of skin without its shading."""
     patch = look.luma[part]
-    return float((patch - imaging.gaussian_blur(patch, (0, 0), 1.2)).std())
+    return patch - imaging.gaussian_blur(patch, (0, 0), 1.2)
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
