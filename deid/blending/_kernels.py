@@ -31,7 +31,7 @@ def directions() -> np.ndarray:
     return unit
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _step(x, y):
     """The diamond angle of (x, y) in steps, 0 <= step < BINS."""
     total = abs(x) + abs(y)
@@ -46,7 +46,7 @@ def _step(x, y):
     return turn if turn < np.float32(256) else np.float32(0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def reach(segments, unit):
     """How far line segments reach from the origin: float32 (BINS,), 0 where none lies in that direction.
 
@@ -82,14 +82,14 @@ def closed(tables):
     return np.ascontiguousarray(np.concatenate([tables, tables[:, :1]], axis=1).T, dtype=np.float32)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _at(tables, row, part, column):
     """A table, read between ``row`` and the next."""
     low = tables[row, column]
     return low + part * (tables[row + 1, column] - low)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _grid_at(grid, step, level):
     """A (BINS / 2 + 1, levels) grid, read between its nodes; ``level`` is held inside."""
     half = step * np.float32(0.5)
@@ -103,7 +103,7 @@ def _grid_at(grid, step, level):
     return near + u * (far - near)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _bilinear(picture, x, y, out):
     """Colour of ``picture`` (h, w, 3) at x, y, held inside, into ``out``."""
     h, w = picture.shape[0], picture.shape[1]
@@ -119,20 +119,20 @@ def _bilinear(picture, x, y, out):
         )
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _held(place, size):
     """The sample nearest to ``place``, held inside."""
     return min(max(int(place + np.float32(0.5)), 0), size - 1)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _smooth(x):
     """0 below 0, 1 above 1, smooth in between."""
     x = min(max(x, np.float32(0)), np.float32(1))
     return x * x * (np.float32(3) - np.float32(2) * x)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels):
     """Colours on a polar grid: float32 (BINS / 2, levels, 3); nodes lie at ``first + pitch * level`` of the reach."""
     out = np.empty((unit.shape[0] // 2, levels, 3), np.float32)
@@ -144,29 +144,53 @@ def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels):
     return out
 
 
-@njit(cache=True, nogil=True)
-def polar_values(picture, cx, cy, unit, reach_of, first, pitch, levels):
-    """The same of one channel, nearest sample: float32 (BINS / 2, levels); 0 outside the picture."""
-    h, w = picture.shape
-    out = np.zeros((unit.shape[0] // 2, levels), np.float32)
+@njit(cache=True, nogil=True, error_model="numpy")
+def seen_reach(alpha, head, cx, cy, unit, reach_of, first, pitch, levels):
+    """How far a rendered head reaches without a gap, in units of ``reach_of``, from ``first`` in steps of ``pitch``:
+    float32 (BINS / 2,). ``alpha``, ``head``: float32 (h, w), which together are its cover."""
+    h, w = alpha.shape
+    out = np.empty(unit.shape[0] // 2, np.float32)
     for i in range(out.shape[0]):
+        last = np.float32(1)
+        found = levels
         for j in range(levels):
             r = reach_of[2 * i] * (first + pitch * j)
             x, y = cx + unit[2 * i, 0] * r, cy + unit[2 * i, 1] * r
             column, row = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
+            there = np.float32(0)
             if 0 <= column < w and 0 <= row < h:
-                out[i, j] = picture[row, column]
+                there = alpha[row, column] + head[row, column]
+            if there < np.float32(0.5):
+                found = j + (last - np.float32(0.5)) / max(last - there, np.float32(1e-3)) - 1
+                break
+            last = there
+        out[i] = first + pitch * max(found, 0)
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy")
+def follow(like, gate, certain):
+    """Hair followed inwards on the polar grid: into ``gate``, float32 (BINS / 2, levels), how sure hair is joined to
+    that at level ``certain``, given how much each node is ``like`` hair."""
+    rows, levels = like.shape
+    for i in range(rows):
+        for j in range(certain, levels):
+            gate[i, j] = 1
+    for j in range(certain - 1, -1, -1):
+        for i in range(rows):
+            before, after = i - 1 if i else rows - 1, i + 1 if i + 1 < rows else 0
+            joined = max(gate[i, j + 1], gate[before, j + 1], gate[after, j + 1])
+            gate[i, j] = min(joined, like[i, j])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _bend(s):
     """How much of the shift is left at ``s`` of the way out: 1 to 0, flat at both ends, steepest -1.5."""
     left = max(np.float32(1) - s, np.float32(0))
     return left * left * (np.float32(3) - np.float32(2) * left)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def seam_weight(picture, cover, cx, cy, tables, beside, gate, first, pitch):
     """Where the frame's skin and the rendered skin are to agree along the seam: float32 (h, w).
 
@@ -195,7 +219,7 @@ def seam_weight(picture, cover, cx, cy, tables, beside, gate, first, pitch):
     return out
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _surroundings(picture, tables, cx, cy, x, y, fill, out):
     """Colour of the frame at x, y into ``out``; ``fill`` where that lies beyond its border and the border is face."""
     qx = min(max(x, np.float32(0)), np.float32(picture.shape[1] - 1))
@@ -212,21 +236,22 @@ def _surroundings(picture, tables, cx, cy, x, y, fill, out):
             out[k] = fill[k]
 
 
-@njit(cache=True, nogil=True)
-def blend(picture, face, cover, centre, tables, gate, hair, fill, occluder, first, pitch, out, touched):
+@njit(cache=True, nogil=True, error_model="numpy")
+def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occluder, first, pitch, out, touched):
     """Lay a face over a frame whose surroundings are drawn to the face's outline.
 
-    ``picture``: float32 (h, w, 3), the frame. ``face``: float32 (h, w, 3), what is laid over it, and ``cover``: float32
-    (h, w), where it has something to show. ``tables``: float32 (BINS + 1, 11), distances from ``centre`` in each
-    direction: anchor (frame content nearer to the centre is never shown), edge (where the frame is shown from), fade
-    (over what distance beyond the edge the frame comes back to its place), inner and outer (where the face begins to
-    fade, and has faded), stretch (of the face near its rim, a factor), rim (the anchor without its margin), core (inside, there is
-    nothing but the face); then the colour of skin there. ``gate``: float32 (BINS / 2 + 1, levels), where hair may lie
-    before the face. ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``:
-    float32 (3,), skin where nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. All colours are
-    code values. Writes ``out`` and ``touched``.
+    ``picture``: float32 (h, w, 3), the frame. ``face``: float32 (a, b, 3), what is laid over it from the row and column
+    ``corner`` on, and ``cover``: float32 (a, b), where it has something to show; they hold all that is nearer than
+    ``outer`` (below). ``tables``: float32 (BINS + 1, 11), distances from ``centre`` in each direction: anchor (frame
+    content nearer to the centre is never shown), edge (where the frame is shown from), fade (over what distance beyond
+    the edge the frame comes back to its place), inner and outer (where the face begins to fade, and has faded), stretch
+    (of the face near its rim, a factor), rim (the anchor without its margin), core (inside, there is nothing but the
+    face); then the colour of skin there. ``gate``: float32 (BINS / 2 + 1, levels), where hair may lie before the face.
+    ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``: float32 (3,), skin where nothing else is
+    known. ``occluder``: float32 (h, w) or (1, 1) for none. All colours are code values. Writes ``out`` and ``touched``.
     """
     h, w = picture.shape[0], picture.shape[1]
+    top, left = corner
     cx, cy = centre[0], centre[1]
     farthest, nearest = np.float32(0), tables[0, CORE]
     for i in range(tables.shape[0]):
@@ -253,10 +278,10 @@ def blend(picture, face, cover, centre, tables, gate, hair, fill, occluder, firs
                 for k in range(3):
                     out[y, x, k] = picture[y, x, k]
                 continue
-            alpha = cover[y, x]
             if r <= nearest:
+                alpha = cover[y - top, x - left]
                 for k in range(3):
-                    front[k] = face[y, x, k]
+                    front[k] = face[y - top, x - left, k]
                 if alpha < 1:
                     for k in range(3):
                         front[k] = alpha * front[k] + (1 - alpha) * fill[k]
@@ -280,12 +305,13 @@ def blend(picture, face, cover, centre, tables, gate, hair, fill, occluder, firs
                 gain = _at(tables, row, part, STRETCH)
                 if gain < np.float32(0.999) and r > np.float32(0.6) * e:
                     q = r * (1 - (1 - gain) * min((r / e - np.float32(0.6)) / np.float32(0.4), 1.0))
-                    fx, fy = cx + ux * q, cy + uy * q
+                    fx, fy = cx + ux * q - left, cy + uy * q - top
                     _bilinear(face, fx, fy, front)
-                    alpha = cover[_held(fy, h), _held(fx, w)]
+                    alpha = cover[_held(fy, cover.shape[0]), _held(fx, cover.shape[1])]
                 else:
+                    alpha = cover[y - top, x - left]
                     for k in range(3):
-                        front[k] = face[y, x, k]
+                        front[k] = face[y - top, x - left, k]
                 near = _at(tables, row, part, INNER)
                 alpha *= 1 - _smooth((r - near) / max(far - near, np.float32(1e-3)))
                 if alpha < np.float32(0.999):
@@ -306,7 +332,7 @@ def blend(picture, face, cover, centre, tables, gate, hair, fill, occluder, firs
                             along += (line + hair[k] - strand[k]) * line
                             size += line * line
                         share = min(along / size, np.float32(1))
-                        kept = passing * _smooth((share - np.float32(0.3)) / np.float32(0.4))
+                        kept = passing * _smooth((share - np.float32(0.45)) / np.float32(0.35))
                         skinny = (1 - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))
                         for k in range(3):  # what of the pixel is not hair is the frame's own skin: taken out
                             line = _at(tables, row, part, SKIN + k) - hair[k]

@@ -17,8 +17,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from .. import imaging
 from ..models.morphable import finish
-from ._kernels import BINS, CORE, RIM, STRETCH, blend, closed, directions, polar_values, seam_weight
-from .hair import FIRST, PITCH, hair_model
+from ._kernels import BINS, CORE, RIM, STRETCH, blend, closed, directions, seam_weight, seen_reach
+from .hair import FIRST, PITCH, Part, hair_model
 from .outline import FaceOutline, limits
 
 if TYPE_CHECKING:
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
 MARGIN = 0.03
 """How far beyond the mesh's outline the source's face may still show, in face widths (measured on real clips)."""
-_FADE = 0.5  # face widths over which the surroundings come back to their place
+_FADE = 0.42  # face widths over which the surroundings come back to their place
 _STEEPEST = 0.7  # largest change of the shift per pixel: 1 would fold
 _SOFT_EDGE = 0.008  # least softness of the jaw's edge, in face widths
 _CHEEK_FEATHER = 0.035
 _FOREHEAD_FEATHER = 0.09
 _COARSE = 4  # pixels of the frame to one of the picture that the seam's colours are compared in
+_SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
 _NOTHING = np.zeros((1, 1), np.float32)
 
 
@@ -78,56 +79,63 @@ class Compositor:
         picture = np.ascontiguousarray(crop_rgb, np.float32)
         centre = source.centre.astype(np.float32)
         rim = _rounded(source.reach(centre))
-        coded, cover, fill = _filmed(face, attributes, seed, frame)
-        tables, above, beside = _tables(rim, target, source, centre, cover, attributes.blur)
+        tables, above, beside = _tables(rim, target, source, centre, face, attributes.blur)
+        part, fill = _filmed(face, _box(tables[4], centre, (h, w)), attributes, seed, frame)
         limit = limits(source_points, source, centre, rim)
         tables[7] = np.minimum(tables[7], limit * rim)
-        hair = hair_model(picture, coded, source_points, centre, rim, limit, above)
+        hair = hair_model(picture, part, source_points, centre, rim, limit, above)
         shown = closed(np.concatenate([tables, hair.skin]))
-        coded = _matched(coded, cover, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
+        coded = _matched(part, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
         out, touched = np.empty_like(picture), np.empty((h, w), np.bool_)
-        blend(picture, coded, cover, centre, shown, hair.gate, hair.colour, fill, mask, FIRST, PITCH, out, touched)
+        blend(
+            picture, coded, part.cover, part.corner, centre, shown, hair.gate, hair.colour, fill, mask,
+            FIRST, PITCH, out, touched,
+        )  # fmt: skip
         return Composite(out, touched)
 
 
+def _box(outer: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a crop of ``size`` that hold all that is nearer to ``centre`` than ``outer``."""
+    ends = centre + directions() * outer[:, None]
+    low = np.clip(np.floor(ends.min(axis=0)).astype(int) - 3, 0, np.array(size[::-1]) - 8)
+    high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + 4, low + 8, np.array(size[::-1]))
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
 def _filmed(
-    face: GeneratedFace, attributes: AttributeCode, seed: int, frame: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The face as the frame's camera would have taken it, float32 (h, w, 3) code values, in all places; where it is,
-    float32 (h, w); and its mean colour, float32 (3,)."""
-    coded = finish.to_code(face.rgb)
-    cover = np.minimum(face.alpha + face.head, np.float32(1))
-    there = face.alpha[::4, ::4] > 0.5
+    face: GeneratedFace, box: tuple[slice, slice], attributes: AttributeCode, seed: int, frame: int
+) -> tuple[Part, np.ndarray]:
+    """The face in ``box`` as the frame's camera would have taken it, and its mean colour, float32 (3,) code values."""
+    coded = finish.to_code(face.rgb[box])
+    alpha = face.alpha[box]
+    cover = np.minimum(alpha + face.head[box], np.float32(1))
+    there = alpha[::4, ::4] > 0.5
     fill = coded[::4, ::4][there].mean(axis=0) if there.any() else np.full(3, 0.5, np.float32)
-    nothing = cover < 0.25
-    coded[nothing] = fill  # what is blurred into the rim
+    coded[cover < 0.25] = fill  # what is blurred into the rim
     coded = finish.soften(coded, attributes.blur)
     cover = finish.soften(cover, attributes.blur)
-    return finish.add_grain(coded, attributes.grain, seed, frame, 0.5 * attributes.blur), cover, fill
+    coded = finish.add_grain(coded, attributes.grain, seed, frame, 0.5 * attributes.blur)
+    return Part(coded, cover, (box[0].start, box[1].start)), fill
 
 
 def _matched(
-    coded: np.ndarray,
-    cover: np.ndarray,
-    picture: np.ndarray,
-    centre: np.ndarray,
-    tables: np.ndarray,
-    skin: np.ndarray,
-    gate: np.ndarray,
+    face: Part, picture: np.ndarray, centre: np.ndarray, tables: np.ndarray, skin: np.ndarray, gate: np.ndarray
 ) -> np.ndarray:
-    """``coded`` in the colours that the frame's skin has along the seam."""
-    h, w = cover.shape
+    """The face, float32 (a, b, 3), in the colours that the frame's skin has along the seam."""
+    h, w = face.cover.shape
+    top, left = face.corner
     small = (max(8, w // _COARSE), max(8, h // _COARSE))
-    made, seen, there = (imaging.resize(a, small, interpolation=imaging.INTER_AREA) for a in (coded, picture, cover))
+    pieces = (face.coded, picture[top : top + h, left : left + w], face.cover)
+    made, seen, there = (imaging.resize(piece, small, interpolation=imaging.INTER_AREA) for piece in pieces)
     scale = np.float32(small[0] / w)
-    cx, cy = (np.float32((c + 0.5) * scale - 0.5) for c in centre)
+    cx, cy = (np.float32((c - o + 0.5) * scale - 0.5) for c, o in zip(centre, (left, top), strict=True))
     reduced = tables.copy()
     reduced[:, :STRETCH] *= scale
     reduced[:, RIM : CORE + 1] *= scale
     weight = seam_weight(seen, there, cx, cy, reduced, skin, gate, FIRST, PITCH)
     correction = finish.seam_correction(made, seen, weight, there)
-    return coded + imaging.resize(correction, (w, h), interpolation=imaging.INTER_LINEAR)
+    return face.coded + imaging.resize(correction, (w, h), interpolation=imaging.INTER_LINEAR)
 
 
 def _rounded(reach: np.ndarray) -> np.ndarray:
@@ -136,10 +144,10 @@ def _rounded(reach: np.ndarray) -> np.ndarray:
 
 
 def _tables(
-    rim: np.ndarray, target: FaceOutline, source: FaceOutline, centre: np.ndarray, cover: np.ndarray, blur: float
+    rim: np.ndarray, target: FaceOutline, source: FaceOutline, centre: np.ndarray, face: GeneratedFace, blur: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The tables of :func:`deid.blending._kernels.blend`, float32 (8, BINS), and how much forehead a direction is."""
-    h, w = cover.shape
+    h, w = face.alpha.shape
     width = source.width
     unit = directions()
     up = unit @ source.up
@@ -148,7 +156,7 @@ def _tables(
     above = _ramp(height, 0.2, 0.6)
     beside = _ramp(height, -0.45, 0.0) * (1 - above)
     anchor = rim + np.float32(MARGIN * max(width, 0.8 * source.height))
-    seen = _seen(cover, centre, anchor)
+    seen = _seen(face, centre, anchor)
     new = np.minimum(_rounded(target.reach(centre)), seen)
     border = _border(centre, unit, h, w)
     fade = np.clip(np.minimum(_FADE * width, border - np.maximum(anchor, new)), 0.02 * width, None)
@@ -164,11 +172,9 @@ def _tables(
     return rows.astype(np.float32), above.astype(np.float32), beside.astype(np.float32)
 
 
-def _seen(cover: np.ndarray, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+def _seen(face: GeneratedFace, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:
     """float32 (BINS,): how far the rendered head reaches in each direction, up to 1.3 of the anchor."""
-    values = polar_values(cover, float(centre[0]), float(centre[1]), directions(), anchor, 0.5, 0.02, 41)
-    values = np.minimum.accumulate(values, axis=1)
-    reach = (0.5 + 0.02 * (values > 0.5).sum(axis=1)).astype(np.float32)
+    reach = seen_reach(face.alpha, face.head, centre[0], centre[1], directions(), anchor, *_SEEN)
     whole = np.interp(np.arange(BINS) / 2, np.arange(BINS // 2), reach, period=BINS // 2)
     return np.asarray(gaussian_filter1d(whole, 1.5, mode="wrap") * anchor, np.float32)
 

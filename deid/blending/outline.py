@@ -138,4 +138,4 @@ def limits(points: np.ndarray, source: FaceOutline, centre: np.ndarray, rim: np.
     above = np.clip((height - 0.15) / 0.35, 0, 1)
     below = np.clip((-0.05 - height) / 0.3, 0, 1)
     brow = np.clip(inner / np.maximum(rim, 1e-3) + 0.05, 0.5, 0.95)
-    return np.asarray(above * brow + (1 - above) * (0.82 + 0.3 * below), np.float32)
+    return np.asarray(above * brow + (1 - above) * (0.88 + 0.3 * below), np.float32)
