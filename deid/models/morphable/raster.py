@@ -300,8 +300,8 @@ def fragments(
                         sy += _SY[t]
                         count += 1
                 triangle[n] = f
-                place[n, 0] = x + sx / (256.0 * count)
-                place[n, 1] = y + sy / (256.0 * count)
+                place[n, 0] = x + np.floor(sx / count + 0.5) / 256.0
+                place[n, 1] = y + np.floor(sy / count + 0.5) / 256.0
                 pixel[n] = y * width + x
                 weight[n] = 0.25 * count
                 n += 1

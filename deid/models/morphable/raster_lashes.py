@@ -9,17 +9,17 @@ from numba import njit
 
 from deid.models.morphable.geometry import Geometry
 
-_UPPER, _LOWER = 110, 64  # strands a lid
-_UPPER_LENGTH, _LOWER_LENGTH = 0.85, 0.45  # centimetres
-_UPPER_WIDTH, _LOWER_WIDTH = 0.0125, 0.0075  # centimetres at the root
-_CURVE = 8  # columns of a strand's table
+_UPPER, _LOWER = 120, 60  # strands a lid
+_UPPER_LENGTH, _LOWER_LENGTH = 0.8, 0.42  # centimetres
+_UPPER_WIDTH, _LOWER_WIDTH = 0.016, 0.0075  # centimetres at the root
+_FOLLOW = 1.3  # how much a lash turns further than its lid when the lid closes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strands:
-    """Lashes of both eyes. ``ends``: int32 (N, 2), the lid vertices a root lies between. ``shape``: float32 (N, 8):
+    """Lashes of both eyes. ``ends``: int32 (N, 2), the lid vertices a root lies between. ``shape``: float32 (N, 9):
     place between the two, eye (0 left, 1 right), +1 upper or -1 lower, length and width (cm), splay along the lid,
-    curl, lift."""
+    curl, lift, and the height of the root at rest, as the sine of its angle seen from the eyeball's centre."""
 
     ends: np.ndarray
     shape: np.ndarray
@@ -50,10 +50,12 @@ def lash_strands(geometry: Geometry) -> Strands:
         length = (_UPPER_LENGTH if way > 0 else _LOWER_LENGTH) * full * rng.uniform(0.65, 1.05, count)
         width = (_UPPER_WIDTH if way > 0 else _LOWER_WIDTH) * rng.uniform(0.7, 1.2, count)
         splay = ((outward - 0.42) * 1.1 + rng.normal(0, 0.13, count)) * (1.0 if eye == 0 else -1.0)
-        curl = rng.normal(0.55 if way > 0 else 0.3, 0.08, count)
-        lift = rng.normal(-0.05 if way > 0 else 0.25, 0.07, count)
+        curl = rng.normal(0.42 if way > 0 else 0.25, 0.08, count)
+        lift = rng.normal(-0.08 if way > 0 else 0.25, 0.07, count)
+        root = points[index] + (points[index + 1] - points[index]) * between[:, None] - geometry.eye_centres[eye]
+        height = root[:, 1] / np.linalg.norm(root, axis=1)
         ends.append(np.stack([chain[index], chain[index + 1]], axis=1))
-        columns = [between, np.full(count, eye), np.full(count, way), length, width, splay, curl, lift]
+        columns = [between, np.full(count, eye), np.full(count, way), length, width, splay, curl, lift, height]
         shapes.append(np.stack(columns, axis=1))
     return Strands(np.concatenate(ends).astype(np.int32), np.concatenate(shapes).astype(np.float32))
 
@@ -68,14 +70,17 @@ def draw_lashes(
     scale: float,
     tx: float,
     ty: float,
+    left: int,
+    top: int,
     inverse_distance: float,
     depth: np.ndarray,
     cover: np.ndarray,
 ) -> None:
     """Add the area that lashes cover to ``cover``, float32 (h, w), in shares of a pixel, where nothing hides them.
 
-    ``vertices``: float32 (V, 3), head space. ``centres``: float32 (2, 3), of the eyeballs. ``scale``, ``tx``, ``ty``,
-    ``inverse_distance``: the camera relative to the buffers' first pixel. ``depth``: float32 (h, w), camera z.
+    ``vertices``: float32 (V, 3), head space. ``centres``: float32 (2, 3), of the eyeballs. ``rotation``, ``scale``,
+    ``tx``, ``ty``, ``inverse_distance``: the camera. ``left``, ``top``: picture position of the buffers' first pixel.
+    ``depth``: float32 (h, w), camera z in centimetres.
     """
     height, width = cover.shape
     for n in range(ends.shape[0]):
@@ -92,6 +97,7 @@ def draw_lashes(
         q = np.float32(1.0) / np.sqrt(ux * ux + uy * uy + uz * uz + np.float32(1e-8))
         ux, uy, uz = ux * q, uy * q, uz * q
         length, breadth, splay, curl, lift = shape[n, 3], shape[n, 4], shape[n, 5], shape[n, 6], shape[n, 7]
+        lift += np.float32(_FOLLOW) * (oy - shape[n, 8]) * way
         steps = min(max(int(length * scale * 2.0) + 2, 4), 120)
         last_x, last_y = np.float32(0.0), np.float32(0.0)
         for s in range(steps + 1):
@@ -109,13 +115,15 @@ def draw_lashes(
             px, py = np.float32(tx + near * cx), np.float32(ty - near * cy)
             moved = np.sqrt((px - last_x) * (px - last_x) + (py - last_y) * (py - last_y))
             last_x, last_y = px, py
-            if s == 0 or px < 1.0 or py < 1.0 or px > width - 3 or py > height - 3:
+            x0, y0 = int(np.floor(px)) - left, int(np.floor(py)) - top
+            if s == 0 or x0 < 0 or y0 < 0 or x0 > width - 2 or y0 > height - 2:
                 continue
-            x0, y0 = int(px), int(py)
             if cz < depth[y0, x0] - np.float32(0.25):
                 continue
-            area = moved * breadth * np.float32(near) * (np.float32(1.0) - np.float32(0.75) * q)
-            fx, fy = px - np.float32(x0), py - np.float32(y0)
+            # thick and dense at the root, where pigment and shadow join the strands to a line
+            thick = np.float32(1.0) - np.float32(0.75) * q + np.float32(8.0) * max(np.float32(0.2) - q, np.float32(0.0))
+            area = moved * breadth * np.float32(near) * thick
+            fx, fy = px - np.floor(px), py - np.floor(py)
             cover[y0, x0] += area * (1 - fx) * (1 - fy)
             cover[y0, x0 + 1] += area * fx * (1 - fy)
             cover[y0 + 1, x0] += area * (1 - fx) * fy
@@ -149,21 +157,18 @@ def resolve(
             nearest[i] = part
         if part == 1:
             head[i] += weight[n]
-            if alpha[i] > 0.0:
-                continue
-            share = weight[n] / head[i]
         else:
             alpha[i] += weight[n]
-            share = weight[n] / alpha[i]
             if nearest[i] == 1 and alpha[i] >= head[i]:
                 nearest[i] = part
+        share = weight[n] / (alpha[i] + head[i])
         for k in range(3):
             rgb[i, k] += (colour[n, k] - rgb[i, k]) * share
     for i in range(cover.shape[0]):
         if cover[i] > 0.0:
             a = np.float32(1.0) - np.exp(-cover[i])
-            total = a + alpha[i] * (np.float32(1.0) - a)
+            total = a + (alpha[i] + head[i]) * (np.float32(1.0) - a)
             for k in range(3):
                 rgb[i, k] += (lash[k] - rgb[i, k]) * (a / total)
-            alpha[i] = total
+            alpha[i] = a + alpha[i] * (np.float32(1.0) - a)
             head[i] *= np.float32(1.0) - a

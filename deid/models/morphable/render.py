@@ -114,7 +114,7 @@ class Renderer:
         eyes = posed_eyes(self.geometry, model.eyes, vertices)
         draw_lashes(
             model.strands.ends, model.strands.shape, vertices, eyes.centres, rotation, scale,
-            tx - left, ty - top, inverse, work.depth, cover,
+            tx, ty, left, top, inverse, work.depth, cover,
         )  # fmt: skip
         return self._picture(count, work, cover, light, width, height)
 
@@ -161,7 +161,7 @@ class Renderer:
         shift = -float(np.log2(max(scale, 1e-3))) - _SHARPNESS
         shade.light_vertices(
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
-            geometry.occlusion, model.open_rgb, self._level, np.float32(shift), table,
+            geometry.occlusion, model.open_rgb, self._level, shift, table,
         )  # fmt: skip
         pyramid = self._pyramid
         at = (model.triangles, work.triangle, work.place, work.fixed, window)

@@ -134,7 +134,7 @@ def light_vertices(
     level_shift: float,
     table: np.ndarray,
 ) -> None:
-    """Fill the columns of ``table``, float32 (V, ATTRIBUTES), that change, for those of ``members`` that can be seen.
+    """Fill the columns of ``table``, float32 (V, ATTRIBUTES), that change, for the vertices ``members``.
 
     Light on skin is smooth at the scale of the mesh, so it is worked out at vertices. ``points``, ``normals``: float32
     (V, 3), camera space. ``base_level``: float32 (V,), log2 of texels a centimetre; ``level_shift``: minus log2 of
@@ -144,10 +144,13 @@ def light_vertices(
     for k in range(members.shape[0]):
         i = members[k]
         x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
-        if z < -0.5:
+        if z < -0.5:  # no triangle that can be seen has more than a corner here
+            table[i, LEVEL] = np.float32(LEVELS) * (base_level[i] + np.float32(level_shift + 1.4))
+            for c in range(RED, NARROW + 1):
+                table[i, c] = np.float32(0.0)
             continue
         # where the surface turns away, texels crowd: between the sharp and the blunt direction
-        level = base_level[i] + level_shift - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
+        level = base_level[i] + np.float32(level_shift) - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
         table[i, LEVEL] = np.float32(LEVELS) * level
         for c in range(3):
             table[i, RED + c] = irradiance(sh, x, y, z, c) * open_rgb[i, c]
@@ -193,6 +196,7 @@ def shade_skin(
     buffers' first pixel, of the head's origin, and 1 / (camera distance in pixels). The rest as in
     :func:`light_vertices`, :class:`~deid.models.morphable.shade_texture.Pyramid` and :class:`LightRig`.
     """
+    zero = np.float32(0.0)
     at = np.empty(ATTRIBUTES, np.float32)
     for n in range(count):
         f = triangle[n]
@@ -205,8 +209,8 @@ def shade_skin(
         for k in range(ATTRIBUTES):
             at[k] = wa * table[a, k] + wb * table[b, k] + wc * table[c, k]
         red, green, blue, gloss = look_up(texels, offsets, sizes, at[U], at[V], at[LEVEL])
-        gloss += np.float32(0.8) * at[WET]
+        gloss += np.float32(0.5) * at[WET]
         broad, narrow = gloss * at[BROAD], gloss * at[NARROW]
-        colour[n, 0] = red * at[RED] * tone[0] + broad * white[0] + narrow * key_rgb[0]
-        colour[n, 1] = green * at[GREEN] * tone[1] + broad * white[1] + narrow * key_rgb[1]
-        colour[n, 2] = blue * at[BLUE] * tone[2] + broad * white[2] + narrow * key_rgb[2]
+        colour[n, 0] = max(red * at[RED] * tone[0] + broad * white[0] + narrow * key_rgb[0], zero)
+        colour[n, 1] = max(green * at[GREEN] * tone[1] + broad * white[1] + narrow * key_rgb[1], zero)
+        colour[n, 2] = max(blue * at[BLUE] * tone[2] + broad * white[2] + narrow * key_rgb[2], zero)

@@ -193,7 +193,8 @@ def shade_eyes(
     from_above = np.float32(0.5) + np.float32(0.25) * key[1]
     tint = np.empty(3, np.float32)
     white_of_eye = np.empty(3, np.float32)
-    gx, gy, gz = key[0] * np.float32(0.75), key[1] * np.float32(0.55) + np.float32(0.28), key[2] + np.float32(0.9)
+    gx, gy, gz = key[0] * np.float32(0.8), key[1] * np.float32(0.55) + np.float32(0.3), key[2] + np.float32(0.75)
+    gx += np.float32(0.22) if key[0] >= 0.0 else np.float32(-0.22)  # not in the middle of the pupil
     gn = one / np.sqrt(gx * gx + gy * gy + gz * gz)
     gx, gy, gz = gx * gn, gy * gn, gz * gn
     for n in range(count):
@@ -256,11 +257,12 @@ def shade_eyes(
         rx, ry, rz = two * nv * nx - vx, two * nv * ny - vy, two * nv * nz - vz
         away = one - min(max(nv, np.float32(0.0)), one)
         fresnel = np.float32(0.026) * (one + np.float32(9.0) * away * away * away * away)
-        # the reflected lamp: a disc of about 9 degrees, its edge no sharper than the picture
-        blur = np.float32(0.012) + np.float32(0.10) / iris_pixels
-        disc = np.float32(0.982) - np.float32(0.02) * (one - np.float32(focus))
+        # the reflected lamp: a disc, its edge no sharper than the picture; the sclera is too rough to show one
+        blur = np.float32(0.006) + np.float32(0.09) / iris_pixels
+        disc = np.float32(0.990) - np.float32(0.006) * (one - np.float32(focus))
         glint = smoothstep(disc - blur, disc + blur, rx * gx + ry * gy + rz * gz)
-        lamp = np.float32(0.5 + 0.4 * focus) * glint * smoothstep(np.float32(0.1), np.float32(0.5), seen)
+        lamp = np.float32(0.9 + 0.6 * focus) * glint * smoothstep(np.float32(0.1), np.float32(0.5), seen)
+        lamp *= np.float32(0.08) + np.float32(0.92) * (one - smoothstep(np.float32(0.9), np.float32(1.1), r))
         horizon = np.float32(0.55) + np.float32(0.75) * smoothstep(np.float32(-0.1), np.float32(0.45), ry)
         mirror = radiance(environment, rx, ry, rz) * fresnel * horizon * seen
         for k in range(3):

@@ -15,7 +15,7 @@ from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.shade import corner_weights, irradiance, lobe
 
 BINS = 24
-_TOOTH = np.array([0.62, 0.56, 0.44], np.float32)
+_TOOTH = np.array([0.74, 0.68, 0.57], np.float32)
 _GUM = np.array([0.46, 0.20, 0.18], np.float32)
 _TONGUE = np.array([0.47, 0.21, 0.19], np.float32)
 _TEAR = np.array([0.50, 0.30, 0.27], np.float32)
@@ -52,7 +52,7 @@ def posed_mouth(geometry: Geometry, vertices: np.ndarray) -> PosedMouth:
 
 @njit(cache=True, nogil=True)
 def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
-    """Share of the light outside that reaches head-space ``x, y, z`` through the lips."""
+    """Share of the light outside that reaches head-space ``x, y, z`` through the lips, and how far behind they are."""
     t = min(max((x - left) / max(right - left, np.float32(0.1)), np.float32(0.0)), np.float32(1.0))
     s = t * np.float32(BINS - 1)
     i = min(int(s), BINS - 2)
@@ -67,7 +67,7 @@ def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
     one, other = x - left, right - x
     across = one / np.sqrt(one * one + depth * depth) + other / np.sqrt(other * other + depth * depth)
     share = np.float32(0.25) * max(seen, np.float32(0.0)) * max(across, np.float32(0.0))
-    return min(share * np.float32(1.15), np.float32(1.0))
+    return min(share * np.float32(1.15), np.float32(1.0)), depth
 
 
 @njit(cache=True, nogil=True)
@@ -114,21 +114,26 @@ def shade_mouth(
         nx, ny, nz = nx * length, ny * length, nz * length
         hidden = wa * open_rgb[a, 1] + wb * open_rgb[b, 1] + wc * open_rgb[c, 1]
         if part == 8:
-            seen, base, wet = np.float32(0.75), _TEAR, np.float32(0.5)
+            seen, base, wet, rough = np.float32(0.75), _TEAR, np.float32(0.5), np.float32(0.35)
         else:
             x = wa * vertices[a, 0] + wb * vertices[b, 0] + wc * vertices[c, 0]
             y = wa * vertices[a, 1] + wb * vertices[b, 1] + wc * vertices[c, 1]
             z = wa * vertices[a, 2] + wb * vertices[b, 2] + wc * vertices[c, 2]
-            seen = _slit(x, y, z, lips, np.float32(left), np.float32(right))
-            base, wet = _GUM, np.float32(0.7)
-            if part == 3:
-                base, wet = _TOOTH, np.float32(0.5)
+            seen, depth = _slit(x, y, z, lips, np.float32(left), np.float32(right))
+            base, wet, rough = _GUM, np.float32(0.6), np.float32(0.45)
+            if part == 2:
+                # the lips' own inner side, which takes light from the lips
+                near = np.exp(-depth * np.float32(3.0))
+                seen, rough = seen + near * (np.float32(0.3) - np.float32(0.3) * seen), rough + np.float32(0.3) * near
+                seen = np.float32(0.05) + np.float32(0.95) * seen  # flesh passes light on
+            elif part == 3:
+                base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.55)
             elif part == 7:
                 base, wet = _TONGUE, np.float32(0.45)
         # what enters by the slit comes from the front, whatever the sides of the face get
         sx, sy, sz = nx * np.float32(0.6), ny * np.float32(0.6), nz * np.float32(0.6) + np.float32(0.5)
         length = one / np.sqrt(sx * sx + sy * sy + sz * sz + np.float32(1e-8))
-        facing = np.float32(0.35) + np.float32(0.65) * max(nz, np.float32(0.0))
+        facing = rough + (one - rough) * max(nz, np.float32(0.0))
         hx, hy, hz = key[0], key[1], key[2] + one
         hn = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
         nh = max((nx * hx + ny * hy + nz * hz) * hn, np.float32(0.0))

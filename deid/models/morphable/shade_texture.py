@@ -51,7 +51,7 @@ def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
     *The Lumigraph*, 1996, section 3.4.)
     """
     levels = [np.ascontiguousarray(texture, np.float32)]
-    weights = [covered.astype(np.float32)[..., None]]
+    weights: list[np.ndarray] = [covered.astype(np.float32)[..., None]]
     while levels[-1].shape[0] > 1:
         weight = _quarters(weights[-1])
         levels.append(_quarters(levels[-1] * weights[-1]) / np.maximum(weight, 1e-8))
