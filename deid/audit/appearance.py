@@ -189,7 +189,7 @@ def _sampled(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What changes from one frame to the next in an aligned face, 8-bit levels: the mean's change (signed), and the
+    """What changes from one frame to the next in an aligned face, 8-bit levels: the skin's light (signed), and the
     mean absolute change of coarse, middle and fine structure less the mean."""
 
     mean: float
@@ -201,10 +201,11 @@ class Step:
     def of(cls, before: Look, after: Look) -> Step:
         """Between two looks at one face in consecutive frames, each through its own frame's transform."""
         delta = (after.coarse - before.coarse)[_CORE]
-        mean = float(delta.mean())
+        # Skin only: a mouth that opens shows teeth or the dark, and that is no change of light.
+        mean = float(np.median([(after.luma[part] - before.luma[part]).mean() for part in _SKIN]))
         return cls(
             mean,
-            float(np.abs(delta - mean).mean()),
+            float(np.abs(delta - delta.mean()).mean()),
             float(np.abs(after.middle - before.middle)[_CORE].mean()),
             float(np.abs(after.fine - before.fine)[_CORE].mean()),
         )
@@ -213,7 +214,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Flicker:
     """How unsteady an output is beyond its source. ``light``: mean absolute difference of the two faces' changes in
-    mean luma, 8-bit levels a frame (0 when light follows exactly). ``coarse``, ``middle``, ``fine``: change of
+    skin luma, 8-bit levels a frame (0 when light follows exactly). ``coarse``, ``middle``, ``fine``: change of
     structure, output over source; above 1 shimmers, far below 1 is frozen."""
 
     light: float
