@@ -14,7 +14,7 @@ from numba import njit
 BINS = 256
 _QUARTER = BINS // 4
 _STILL = np.float32(0.03)  # pixels: surroundings that would move by less stay
-ANCHOR, EDGE, FADE, INNER, OUTER, STRETCH, RIM, CORE, SKIN = range(9)
+ANCHOR, EDGE, END, INNER, OUTER, RIM, CORE, STRETCH, HASTE, SKIN = range(10)
 """Columns of the tables that :func:`blend` reads; ``SKIN`` is the first of three."""
 
 
@@ -242,11 +242,11 @@ def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occlud
 
     ``picture``: float32 (h, w, 3), the frame. ``face``: float32 (a, b, 3), what is laid over it from the row and column
     ``corner`` on, and ``cover``: float32 (a, b), where it has something to show; they hold all that is nearer than
-    ``outer`` (below). ``tables``: float32 (BINS + 1, 11), distances from ``centre`` in each direction: anchor (frame
-    content nearer to the centre is never shown), edge (where the frame is shown from), fade (over what distance beyond
-    the edge the frame comes back to its place), inner and outer (where the face begins to fade, and has faded), stretch
-    (of the face near its rim, a factor), rim (the anchor without its margin), core (inside, there is nothing but the
-    face); then the colour of skin there. ``gate``: float32 (BINS / 2 + 1, levels), where hair may lie before the face.
+    ``outer`` (below). ``tables``: float32 (BINS + 1, 12), distances from ``centre`` in each direction: anchor (frame
+    content nearer to the centre is never shown), edge (where the frame is shown from), end (where it
+    is in its place), inner and outer (where the face begins to fade, and has faded), rim (the anchor without its
+    margin), core (inside, there is nothing but the face); then a factor on the face near its rim, the reciprocal of the
+    way from edge to end, and the colour of skin. ``gate``: float32 (BINS / 2 + 1, levels), where hair may hang.
     ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``: float32 (3,), skin where nothing else is
     known. ``occluder``: float32 (h, w) or (1, 1) for none. All colours are code values. Writes ``out`` and ``touched``.
     """
@@ -255,7 +255,7 @@ def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occlud
     cx, cy = centre[0], centre[1]
     farthest, nearest = np.float32(0), tables[0, CORE]
     for i in range(tables.shape[0]):
-        farthest = max(farthest, tables[i, EDGE] + tables[i, FADE], tables[i, OUTER])
+        farthest = max(farthest, tables[i, END], tables[i, OUTER])
         nearest = min(nearest, tables[i, CORE])
     hidden = occluder.shape[0] == h and occluder.shape[1] == w
     ground, front, strand = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
@@ -263,15 +263,15 @@ def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occlud
         for x in range(w):
             dx, dy = np.float32(x) - cx, np.float32(y) - cy
             r = np.sqrt(dx * dx + dy * dy)
-            step, e, d, far, part = np.float32(0), np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            step, e, far, part = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
             row = 0
             outside = r >= farthest
             if not outside and r > nearest:
                 step = _step(dx, dy)
                 row = int(step)
                 part = step - row
-                e, d, far = _at(tables, row, part, EDGE), _at(tables, row, part, FADE), _at(tables, row, part, OUTER)
-                outside = r >= e + d and r >= far
+                e, far = _at(tables, row, part, EDGE), _at(tables, row, part, OUTER)
+                outside = r >= far and r >= _at(tables, row, part, END)
             o = occluder[y, x] if hidden else np.float32(0)
             touched[y, x] = not outside
             if outside or o >= 1:
@@ -288,9 +288,11 @@ def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occlud
             else:
                 start = _at(tables, row, part, ANCHOR)
                 shift = start - e
-                ux, uy = dx / r, dy / r
+                haste = _at(tables, row, part, HASTE)
+                inverse = np.float32(1) / r
+                ux, uy = dx * inverse, dy * inverse
                 if r >= far:  # nothing but surroundings, out of their place
-                    moved = shift * _bend((r - e) / d)
+                    moved = shift * _bend((r - e) * haste)
                     touched[y, x] = abs(moved) > _STILL
                     if touched[y, x]:
                         _surroundings(
@@ -315,12 +317,12 @@ def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occlud
                 near = _at(tables, row, part, INNER)
                 alpha *= 1 - _smooth((r - near) / max(far - near, np.float32(1e-3)))
                 if alpha < np.float32(0.999):
-                    rho = r + shift * _bend((r - e) / d) if r >= e else start + np.float32(0.5) * (e - r)
+                    rho = r + shift * _bend((r - e) * haste) if r >= e else start + np.float32(0.5) * (e - r)
                     _surroundings(picture, tables, cx, cy, cx + ux * rho, cy + uy * rho, fill, ground)
                     for k in range(3):
                         front[k] = alpha * front[k] + (1 - alpha) * ground[k]
                 if hair[3] > 0 and r < far and r > _at(tables, row, part, CORE):
-                    bend = _bend((r - e) / d) if r >= e else _bend((e - r) / (np.float32(0.4) * e))
+                    bend = _bend((r - e) * haste) if r >= e else _bend((e - r) / (np.float32(0.4) * e))
                     rho = r + shift * bend
                     passing = _grid_at(gate, step, (rho / _at(tables, row, part, RIM) - first) / pitch)
                     px, py = cx + ux * rho, cy + uy * rho

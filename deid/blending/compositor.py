@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from .. import imaging
 from ..models.morphable import finish
-from ._kernels import BINS, CORE, RIM, STRETCH, blend, closed, directions, seam_weight, seen_reach
+from ._kernels import BINS, CORE, OUTER, RIM, blend, closed, directions, seam_weight, seen_reach
 from .hair import FIRST, PITCH, Part, hair_model
 from .outline import FaceOutline, limits
 
@@ -80,9 +80,9 @@ class Compositor:
         centre = source.centre.astype(np.float32)
         rim = _rounded(source.reach(centre))
         tables, above, beside = _tables(rim, target, source, centre, face, attributes.blur)
-        part, fill = _filmed(face, _box(tables[4], centre, (h, w)), attributes, seed, frame)
+        part, fill = _filmed(face, _box(tables[OUTER], centre, (h, w)), attributes, seed, frame)
         limit = limits(source_points, source, centre, rim)
-        tables[7] = np.minimum(tables[7], limit * rim)
+        tables[CORE] = np.minimum(tables[CORE], limit * rim)
         hair = hair_model(picture, part, source_points, centre, rim, limit, above)
         shown = closed(np.concatenate([tables, hair.skin]))
         coded = _matched(part, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
@@ -131,8 +131,7 @@ def _matched(
     scale = np.float32(small[0] / w)
     cx, cy = (np.float32((c - o + 0.5) * scale - 0.5) for c, o in zip(centre, (left, top), strict=True))
     reduced = tables.copy()
-    reduced[:, :STRETCH] *= scale
-    reduced[:, RIM : CORE + 1] *= scale
+    reduced[:, RIM] *= scale
     weight = seam_weight(seen, there, cx, cy, reduced, skin, gate, FIRST, PITCH)
     correction = finish.seam_correction(made, seen, weight, there)
     return face.coded + imaging.resize(correction, (w, h), interpolation=imaging.INTER_LINEAR)
@@ -146,7 +145,7 @@ def _rounded(reach: np.ndarray) -> np.ndarray:
 def _tables(
     rim: np.ndarray, target: FaceOutline, source: FaceOutline, centre: np.ndarray, face: GeneratedFace, blur: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The tables of :func:`deid.blending._kernels.blend`, float32 (8, BINS), and how much forehead a direction is."""
+    """The tables of :func:`deid.blending._kernels.blend`, float32 (9, BINS), and how much forehead a direction is."""
     h, w = face.alpha.shape
     width = source.width
     unit = directions()
@@ -168,7 +167,7 @@ def _tables(
     outer = edge + above * max(_FOREHEAD_FEATHER * width, 2 * soft)
     stretch = np.clip(np.minimum(seen, np.where(above > 0.5, seen, new)) / edge, 0.5, 1.0)
     core = np.minimum(inner, np.where(stretch < 0.999, 0.55 * edge, inner))
-    rows = np.stack([anchor, edge, fade, inner, outer, stretch, rim, core])
+    rows = np.stack([anchor, edge, edge + fade, inner, outer, rim, core, stretch, 1 / fade])
     return rows.astype(np.float32), above.astype(np.float32), beside.astype(np.float32)
 
 
