@@ -47,3 +47,19 @@ def _encoded(factory: pytest.TempPathFactory, name: str, pictures: Iterator[np.n
     path = factory.mktemp("clips") / f"{name}.mp4"
     encode_clip(path, kept, width=480, height=360, fps=25, seconds=len(kept) / 25)
     return path
+
+
+@pytest.fixture(scope="session")
+def talker(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+    """60 frames of 480 x 360: a rendered person who talks, blinks and turns, with what is true in every frame."""
+    from deid import puppet
+
+    truths = []
+
+    def pictures() -> Iterator[np.ndarray]:
+        for picture, truth in puppet.film(60, 25, 480, 360):
+            truths.append(truth)
+            yield picture
+
+    path = _encoded(tmp_path_factory, "talker", pictures())
+    return path, truths

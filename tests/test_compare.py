@@ -1,0 +1,96 @@
+"""The check that compares finished faces with their originals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deid.compare import Comparer, chip, choose_faces
+from deid.media import Reader
+from deid.plan import FaceAt, Plan, State
+from deid.types import Analysis, Shot, Track
+
+
+class OneNumber:
+    """An engine whose recogniser sees the mean brightness of a chip only."""
+
+    def __init__(self, points: np.ndarray) -> None:
+        self.points = points
+
+    def source_points(self, face: FaceAt) -> np.ndarray:
+        return self.points
+
+    def recognise(self, chips: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(chips), 128), np.float32)
+        out[:, 0] = chips.reshape(len(chips), -1).mean(1) / 100
+        return out
+
+
+def points_at(x: float, y: float, size: float) -> np.ndarray:
+    """A mesh whose five points for alignment lie about right; the others in the middle."""
+    points = np.full((478, 3), 0, np.float32)
+    points[:, :2] = (x, y)
+    places = {263: (0.3, -0.15), 362: (0.12, -0.14), 33: (-0.3, -0.15), 133: (-0.12, -0.14), 2: (0, 0.2)}
+    for index, place in places.items():
+        points[index, :2] = (x + size * place[0], y + size * place[1])
+    return points
+
+
+@pytest.fixture
+def frame(face_clip):
+    with Reader(face_clip) as reader:
+        return next(iter(reader))
+
+
+def test_a_face_that_did_not_change_matches_and_one_that_did_does_not(frame) -> None:
+    face = FaceAt(1, 0)
+    engine = OneNumber(points_at(240, 180, 120))
+    darker = replace(frame, planes=(frame.planes[0] // 2, *frame.planes[1:]))
+    with Comparer({frame.index: [face]}, engine, 0.2) as same:  # type: ignore[arg-type]
+        same.submit(frame, frame)
+    assert same.matches == [(frame.index, face)] and same.compared == 1 and same.nearest == 0
+    with Comparer({frame.index: [face]}, engine, 0.2) as other:  # type: ignore[arg-type]
+        other.submit(frame, darker)
+    assert other.matches == [] and other.nearest is not None and other.nearest > 0.2
+
+
+def test_frames_that_were_not_chosen_are_not_looked_at(frame) -> None:
+    with Comparer({frame.index + 1: [FaceAt(1, 0)]}, OneNumber(points_at(240, 180, 120)), 0.2) as comparer:  # type: ignore[arg-type]
+        comparer.submit(frame, frame)
+    assert comparer.compared == 0 and comparer.nearest is None
+
+
+def test_an_error_in_the_background_is_raised_in_front(frame) -> None:
+    class Broken(OneNumber):
+        def recognise(self, chips: np.ndarray) -> np.ndarray:
+            raise RuntimeError("no model")
+
+    with pytest.raises(RuntimeError, match="no model"):
+        with Comparer({frame.index: [FaceAt(1, 0)]}, Broken(points_at(240, 180, 120)), 0.2) as comparer:  # type: ignore[arg-type]
+            comparer.submit(frame, frame)
+
+
+def test_chips_beyond_the_border_are_black(frame) -> None:
+    assert chip(frame, points_at(-500, -500, 60)).max() == 0
+    assert chip(frame, points_at(0, 0, 120)).max() > 0
+
+
+def test_five_faces_of_every_track_are_chosen_and_those_beside_changes(face_clip) -> None:
+    with Reader(face_clip) as reader:
+        media = reader.info
+    n = 100
+    flat = np.zeros(n, np.float32)
+    tracks = tuple(
+        Track(k, 0, 0, np.ones((n, 5), np.float32), np.zeros(n, np.uint8), flat, flat, True) for k in (1, 2, 3)
+    )
+    states = {1: np.full(n, State.REPLACED, np.uint8), 2: np.full(n, State.OBSCURED, np.uint8)}
+    states[3] = states[1].copy()
+    states[3][40:60] = State.OBSCURED
+    faces = {i: [FaceAt(1, i)] + ([FaceAt(3, i)] if not 40 <= i < 60 else []) for i in range(n)}
+    plan = Plan({}, {}, (), {}, faces, states, {})
+    chosen = choose_faces(Analysis(media, n, (Shot(0, n - 1),), tracks, (), 1), plan)
+    by_track = {k: sorted(i for i, there in chosen.items() for f in there if f.track == k) for k in (1, 2, 3)}
+    assert by_track[1] == [0, 25, 50, 74, 99] and by_track[2] == []
+    assert {0, 39, 99} <= set(by_track[3]) and not any(40 <= i < 60 for i in by_track[3])
