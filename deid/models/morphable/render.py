@@ -17,13 +17,14 @@ from deid.models.morphable import raster, shade
 from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.geometry import Geometry, Part
 from deid.models.morphable.raster_lashes import Strands, draw_lashes, lash_strands, resolve
-from deid.models.morphable.shade_eyes import EyeTables, eye_tables, posed_eyes, shade_eyes
+from deid.models.morphable.shade_eyes import EyeTables, PosedEyes, eye_tables, posed_eyes, shade_eyes
 from deid.models.morphable.shade_mouth import posed_mouth, shade_mouth
 from deid.models.morphable.shade_texture import build_pyramid
 
 NOTHING = 255  # in `GeneratedFace.part`: no surface
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
 _BOX = np.array([0, 0, 1, 1, 2, 3, 0, 1, 0], np.uint8)  # by part: 1 is seen through the mouth, 2 and 3 between lids
+_STEEP = 5.0  # pixels of depth between neighbouring pixels that make an edge: a surface turned 79 degrees away
 _SHARPNESS = 0.35  # mip levels: a little sharper than a box filter, as photographs are
 
 
@@ -109,9 +110,9 @@ class Renderer:
         raster.vertex_normals(work.points, model.triangles, self.geometry.weld, work.normals)
         count = self._fragments(work, left, top, scale)
         window = np.array([left, top, tx, ty, inverse / scale])
-        self._shade(count, work, window, vertices, rotation, light, scale)
-        cover = np.zeros((height, width), np.float32)
         eyes = posed_eyes(self.geometry, model.eyes, vertices)
+        self._shade(count, work, window, vertices, eyes, rotation, light, scale)
+        cover = np.zeros((height, width), np.float32)
         draw_lashes(
             model.strands.ends, model.strands.shape, vertices, eyes.centres, rotation, scale,
             tx, ty, left, top, inverse, work.depth, cover,
@@ -120,7 +121,7 @@ class Renderer:
 
     def _fragments(self, work: _Workspace, left: int, top: int, scale: float) -> int:
         """What every pixel shows, into ``work``; the number of fragments."""
-        parts, layer = self._model.parts, 2.0 / scale
+        parts, layer = self._model.parts, _STEEP / scale
         height, width = work.owner.shape
         boxes = self._boxes(work.fixed, left, top, width, height)
         scene = (work.fixed, work.points, self._model.triangles, left, top, self._model.box, boxes)
@@ -149,27 +150,24 @@ class Renderer:
         work: _Workspace,
         window: np.ndarray,
         vertices: np.ndarray,
+        eyes: PosedEyes,
         rotation: np.ndarray,
         light: Light,
         scale: float,
     ) -> None:
         """Colours of all fragments into ``work.colour``."""
         model, rig, geometry = self._model, shade.light_rig(light), self.geometry
-        table = work.table
-        table[:, : shade.V + 1] = geometry.uv
-        table[:, shade.WET] = model.wet
         shift = -float(np.log2(max(scale, 1e-3))) - _SHARPNESS
         shade.light_vertices(
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
-            geometry.occlusion, model.open_rgb, self._level, shift, table,
+            geometry.occlusion, model.open_rgb, self._level, shift, work.table,
         )  # fmt: skip
         pyramid = self._pyramid
         at = (model.triangles, work.triangle, work.place, work.fixed, window)
         shade.shade_skin(
-            count, model.skin, *at, table, pyramid.texels, pyramid.offsets, pyramid.sizes,
+            count, model.skin, *at, work.table, pyramid.texels, pyramid.offsets, pyramid.sizes,
             rig.tone, rig.white, rig.key_rgb, work.colour,
         )  # fmt: skip
-        eyes = posed_eyes(geometry, model.eyes, vertices)
         shade_eyes(
             count, model.parts, *at, vertices, model.eyes.rest, rotation, eyes.centres, eyes.axes, eyes.lids, eyes.span,
             geometry.eye_radius, self._iris, rig.sh, rig.white, rig.environment, rig.key, rig.key_rgb, rig.focus,
@@ -202,19 +200,21 @@ class Renderer:
         kept: dict[tuple[int, int], _Workspace] = self._buffers.__dict__.setdefault("kept", {})
         if (width, height) not in kept:
             kept.clear()
-            kept[width, height] = _Workspace(len(self.geometry.vertices), width, height)
+            kept[width, height] = _Workspace(self.geometry.uv, self._model.wet, width, height)
         return kept[width, height]
 
 
 class _Workspace:
     """Scratch arrays for one picture size; contents mean nothing between pictures."""
 
-    def __init__(self, vertices: int, width: int, height: int) -> None:
-        pixels = width * height
+    def __init__(self, uv: np.ndarray, wet: np.ndarray, width: int, height: int) -> None:
+        pixels, vertices = width * height, len(uv)
         self.points = np.empty((vertices, 3), np.float32)
         self.fixed = np.empty((vertices, 2), np.int64)
         self.normals = np.empty((vertices, 3), np.float32)
         self.table = np.zeros((vertices, shade.ATTRIBUTES), np.float32)
+        self.table[:, : shade.V + 1] = uv
+        self.table[:, shade.WET] = wet
         self.depth = np.empty((height, width), np.float32)
         self.owner = np.empty((height, width), np.int32)
         self.slot = np.empty((height, width), np.int32)
