@@ -32,7 +32,7 @@ def directions() -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _step(x, y):
+def _step(x, y):  # type: ignore[no-untyped-def]
     """The diamond angle of (x, y) in steps, 0 <= step < BINS."""
     total = abs(x) + abs(y)
     if total < np.float32(1e-9):
@@ -47,7 +47,7 @@ def _step(x, y):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def reach(segments, unit):
+def reach(segments, unit):  # type: ignore[no-untyped-def]
     """How far line segments reach from the origin: float32 (BINS,), 0 where none lies in that direction.
 
     ``segments``: float32 (s, 2, 2). ``unit``: float32 (BINS, 2).
@@ -76,21 +76,21 @@ def reach(segments, unit):
     return far
 
 
-def closed(tables):
+def closed(tables: np.ndarray) -> np.ndarray:
     """Tables over all steps, (n, BINS), as the kernels read them: float32 (BINS + 1, n), the first row again at the
     end."""
     return np.ascontiguousarray(np.concatenate([tables, tables[:, :1]], axis=1).T, dtype=np.float32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _at(tables, row, part, column):
+def _at(tables, row, part, column):  # type: ignore[no-untyped-def]
     """A table, read between ``row`` and the next."""
     low = tables[row, column]
     return low + part * (tables[row + 1, column] - low)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _grid_at(grid, step, level):
+def _grid_at(grid, step, level):  # type: ignore[no-untyped-def]
     """A (BINS / 2 + 1, levels) grid, read between its nodes; ``level`` is held inside."""
     half = step * np.float32(0.5)
     i = int(half)
@@ -104,7 +104,7 @@ def _grid_at(grid, step, level):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _bilinear(picture, x, y, out):
+def _bilinear(picture, x, y, out):  # type: ignore[no-untyped-def]
     """Colour of ``picture`` (h, w, 3) at x, y, held inside, into ``out``."""
     h, w = picture.shape[0], picture.shape[1]
     x = min(max(x, np.float32(0)), np.float32(w - 1.001))
@@ -120,20 +120,20 @@ def _bilinear(picture, x, y, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _held(place, size):
+def _held(place, size):  # type: ignore[no-untyped-def]
     """The sample nearest to ``place``, held inside."""
     return min(max(int(place + np.float32(0.5)), 0), size - 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _smooth(x):
+def _smooth(x):  # type: ignore[no-untyped-def]
     """0 below 0, 1 above 1, smooth in between."""
     x = min(max(x, np.float32(0)), np.float32(1))
     return x * x * (np.float32(3) - np.float32(2) * x)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels):
+def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels):  # type: ignore[no-untyped-def]
     """Colours on a polar grid: float32 (BINS / 2, levels, 3); nodes lie at ``first + pitch * level`` of the reach."""
     out = np.empty((unit.shape[0] // 2, levels, 3), np.float32)
     for i in range(out.shape[0]):
@@ -145,7 +145,7 @@ def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def seen_reach(alpha, head, cx, cy, unit, reach_of, first, pitch, levels):
+def seen_reach(alpha, head, cx, cy, unit, reach_of, first, pitch, levels):  # type: ignore[no-untyped-def]
     """How far a rendered head reaches without a gap, in units of ``reach_of``, from ``first`` in steps of ``pitch``:
     float32 (BINS / 2,). ``alpha``, ``head``: float32 (h, w), which together are its cover."""
     h, w = alpha.shape
@@ -169,7 +169,7 @@ def seen_reach(alpha, head, cx, cy, unit, reach_of, first, pitch, levels):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def follow(like, gate, certain):
+def follow(like, gate, certain):  # type: ignore[no-untyped-def]
     """Hair followed inwards on the polar grid: into ``gate``, float32 (BINS / 2, levels), how sure hair is joined to
     that at level ``certain``, given how much each node is ``like`` hair."""
     rows, levels = like.shape
@@ -184,14 +184,14 @@ def follow(like, gate, certain):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _bend(s):
+def _bend(s):  # type: ignore[no-untyped-def]
     """How much of the shift is left at ``s`` of the way out: 1 to 0, flat at both ends, steepest -1.5."""
     left = max(np.float32(1) - s, np.float32(0))
     return left * left * (np.float32(3) - np.float32(2) * left)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def seam_weight(picture, cover, cx, cy, tables, beside, gate, first, pitch):
+def seam_weight(picture, cover, cx, cy, tables, beside, gate, first, pitch):  # type: ignore[no-untyped-def]
     """Where the frame's skin and the rendered skin are to agree along the seam: float32 (h, w).
 
     All in the pixels of a reduced picture. ``picture``: float32 (h, w, 3). ``cover``: float32 (h, w). ``tables``: as
@@ -220,7 +220,7 @@ def seam_weight(picture, cover, cx, cy, tables, beside, gate, first, pitch):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _surroundings(picture, tables, cx, cy, x, y, fill, out):
+def _surroundings(picture, tables, cx, cy, x, y, fill, out):  # type: ignore[no-untyped-def]
     """Colour of the frame at x, y into ``out``; ``fill`` where that lies beyond its border and the border is face."""
     qx = min(max(x, np.float32(0)), np.float32(picture.shape[1] - 1))
     qy = min(max(y, np.float32(0)), np.float32(picture.shape[0] - 1))
@@ -237,7 +237,7 @@ def _surroundings(picture, tables, cx, cy, x, y, fill, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occluder, first, pitch, out, touched):
+def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occluder, first, pitch, out, touched):  # type: ignore[no-untyped-def]
     """Lay a face over a frame whose surroundings are drawn to the face's outline.
 
     ``picture``: float32 (h, w, 3), the frame. ``face``: float32 (a, b, 3), what is laid over it from the row and column

@@ -109,7 +109,7 @@ class FaceOutline:
 
     def reach(self, centre: np.ndarray) -> np.ndarray:
         """float32 (BINS,): how far the outline reaches from ``centre`` in each of :func:`directions`."""
-        relative = self.segments - centre.astype(np.float32)
+        relative: np.ndarray = self.segments - centre.astype(np.float32)
         found = reach(np.ascontiguousarray(relative), directions())
         missing = found <= 0
         if missing.all():
