@@ -78,8 +78,6 @@ def vertex_normals(points: np.ndarray, triangles: np.ndarray, weld: np.ndarray, 
                 normals[i, k] = normals[weld[i], k]
 
 
-
-
 @njit(cache=True, nogil=True)
 def rasterise(
     fixed: np.ndarray,

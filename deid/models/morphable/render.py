@@ -57,6 +57,7 @@ class _Model:
     open_rgb: np.ndarray
     texel_density: np.ndarray
     covered: np.ndarray
+    uv: np.ndarray
     wet: np.ndarray
     eyes: EyeTables
     strands: Strands
@@ -91,13 +92,12 @@ class Renderer:
         texture = np.concatenate([skin, gloss[..., None]], axis=2)
         self._pyramid = build_pyramid(texture, covered[np.ix_(at, at)])
         self._level = (self._model.texel_density + np.log2(size)).astype(np.float32)
-        self._buffers = threading.local()
 
     def render(self, vertices: np.ndarray, camera: Camera, light: Light, width: int, height: int) -> GeneratedFace:
         """The head ``vertices``, float32 (V, 3) posed in head space, as ``camera`` sees it under ``light``.
 
         ``width``, ``height``: pixels of the picture."""
-        model, work = self._model, self._workspace(width, height)
+        model, work = self._model, _workspace(self._model, width, height)
         vertices = np.ascontiguousarray(vertices, np.float32)
         rotation = np.ascontiguousarray(camera.rotation, np.float32)
         # whole pixels are taken off the camera and put on the window, so that they cannot change any rounding
@@ -195,37 +195,45 @@ class Renderer:
         shape = (height, width)
         return GeneratedFace(rgb.reshape(*shape, 3), alpha.reshape(shape), head.reshape(shape), part.reshape(shape))
 
-    def _workspace(self, width: int, height: int) -> _Workspace:
-        """Buffers of this thread, kept from picture to picture."""
-        kept: dict[tuple[int, int], _Workspace] = self._buffers.__dict__.setdefault("kept", {})
-        if (width, height) not in kept:
-            kept.clear()
-            kept[width, height] = _Workspace(self.geometry.uv, self._model.wet, width, height)
-        return kept[width, height]
+
+_BUFFERS = threading.local()  # crops differ in size from frame to frame: each thread keeps one set of arrays for all
 
 
 class _Workspace:
-    """Scratch arrays for one picture size; contents mean nothing between pictures."""
+    """Scratch arrays for one picture; contents mean nothing between pictures, but for constant columns of ``table``."""
 
-    def __init__(self, uv: np.ndarray, wet: np.ndarray, width: int, height: int) -> None:
-        pixels, vertices = width * height, len(uv)
+    def __init__(self, model: _Model) -> None:
+        vertices = len(model.uv)
+        self.model = model
         self.points = np.empty((vertices, 3), np.float32)
         self.fixed = np.empty((vertices, 2), np.int64)
         self.normals = np.empty((vertices, 3), np.float32)
         self.table = np.zeros((vertices, shade.ATTRIBUTES), np.float32)
-        self.table[:, : shade.V + 1] = uv
-        self.table[:, shade.WET] = wet
-        self.depth = np.empty((height, width), np.float32)
-        self.owner = np.empty((height, width), np.int32)
-        self.slot = np.empty((height, width), np.int32)
+        self.table[:, : shade.V + 1] = model.uv
+        self.table[:, shade.WET] = model.wet
+        self._capacity = 0
+
+    def resize(self, width: int, height: int) -> None:
+        """Make room for ``width`` x ``height`` pixels. Memory that no picture touches is never committed."""
+        pixels, shape = width * height, (height, width)
+        if pixels > self._capacity:
+            self._capacity = pixels
+            self._flat = [np.empty(pixels, kind) for kind in (np.float32, np.int32, np.int32)]
+            self.depths, self.owners = np.empty((pixels, 4), np.float32), np.empty((pixels, 4), np.int32)
+            self.triangle, self.pixel = np.empty(pixels * 4, np.int32), np.empty(pixels * 4, np.int32)
+            self.place, self.weight = np.empty((pixels * 4, 2), np.float32), np.empty(pixels * 4, np.float32)
+            self.colour = np.empty((pixels * 4, 3), np.float32)
+        self.depth, self.owner, self.slot = (flat[:pixels].reshape(shape) for flat in self._flat)
         self.before = np.empty((height + 1, width + 1), np.int32)
-        self.depths = np.empty((pixels, 4), np.float32)
-        self.owners = np.empty((pixels, 4), np.int32)
-        self.triangle = np.empty(pixels * 4, np.int32)
-        self.place = np.empty((pixels * 4, 2), np.float32)
-        self.pixel = np.empty(pixels * 4, np.int32)
-        self.weight = np.empty(pixels * 4, np.float32)
-        self.colour = np.empty((pixels * 4, 3), np.float32)
+
+
+def _workspace(model: _Model, width: int, height: int) -> _Workspace:
+    """The buffers of this thread."""
+    work: _Workspace | None = getattr(_BUFFERS, "work", None)
+    if work is None or work.model is not model:
+        work = _BUFFERS.work = _Workspace(model)
+    work.resize(width, height)
+    return work
 
 
 @lru_cache(maxsize=2)
@@ -246,6 +254,7 @@ def _model(geometry: Geometry) -> _Model:
         open_rgb=shade.occlusion_rgb(geometry.occlusion),
         texel_density=_texel_density(geometry, triangles[skin], textured),
         covered=_covered(geometry, triangles[skin], textured),
+        uv=geometry.uv,
         wet=_wetness(geometry),
         eyes=eye_tables(geometry),
         strands=lash_strands(geometry),

@@ -133,8 +133,11 @@ def _iris(r, angle, colour, pixels, seed, light_angle, out):  # type: ignore[no-
     out[0] = gain * (colour[0] + warm * mean * np.float32(0.9))
     out[1] = gain * (colour[1] + warm * mean * np.float32(0.35))
     out[2] = gain * (colour[2] - warm * colour[2] * np.float32(0.3))
-    pupil = one - smoothstep(np.float32(_PUPIL) - max(np.float32(0.03), np.float32(0.7) / pixels),
-                             np.float32(_PUPIL) + max(np.float32(0.03), np.float32(0.7) / pixels), r)
+    pupil = one - smoothstep(
+        np.float32(_PUPIL) - max(np.float32(0.03), np.float32(0.7) / pixels),
+        np.float32(_PUPIL) + max(np.float32(0.03), np.float32(0.7) / pixels),
+        r,
+    )
     for k in range(3):
         out[k] = max(out[k] * (one - pupil) + np.float32(0.006) * pupil, np.float32(0.003))
 
