@@ -1,0 +1,184 @@
+"""What skin looks like: a statistical model of albedo in the face's UV tile, and faces drawn from it.
+
+Two bands, as in Saito et al., *Photorealistic Facial Texture Inference* (2017), section 4, but both are statistics:
+
+* the low and middle band is a linear model of log relative albedo (principal components over the donors, lighting, smile
+  and skin tone regressed out), luminance finer than colour;
+* what the components leave, pores, hairs and creases, is a Gaussian texture of the place's own covariance: each stored
+  sheet is a sum of every donor's remainder with a random sign, divided by the root of their number, so that the variance is
+  a donor's own and no donor weighs more than 0.1. Two sheets are turned into each other from place to place (cosine and
+  sine of a smooth random angle), which keeps the variance and never repeats.
+
+``tools/face_appearance.py`` estimates both. Nobody's photograph is in the asset. Spaces: :mod:`.codes`; the tile is that of
+``Geometry.uv``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from deid import imaging
+from deid.errors import ModelError
+from deid.models.morphable.codes import IdentityCode
+
+_ASSET = Path(__file__).with_name("appearance.safetensors")
+TILE = 768  # texels a side of the tile that the asset's crop belongs to
+_CROP = (64, 40, 704, 700)  # x0 y0 x1 y1 of the crop in the tile, ends exclusive
+_YEARS = (28.0, 80.0)  # what the age direction is trusted for
+_MEAN_YEARS = 57.0
+_SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution
+_LIMIT = 2.0
+_IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
+    [(0.045, 0.022, 0.012), (0.10, 0.05, 0.022), (0.15, 0.10, 0.04), (0.12, 0.13, 0.07), (0.17, 0.19, 0.20), (0.10, 0.16, 0.24)],
+    np.float32,
+)
+_IRIS_SHARES = (0.26, 0.30, 0.14, 0.08, 0.10, 0.12)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Appearance:
+    """The asset; arrays of the crop are (660, 640) or a fraction of it.
+
+    ``mean``: float32 (H, W, 3), mean log relative albedo. ``luma_modes``: int8 (A, h, w) with ``luma_scale`` (A,), and
+    ``chroma_modes``: int8 (A, h', w', 2), red and blue less luminance, with ``chroma_scale``: modes of one standard
+    deviation. ``detail``: int8 (n, H, W) sheets of remainder with ``detail_scale``. ``domain``: float32 (h'', w''), 1
+    where the donors showed skin. ``gender``, ``age``: float32 (A,), what a coefficient gains from the mean to a woman, and
+    a decade. ``centre``, ``spread``: float32 (A,), mean and standard deviation of coefficients once those are taken off.
+    """
+
+    mean: np.ndarray
+    luma_modes: np.ndarray
+    luma_scale: np.ndarray
+    chroma_modes: np.ndarray
+    chroma_scale: np.ndarray
+    detail: np.ndarray
+    detail_scale: np.ndarray
+    domain: np.ndarray
+    gender: np.ndarray
+    age: np.ndarray
+    centre: np.ndarray
+    spread: np.ndarray
+
+    @property
+    def modes(self) -> int:
+        """A, the number of coefficients."""
+        return len(self.luma_modes)
+
+    def sample(
+        self, rng: np.random.Generator, gender: float | None = None, age: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """A plausible person: coefficients float32 (A,), iris float32 (3,) linear RGB, seed of the detail.
+
+        ``gender``: -1 (a man's skin) to 1 (a woman's); ``age``: years; drawn at random when ``None``.
+        """
+        gender = float(rng.choice((-1.0, 1.0)) if gender is None else np.clip(gender, -1, 1))
+        age = float(np.clip(rng.normal(50, 10) if age is None else age, *_YEARS))
+        free = np.clip(rng.normal(size=self.modes), -_LIMIT, _LIMIT) * self.spread * _SPREAD
+        basis, _ = np.linalg.qr(np.column_stack([self.gender, self.age]).astype(np.float64))
+        free -= basis @ (basis.T @ free)
+        code = self.centre + gender * self.gender + (age - _MEAN_YEARS) / 10 * self.age + free
+        iris = _IRISES[rng.choice(len(_IRISES), p=_IRIS_SHARES)] * np.exp(rng.normal(0, 0.12, 3))
+        return code.astype(np.float32), iris.astype(np.float32), int(rng.integers(2**31))
+
+    def traits(self, code: np.ndarray) -> tuple[float, float]:
+        """Gender (-1 to 1) and age (years) that coefficients were drawn for."""
+        both = np.column_stack([self.gender, self.age])
+        gender, decades = np.linalg.lstsq(both, code - self.centre, rcond=None)[0]
+        return float(np.clip(gender, -1, 1)), float(np.clip(_MEAN_YEARS + 10 * decades, *_YEARS))
+
+    def albedo(self, code: IdentityCode, size: int = 512) -> np.ndarray:
+        """Relative linear reflectance, float32 (size, size, 3), RGB; its mean over the core skin is 1 in each channel."""
+        low = self._low(code.appearance)
+        fine = self._fine(code)
+        log = low + fine[..., None] * np.array([0.9, 1.0, 1.1], np.float32)
+        crop = np.exp(np.clip(log, -3, 0.9))
+        core = self._resized(self.domain) > 0.98
+        crop /= crop[core].mean(axis=0)
+        return _sized(_tiled(crop), size)
+
+    def gloss(self, size: int = 512) -> np.ndarray:
+        """Relative specular strength, float32 (size, size), 1 on average skin."""
+        v, u = (np.mgrid[:128, :128].astype(np.float32) + 0.5) / 128
+        out = np.full((128, 128), 0.85, np.float32)
+        for cu, cv, su, sv, gain in _GLOSSY:
+            for side in (cu, 1 - cu) if cu != 0.5 else (0.5,):
+                out += gain * np.exp(-(((u - side) / su) ** 2 + ((v - cv) / sv) ** 2) / 2)
+        return imaging.resize(out, (size, size), interpolation=imaging.INTER_LINEAR)
+
+    def bumps(self, code: IdentityCode, size: int = 512) -> np.ndarray:
+        """Fine relief, float32 (size, size), about -1 to 1, dark being deep. (Its shading is in the albedo already.)"""
+        fine = self._fine(code)
+        fine = fine - imaging.gaussian_blur(fine, (0, 0), 3)
+        return _sized(_tiled(np.clip(fine / 0.15, -1, 1)), size)
+
+    def _low(self, code: np.ndarray) -> np.ndarray:
+        """Mean and modes: float32 (H, W, 3) log relative albedo."""
+        luma = np.tensordot(code * self.luma_scale, self.luma_modes.astype(np.float32), 1)
+        chroma = np.tensordot(code * self.chroma_scale, self.chroma_modes.astype(np.float32), 1)
+        luma, chroma = self._resized(luma), self._resized(chroma)
+        out = self.mean + luma[..., None]
+        out[..., 0] += chroma[..., 0]
+        out[..., 1] -= chroma.sum(axis=2)
+        out[..., 2] += chroma[..., 1]
+        return out
+
+    def _fine(self, code: IdentityCode) -> np.ndarray:
+        """The remainder that ``code.detail`` stands for, float32 (H, W)."""
+        rng = np.random.default_rng(code.detail)
+        first, second = rng.choice(len(self.detail), 2, replace=False)
+        height, width = self.mean.shape[:2]
+        angle = imaging.resize(
+            rng.uniform(0, np.pi, (5, 5)).astype(np.float32), (width, height), interpolation=imaging.INTER_CUBIC
+        )
+        sheets = [self.detail[i][:, :: rng.choice((-1, 1))] for i in (first, second)]
+        _, age = self.traits(code.appearance)
+        amount = float(self.detail_scale[0]) * np.interp(age, (30, 70), (0.45, 0.95))
+        return (sheets[0] * np.cos(angle) + sheets[1] * np.sin(angle)) * np.float32(amount)
+
+    def _resized(self, image: np.ndarray) -> np.ndarray:
+        height, width = self.mean.shape[:2]
+        image = np.ascontiguousarray(image, np.float32)
+        return imaging.resize(image, (width, height), interpolation=imaging.INTER_CUBIC)
+
+
+_GLOSSY = (  # u, v of the centre; u, v spread; gain
+    (0.5, 0.40, 0.035, 0.05, 0.55),
+    (0.5, 0.16, 0.13, 0.05, 0.30),
+    (0.5, 0.53, 0.07, 0.03, 0.5),
+    (0.5, 0.60, 0.07, 0.03, 0.5),
+    (0.30, 0.36, 0.06, 0.05, 0.15),
+    (0.5, 0.68, 0.05, 0.03, 0.1),
+)
+
+
+def _tiled(crop: np.ndarray) -> np.ndarray:
+    """The crop in its tile, its border spread outwards: float32 (768, 768, ...)."""
+    x0, y0, x1, y1 = _CROP
+    edges = [(y0, TILE - y1), (x0, TILE - x1)] + [(0, 0)] * (crop.ndim - 2)
+    return np.pad(crop.astype(np.float32, copy=False), edges, mode="edge")
+
+
+def _sized(tile: np.ndarray, size: int) -> np.ndarray:
+    if size == TILE:
+        return tile
+    way = imaging.INTER_AREA if size < TILE else imaging.INTER_CUBIC
+    return np.maximum(imaging.resize(tile, (size, size), interpolation=way), tile.min())
+
+
+@lru_cache(maxsize=1)
+def load_appearance() -> Appearance:
+    """The packaged model. Raises :class:`~deid.errors.ModelError` when it is missing or damaged."""
+    try:
+        from safetensors.numpy import load_file
+
+        data = load_file(_ASSET)
+        kept = {name: data[name] for name in Appearance.__dataclass_fields__}
+    except (OSError, KeyError, ValueError, ImportError) as problem:
+        raise ModelError(f"the face appearance model cannot be read ({_ASSET}): install deid again") from problem
+    for name, value in kept.items():
+        kept[name] = value if value.dtype == np.int8 else value.astype(np.float32)
+    return Appearance(**kept)
