@@ -202,7 +202,7 @@ class Step:
         """Between two looks at one face in consecutive frames, each through its own frame's transform."""
         delta = (after.coarse - before.coarse)[_CORE]
         # Skin only: a mouth that opens shows teeth or the dark, and that is no change of light.
-        mean = float(np.median([(after.luma[part] - before.luma[part]).mean() for part in _SKIN]))
+        mean = float(np.mean([(after.luma[part] - before.luma[part]).mean() for part in _SKIN]))
         return cls(
             mean,
             float(np.abs(delta - delta.mean()).mean()),
