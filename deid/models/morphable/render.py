@@ -18,12 +18,13 @@ from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.geometry import Geometry, Part
 from deid.models.morphable.raster_lashes import Strands, draw_lashes, lash_strands, resolve
 from deid.models.morphable.shade_eyes import EyeTables, PosedEyes, eye_tables, posed_eyes, shade_eyes
-from deid.models.morphable.shade_mouth import posed_mouth, shade_mouth
+from deid.models.morphable.shade_mouth import LipTables, lip_tables, opened_occlusion, posed_mouth, shade_mouth
 from deid.models.morphable.shade_texture import build_pyramid
 
 NOTHING = 255  # in `GeneratedFace.part`: no surface
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
 _BOX = np.array([0, 0, 1, 1, 2, 3, 0, 1, 0], np.uint8)  # by part: 1 is seen through the mouth, 2 and 3 between lids
+_TOOTH_GROWTH = 0.02  # centimetres
 _STEEP = 5.0  # pixels of depth between neighbouring pixels that make an edge: a surface turned 79 degrees away
 _SHARPNESS = 0.35  # mip levels: a little sharper than a box filter, as photographs are
 
@@ -54,7 +55,10 @@ class _Model:
     rims: tuple[np.ndarray, ...]
     skin: np.ndarray
     skin_vertices: np.ndarray
+    occlusion: np.ndarray
     open_rgb: np.ndarray
+    lips: LipTables
+    teeth: tuple[np.ndarray, np.ndarray]
     texel_density: np.ndarray
     covered: np.ndarray
     uv: np.ndarray
@@ -98,7 +102,8 @@ class Renderer:
 
         ``width``, ``height``: pixels of the picture."""
         model, work = self._model, _workspace(self._model, width, height)
-        vertices = np.ascontiguousarray(vertices, np.float32)
+        vertices = np.array(vertices, np.float32)
+        vertices[model.teeth[0]] += model.teeth[1]
         rotation = np.ascontiguousarray(camera.rotation, np.float32)
         # whole pixels are taken off the camera and put on the window, so that they cannot change any rounding
         whole = np.clip(np.floor(np.asarray(camera.translation, np.float64)), -1e6, 1e6)
@@ -157,10 +162,13 @@ class Renderer:
     ) -> None:
         """Colours of all fragments into ``work.colour``."""
         model, rig, geometry = self._model, shade.light_rig(light), self.geometry
+        mouth = posed_mouth(geometry, vertices)
+        near = model.lips.members
+        work.occlusion[near], work.open_rgb[near] = opened_occlusion(geometry, model.lips, mouth, vertices)
         shift = -float(np.log2(max(scale, 1e-3))) - _SHARPNESS
         shade.light_vertices(
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
-            geometry.occlusion, model.open_rgb, self._level, shift, work.table,
+            work.occlusion, work.open_rgb, self._level, shift, work.table,
         )  # fmt: skip
         pyramid = self._pyramid
         at = (model.triangles, work.triangle, work.place, work.fixed, window)
@@ -173,9 +181,8 @@ class Renderer:
             geometry.eye_radius, self._iris, rig.sh, rig.white, rig.environment, rig.key, rig.key_rgb, rig.focus,
             scale, work.colour,
         )  # fmt: skip
-        mouth = posed_mouth(geometry, vertices)
         shade_mouth(
-            count, model.parts, *at, vertices, work.normals, model.open_rgb, mouth.lips, mouth.left, mouth.right,
+            count, model.parts, *at, vertices, work.normals, mouth.lips, mouth.left, mouth.right,
             rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, work.colour,
         )  # fmt: skip
 
@@ -211,6 +218,7 @@ class _Workspace:
         self.table = np.zeros((vertices, shade.ATTRIBUTES), np.float32)
         self.table[:, : shade.V + 1] = model.uv
         self.table[:, shade.WET] = model.wet
+        self.occlusion, self.open_rgb = model.occlusion.copy(), model.open_rgb.copy()
         self._capacity = 0
 
     def resize(self, width: int, height: int) -> None:
@@ -251,7 +259,10 @@ def _model(geometry: Geometry) -> _Model:
         rims=_rims(geometry),
         skin=skin,
         skin_vertices=np.unique(triangles[skin]).astype(np.int32),
+        occlusion=geometry.occlusion,
         open_rgb=shade.occlusion_rgb(geometry.occlusion),
+        lips=lip_tables(geometry),
+        teeth=_inflated_teeth(geometry),
         texel_density=_texel_density(geometry, triangles[skin], textured),
         covered=_covered(geometry, triangles[skin], textured),
         uv=geometry.uv,
@@ -266,6 +277,15 @@ def _rims(geometry: Geometry) -> tuple[np.ndarray, ...]:
     left = np.concatenate([geometry.lid_upper_left, geometry.lid_lower_left])
     right = np.concatenate([geometry.lid_upper_right, geometry.lid_lower_right])
     return (geometry.lips_outer, left, right)
+
+
+def _inflated_teeth(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices of the teeth, and how far out they move, float32 (n, 3): modelled gaps are wider than real ones."""
+    triangles = np.ascontiguousarray(geometry.triangles[geometry.parts == Part.TEETH])
+    normals = np.empty_like(geometry.vertices)
+    raster.vertex_normals(geometry.vertices, triangles, geometry.weld, normals)
+    members = np.unique(triangles)
+    return members, normals[members] * np.float32(_TOOTH_GROWTH)
 
 
 def _in_face_tile(count: int, triangles: np.ndarray, parts: np.ndarray) -> np.ndarray:

@@ -26,6 +26,8 @@ _SKIN_ALBEDO = np.array([0.62, 0.42, 0.33])  # what light that bounces inside a 
 _SPECULAR_SHARE = 0.028  # of white: what the broad lobe adds on average, and `tone` already holds
 # below this share of the mean, irradiance falls exponentially instead of through zero; red light enters skin deepest
 _TERMINATOR = np.array([0.20, 0.14, 0.12], np.float32)
+_DEEPEST = 0.1  # no crease of skin is black: light comes through
+_DARKEST = 5.0  # white over skin, luminance
 _F0 = 0.028  # reflectance of skin and of tears at normal incidence
 
 
@@ -53,6 +55,9 @@ def light_rig(light: Light) -> LightRig:
     sh = np.nan_to_num(np.asarray(light.sh, np.float32), posinf=0.0, neginf=0.0)
     tone = np.maximum(np.nan_to_num(np.asarray(light.tone, np.float32)), 0.0)
     white = np.maximum(np.nan_to_num(np.asarray(light.white, np.float32)), 0.0)
+    # no skin is darker than a fifth of white: where both were measured so, eyes and teeth would glow
+    limit = max(float(tone @ LUMA), 1e-4) * _DARKEST / max(float(white @ LUMA), 1e-4)
+    white = white * np.float32(limit * np.tanh(1.0 / limit))
     grey = sh @ LUMA
     strength = float(np.linalg.norm(grey[1:4]))
     ambient = max(float(grey[0]), 1e-3)
@@ -71,7 +76,7 @@ def light_rig(light: Light) -> LightRig:
 
 def occlusion_rgb(occlusion: np.ndarray) -> np.ndarray:
     """float32 (V, 3): how much light reaches skin whose openness is ``occlusion``, (V,) in [0, 1], by channel."""
-    x = np.clip(occlusion.astype(np.float64), 0.0, 1.0)[:, None]
+    x = np.clip(occlusion.astype(np.float64), _DEEPEST, 1.0)[:, None]
     a = 2.0404 * _SKIN_ALBEDO - 0.3324
     b = -4.7951 * _SKIN_ALBEDO + 0.6417
     c = 2.7552 * _SKIN_ALBEDO + 0.6903
@@ -209,7 +214,7 @@ def shade_skin(
         for k in range(ATTRIBUTES):
             at[k] = wa * table[a, k] + wb * table[b, k] + wc * table[c, k]
         red, green, blue, gloss = look_up(texels, offsets, sizes, at[U], at[V], at[LEVEL])
-        gloss += np.float32(0.5) * at[WET]
+        gloss += np.float32(0.3) * at[WET]
         broad, narrow = gloss * at[BROAD], gloss * at[NARROW]
         colour[n, 0] = max(red * at[RED] * tone[0] + broad * white[0] + narrow * key_rgb[0], zero)
         colour[n, 1] = max(green * at[GREEN] * tone[1] + broad * white[1] + narrow * key_rgb[1], zero)

@@ -16,6 +16,7 @@ from deid.models.morphable.shade import corner_weights, irradiance, radiance
 from deid.models.morphable.shade_noise import smoothstep, value_noise
 
 BINS = 32  # columns of a table of lid heights
+_LIMBUS = 0.93  # where the colour of the iris ends, of where the geometry's does: the limbus is soft
 _PUPIL = 0.33  # of the iris' radius
 _LID = 0.16  # centimetres that a lid stands before the eyeball: how wide its shadow is
 _TAU = 6.2831853
@@ -151,9 +152,9 @@ def _sclera(corner, azimuth, height, pixels, seed, out):  # type: ignore[no-unty
     vein = vein * vein * vein * vein * vein * vein
     red = np.float32(0.16) * corner + fine * vein * (np.float32(0.06) + np.float32(0.22) * corner)
     cloud = np.float32(0.06) * (bend - np.float32(0.5))
-    out[0] = np.float32(0.66) + cloud - np.float32(0.25) * red
-    out[1] = np.float32(0.60) + cloud - np.float32(0.95) * red
-    out[2] = np.float32(0.565) + cloud - np.float32(1.0) * red
+    out[0] = np.float32(0.62) + cloud - np.float32(0.25) * red
+    out[1] = np.float32(0.555) + cloud - np.float32(0.95) * red
+    out[2] = np.float32(0.52) + cloud - np.float32(1.0) * red
 
 
 @njit(cache=True, nogil=True)
@@ -190,7 +191,7 @@ def shade_eyes(
     :class:`~deid.models.morphable.shade.LightRig` and :func:`~deid.models.morphable.shade.shade_skin`.
     """
     one, two = np.float32(1.0), np.float32(2.0)
-    rim_sine = np.float32(np.sin(IRIS_ANGLE))
+    rim_sine = np.float32(np.sin(IRIS_ANGLE) * _LIMBUS)
     iris_pixels = np.float32(pixels * radius * rim_sine)
     soft = max(np.float32(0.07), np.float32(0.8) / iris_pixels)
     from_above = np.float32(0.5) + np.float32(0.25) * key[1]
@@ -262,9 +263,9 @@ def shade_eyes(
         fresnel = np.float32(0.026) * (one + np.float32(9.0) * away * away * away * away)
         # the reflected lamp: a disc, its edge no sharper than the picture; the sclera is too rough to show one
         blur = np.float32(0.006) + np.float32(0.09) / iris_pixels
-        disc = np.float32(0.990) - np.float32(0.006) * (one - np.float32(focus))
+        disc = np.float32(0.986) - np.float32(0.006) * (one - np.float32(focus))
         glint = smoothstep(disc - blur, disc + blur, rx * gx + ry * gy + rz * gz)
-        lamp = np.float32(0.9 + 0.6 * focus) * glint * smoothstep(np.float32(0.1), np.float32(0.5), seen)
+        lamp = np.float32(1.2 + 0.8 * focus) * glint * smoothstep(np.float32(0.1), np.float32(0.5), seen)
         lamp *= np.float32(0.08) + np.float32(0.92) * (one - smoothstep(np.float32(0.9), np.float32(1.1), r))
         horizon = np.float32(0.55) + np.float32(0.75) * smoothstep(np.float32(-0.1), np.float32(0.45), ry)
         mirror = radiance(environment, rx, ry, rz) * fresnel * horizon * seen

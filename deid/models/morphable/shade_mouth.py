@@ -10,14 +10,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from scipy.spatial import cKDTree
 
-from deid.models.morphable.geometry import Geometry
-from deid.models.morphable.shade import corner_weights, irradiance, lobe
+from deid.models.morphable.geometry import Geometry, Part
+from deid.models.morphable.shade import corner_weights, irradiance, lobe, occlusion_rgb
 
 BINS = 24
+_LIP_REACH = 1.0  # centimetres from where lips touch: what they darken
+_HALF_OPEN = 0.25  # centimetres between the lips at which half of that is gone
+_OPEN = 0.75  # openness of the lips' inner sides in an open mouth
 _TOOTH = np.array([0.74, 0.68, 0.57], np.float32)
 _GUM = np.array([0.46, 0.20, 0.18], np.float32)
-_TONGUE = np.array([0.47, 0.21, 0.19], np.float32)
+_TONGUE = np.array([0.40, 0.18, 0.16], np.float32)
 _TEAR = np.array([0.50, 0.30, 0.27], np.float32)
 
 
@@ -48,6 +52,41 @@ def posed_mouth(geometry: Geometry, vertices: np.ndarray) -> PosedMouth:
         rows.append([np.interp(at, points[:, 0], points[:, k]) for k in (1, 2)])
     lips = np.stack([rows[0][0], rows[1][0], (rows[0][1] + rows[1][1]) / 2]).astype(np.float32)
     return PosedMouth(lips, left, right)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LipTables:
+    """Skin that closed lips darken and open lips uncover. ``members``: int32 (m,), vertices. ``share``: float32 (m,) in
+    [0, 1], how much of their darkness at rest is the lips' own."""
+
+    members: np.ndarray
+    share: np.ndarray
+
+
+def lip_tables(geometry: Geometry) -> LipTables:
+    """The lips' inner sides and what is near, from distances at rest."""
+    points = geometry.vertices.astype(np.float64)
+    skin = np.unique(geometry.triangles[geometry.parts == Part.SKIN])
+    distance = cKDTree(points[geometry.lips_inner]).query(points[skin])[0]
+    near = distance < _LIP_REACH
+    share = np.cos(distance[near] / _LIP_REACH * np.pi / 2)
+    return LipTables(skin[near].astype(np.int32), share.astype(np.float32))
+
+
+def opened_occlusion(
+    geometry: Geometry, tables: LipTables, mouth: PosedMouth, vertices: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Openness of skin near the lips, (m,), and by channel, (m, 3): see :func:`shade.occlusion_rgb`.
+
+    The geometry's occlusion was found with closed lips. As the gap between them grows, the lips no longer hide their
+    inner sides.
+    """
+    at = np.linspace(mouth.left, mouth.right, BINS)
+    gap = np.interp(vertices[tables.members, 0], at, np.maximum(mouth.lips[0] - mouth.lips[1], 0.0))
+    share = tables.share * gap / (gap + _HALF_OPEN)
+    rest = geometry.occlusion[tables.members]
+    opened = (rest + share * np.maximum(_OPEN - rest, 0.0)).astype(np.float32)
+    return opened, occlusion_rgb(opened)
 
 
 @njit(cache=True, nogil=True)
@@ -81,7 +120,6 @@ def shade_mouth(
     window: np.ndarray,
     vertices: np.ndarray,
     normals: np.ndarray,
-    open_rgb: np.ndarray,
     lips: np.ndarray,
     left: float,
     right: float,
@@ -112,7 +150,6 @@ def shade_mouth(
         nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
         length = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-8))
         nx, ny, nz = nx * length, ny * length, nz * length
-        hidden = wa * open_rgb[a, 1] + wb * open_rgb[b, 1] + wc * open_rgb[c, 1]
         if part == 8:
             seen, base, wet, rough = np.float32(0.75), _TEAR, np.float32(0.5), np.float32(0.35)
         else:
@@ -127,7 +164,8 @@ def shade_mouth(
                 seen, rough = seen + near * (np.float32(0.3) - np.float32(0.3) * seen), rough + np.float32(0.3) * near
                 seen = np.float32(0.05) + np.float32(0.95) * seen  # flesh passes light on
             elif part == 3:
-                base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.55)
+                base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.6)
+                seen = np.sqrt(seen) * np.float32(0.35) + seen * np.float32(0.65)  # enamel passes light on
             elif part == 7:
                 base, wet = _TONGUE, np.float32(0.45)
         # what enters by the slit comes from the front, whatever the sides of the face get
@@ -142,4 +180,4 @@ def shade_mouth(
             e = irradiance(sh, sx * length, sy * length, sz * length, k)
             # red light comes back from the flesh around, so what is deep is red before it is black
             deep = seen ** (one + np.float32(0.18) * np.float32(k))
-            colour[n, k] = base[k] * white[k] * e * facing * deep * hidden + shine * key_rgb[k]
+            colour[n, k] = base[k] * white[k] * e * facing * deep + shine * key_rgb[k]
