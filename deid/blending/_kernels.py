@@ -145,9 +145,10 @@ def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels):  # typ
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def seen_reach(alpha, head, cx, cy, unit, reach_of, first, pitch, levels):  # type: ignore[no-untyped-def]
+def seen_reach(alpha, head, share, cx, cy, unit, reach_of, first, pitch, levels):  # type: ignore[no-untyped-def]
     """How far a rendered head reaches without a gap, in units of ``reach_of``, from ``first`` in steps of ``pitch``:
-    float32 (BINS / 2,). ``alpha``, ``head``: float32 (h, w), which together are its cover."""
+    float32 (BINS / 2,). ``alpha``, ``head``: float32 (h, w), its cover; the second counts by
+    ``share``."""
     h, w = alpha.shape
     out = np.empty(unit.shape[0] // 2, np.float32)
     for i in range(out.shape[0]):
@@ -159,7 +160,7 @@ def seen_reach(alpha, head, cx, cy, unit, reach_of, first, pitch, levels):  # ty
             column, row = int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
             there = np.float32(0)
             if 0 <= column < w and 0 <= row < h:
-                there = alpha[row, column] + head[row, column]
+                there = alpha[row, column] + share * head[row, column]
             if there < np.float32(0.5):
                 found = j + (last - np.float32(0.5)) / max(last - there, np.float32(1e-3)) - 1
                 break
@@ -219,6 +220,51 @@ def seam_weight(picture, cover, cx, cy, tables, beside, gate, first, pitch):  # 
     return out
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def without_arms(picture, clean, cx, cy, tables, arms, reach):  # type: ignore[no-untyped-def]
+    """Copy into ``clean`` what of ``picture`` lies beside the eyes, just outside the face, without thin lines that run
+    away from it: the arms of glasses, which would end at the new face's edge.
+
+    ``tables``: as :func:`blend` reads them. ``arms``: float32 (BINS + 1, 1), where arms may be. ``reach``: pixels to
+    each side, along the circle, that say what would be there: a median of seven.
+    """
+    h, w = picture.shape[0], picture.shape[1]
+    tones, order = np.empty(7, np.float32), np.empty(7, np.int64)
+    columns, rows = np.empty(7, np.int64), np.empty(7, np.int64)
+    farthest = np.float32(0)
+    for i in range(tables.shape[0]):
+        farthest = max(farthest, tables[i, ANCHOR] * np.float32(1.4) if arms[i, 0] > 0 else np.float32(0))
+    for y in range(max(int(cy - farthest), 0), min(int(cy + farthest) + 1, h)):
+        for x in range(max(int(cx - farthest), 0), min(int(cx + farthest) + 1, w)):
+            dx, dy = np.float32(x) - cx, np.float32(y) - cy
+            step = _step(dx, dy)
+            row = int(step)
+            wanted = _at(arms, row, step - row, 0)
+            if wanted <= 0:
+                continue
+            r = np.sqrt(dx * dx + dy * dy)
+            place = r / _at(tables, row, step - row, ANCHOR)
+            if place < np.float32(0.97) or place > np.float32(1.4):
+                continue
+            for k in range(7):
+                away = reach * np.float32(k - 3) / np.float32(3) / r
+                rows[k] = _held(cy + dy + away * dx, h)
+                columns[k] = _held(cx + dx - away * dy, w)
+                tone = picture[rows[k], columns[k], 0] + picture[rows[k], columns[k], 1] * 2
+                tones[k] = tone + picture[rows[k], columns[k], 2]
+                j = k
+                while j > 0 and tones[order[j - 1]] > tones[k]:
+                    order[j] = order[j - 1]
+                    j -= 1
+                order[j] = k
+            usual = order[3]
+            apart = abs(tones[3] - tones[usual]) / np.float32(4)
+            edge = min((np.float32(1.4) - place) / np.float32(0.15), np.float32(1))
+            taken = wanted * edge * _smooth((apart - np.float32(0.015)) / np.float32(0.03))
+            for c in range(3):
+                clean[y, x, c] += taken * (picture[rows[usual], columns[usual], c] - picture[y, x, c])
+
+
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _surroundings(picture, tables, cx, cy, x, y, fill, out):  # type: ignore[no-untyped-def]
     """Colour of the frame at x, y into ``out``; ``fill`` where that lies beyond its border and the border is face."""
@@ -237,18 +283,19 @@ def _surroundings(picture, tables, cx, cy, x, y, fill, out):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occluder, first, pitch, out, touched):  # type: ignore[no-untyped-def]
+def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill, occluder, first, pitch, out, touched):  # type: ignore[no-untyped-def]
     """Lay a face over a frame whose surroundings are drawn to the face's outline.
 
-    ``picture``: float32 (h, w, 3), the frame. ``face``: float32 (a, b, 3), what is laid over it from the row and column
-    ``corner`` on, and ``cover``: float32 (a, b), where it has something to show; they hold all that is nearer than
-    ``outer`` (below). ``tables``: float32 (BINS + 1, 12), distances from ``centre`` in each direction: anchor (frame
-    content nearer to the centre is never shown), edge (where the frame is shown from), end (where it
-    is in its place), inner and outer (where the face begins to fade, and has faded), rim (the anchor without its
-    margin), core (inside, there is nothing but the face); then a factor on the face near its rim, the reciprocal of the
-    way from edge to end, and the colour of skin. ``gate``: float32 (BINS / 2 + 1, levels), where hair may hang.
-    ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``: float32 (3,), skin where nothing else is
-    known. ``occluder``: float32 (h, w) or (1, 1) for none. All colours are code values. Writes ``out`` and ``touched``.
+    ``picture``: float32 (h, w, 3), the frame; ``clean``: the same as it is to be drawn around the face. ``face``:
+    float32 (a, b, 3), what is laid over it from the row and column ``corner`` on, and ``cover``: float32 (a, b), where
+    it has something to show; they hold all that is nearer than ``outer`` (below). ``tables``: float32 (BINS + 1, 12),
+    distances from ``centre`` in each direction: anchor (frame content nearer to the centre is never shown), edge (where
+    the frame is shown from), end (where it is in its place), inner and outer (where the face begins to fade, and has
+    faded), rim (the anchor without its margin), core (inside, there is nothing but the face); then a factor on the face
+    near its rim, the reciprocal of the way from edge to end, and the colour of skin. ``gate``: float32 (BINS / 2 + 1,
+    levels), where hair may hang. ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``: float32 (3,),
+    skin where nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. All colours are code values.
+    Writes ``out`` and ``touched``.
     """
     h, w = picture.shape[0], picture.shape[1]
     top, left = corner
@@ -296,7 +343,7 @@ def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occlud
                     touched[y, x] = abs(moved) > _STILL
                     if touched[y, x]:
                         _surroundings(
-                            picture, tables, cx, cy, np.float32(x) + ux * moved, np.float32(y) + uy * moved, fill, front
+                            clean, tables, cx, cy, np.float32(x) + ux * moved, np.float32(y) + uy * moved, fill, front
                         )
                         for k in range(3):
                             out[y, x, k] = front[k] + o * (picture[y, x, k] - front[k])
@@ -318,7 +365,7 @@ def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occlud
                 alpha *= 1 - _smooth((r - near) / max(far - near, np.float32(1e-3)))
                 if alpha < np.float32(0.999):
                     rho = r + shift * _bend((r - e) * haste) if r >= e else start + np.float32(0.5) * (e - r)
-                    _surroundings(picture, tables, cx, cy, cx + ux * rho, cy + uy * rho, fill, ground)
+                    _surroundings(clean, tables, cx, cy, cx + ux * rho, cy + uy * rho, fill, ground)
                     for k in range(3):
                         front[k] = alpha * front[k] + (1 - alpha) * ground[k]
                 if hair[3] > 0 and r < far and r > _at(tables, row, part, CORE):
@@ -327,7 +374,7 @@ def blend(picture, face, cover, corner, centre, tables, gate, hair, fill, occlud
                     passing = _grid_at(gate, step, (rho / _at(tables, row, part, RIM) - first) / pitch)
                     px, py = cx + ux * rho, cy + uy * rho
                     if passing > np.float32(0.004) and px >= 0 and py >= 0 and px <= w - 1 and py <= h - 1:
-                        _bilinear(picture, px, py, strand)
+                        _bilinear(clean, px, py, strand)
                         along, size = np.float32(0), np.float32(1e-6)
                         for k in range(3):
                             line = _at(tables, row, part, SKIN + k) - hair[k]

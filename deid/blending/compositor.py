@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from .. import imaging
 from ..models.morphable import finish
-from ._kernels import BINS, CORE, OUTER, RIM, blend, closed, directions, seam_weight, seen_reach
+from ._kernels import BINS, CORE, OUTER, RIM, blend, closed, directions, seam_weight, seen_reach, without_arms
 from .hair import FIRST, PITCH, Part, hair_model
 from .outline import FaceOutline, limits
 
@@ -32,6 +32,7 @@ _STEEPEST = 0.7  # largest change of the shift per pixel: 1 would fold
 _SOFT_EDGE = 0.008  # least softness of the jaw's edge, in face widths
 _CHEEK_FEATHER = 0.035
 _FOREHEAD_FEATHER = 0.09
+_ARM_REACH = 0.1  # face widths along the circle: more than twice as thick as the arms of glasses
 _COARSE = 4  # pixels of the frame to one of the picture that the seam's colours are compared in
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
 _NOTHING = np.zeros((1, 1), np.float32)
@@ -79,7 +80,7 @@ class Compositor:
         picture = np.ascontiguousarray(crop_rgb, np.float32)
         centre = source.centre.astype(np.float32)
         rim = _rounded(source.reach(centre))
-        tables, above, beside = _tables(rim, target, source, centre, face, attributes.blur)
+        tables, (above, beside, arms) = _tables(rim, target, source, centre, face, attributes.blur)
         part, fill = _filmed(face, _box(tables[OUTER], centre, (h, w)), attributes, seed, frame)
         limit = limits(source_points, source, centre, rim)
         tables[CORE] = np.minimum(tables[CORE], limit * rim)
@@ -88,8 +89,13 @@ class Compositor:
         coded = _matched(part, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
         out, touched = np.empty_like(picture), np.empty((h, w), np.bool_)
+        clean = picture.copy()
+
+        without_arms(
+            picture, clean, centre[0], centre[1], shown, closed(arms[None]), np.float32(_ARM_REACH * source.width)
+        )
         blend(
-            picture, coded, part.cover, part.corner, centre, shown, hair.gate, hair.colour, fill, mask,
+            picture, clean, coded, part.cover, part.corner, centre, shown, hair.gate, hair.colour, fill, mask,
             FIRST, PITCH, out, touched,
         )  # fmt: skip
         return Composite(out, touched)
@@ -144,7 +150,7 @@ def _rounded(reach: np.ndarray) -> np.ndarray:
 
 def _tables(
     rim: np.ndarray, target: FaceOutline, source: FaceOutline, centre: np.ndarray, face: GeneratedFace, blur: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """The tables of :func:`deid.blending._kernels.blend`, float32 (9, BINS), and how much forehead a direction is."""
     h, w = face.alpha.shape
     width = source.width
@@ -152,11 +158,13 @@ def _tables(
     up = unit @ source.up
     tall = float(rim[int(up.argmax())])
     height = rim * up / tall
-    above = _ramp(height, 0.2, 0.6)
+    above = _ramp(height, 0.3, 0.75)
     beside = _ramp(height, -0.45, 0.0) * (1 - above)
+    arms = _ramp(height, -0.1, 0.1) * (1 - _ramp(height, 0.35, 0.5))
     anchor = rim + np.float32(MARGIN * max(width, 0.8 * source.height))
-    seen = _seen(face, centre, anchor)
-    new = np.minimum(_rounded(target.reach(centre)), seen)
+    whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
+    new = np.minimum(_rounded(target.reach(centre)), whole)
+    new = anchor * gaussian_filter1d(new / anchor, 3.0, mode="wrap")
     border = _border(centre, unit, h, w)
     fade = np.clip(np.minimum(_FADE * width, border - np.maximum(anchor, new)), 0.02 * width, None)
     most = _STEEPEST * fade / 1.5
@@ -165,15 +173,16 @@ def _tables(
     feather = soft * 2.5 + beside * max(_CHEEK_FEATHER * width - soft * 2.5, 0)
     inner = (1 - above) * (edge - feather) + above * anchor
     outer = edge + above * max(_FOREHEAD_FEATHER * width, 2 * soft)
-    stretch = np.clip(np.minimum(seen, np.where(above > 0.5, seen, new)) / edge, 0.5, 1.0)
+    stretch = np.clip((1 - above) * np.minimum(whole, new) / edge + above * np.minimum(skin / outer, 1), 0.5, 1)
     core = np.minimum(inner, np.where(stretch < 0.999, 0.55 * edge, inner))
     rows = np.stack([anchor, edge, edge + fade, inner, outer, rim, core, stretch, 1 / fade])
-    return rows.astype(np.float32), above.astype(np.float32), beside.astype(np.float32)
+    return rows.astype(np.float32), np.stack([above, beside, arms]).astype(np.float32)
 
 
-def _seen(face: GeneratedFace, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    """float32 (BINS,): how far the rendered head reaches in each direction, up to 1.3 of the anchor."""
-    reach = seen_reach(face.alpha, face.head, centre[0], centre[1], directions(), anchor, *_SEEN)
+def _seen(face: GeneratedFace, head: float, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """float32 (BINS,): how far the rendered face reaches in each direction, up to 1.3 of the anchor; ``head``: 1 with
+    the rest of the head, 0 without."""
+    reach = seen_reach(face.alpha, face.head, np.float32(head), centre[0], centre[1], directions(), anchor, *_SEEN)
     whole = np.interp(np.arange(BINS) / 2, np.arange(BINS // 2), reach, period=BINS // 2)
     return np.asarray(gaussian_filter1d(whole, 1.5, mode="wrap") * anchor, np.float32)
 
