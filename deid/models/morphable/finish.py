@@ -204,5 +204,9 @@ def _agreement(cells: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 def _bounded(field: np.ndarray) -> np.ndarray:
     grey = field.mean(axis=2, keepdims=True)
-    tint = _SEAM_TINT * np.tanh((field - grey) / _SEAM_TINT)
-    return (SEAM_LIMIT - _SEAM_TINT) * np.tanh(grey / (SEAM_LIMIT - _SEAM_TINT)) + tint
+    return _limited(grey, SEAM_LIMIT - _SEAM_TINT) + _limited(field - grey, _SEAM_TINT)
+
+
+def _limited(values: np.ndarray, limit: float) -> np.ndarray:
+    """``values`` while well below ``limit``, which they never exceed."""
+    return values / (1 + (values / limit) ** 4) ** 0.25

@@ -16,9 +16,9 @@ import numpy as np
 from .codes import Light
 from .finish import CODE_TO_LINEAR8
 from .geometry import Geometry
+from .photo_finish import finish_of
 from .photo_reference import SkinReference, load_reference
 from .photo_shading import basis, faded, keep_positive, normal_equations, robust_weights, solve
-from .photo_finish import finish_of
 from .photo_smooth import bilateral, median_of, neighbours
 from .photo_surface import sample_normals
 from .photo_white import estimate_white
@@ -33,7 +33,7 @@ _LIGHT_CHANGE = 0.12  # root mean square change of shading that is a change of t
 _GAIN_SIGMA, _GAIN_CHANGE = 0.05, 0.02  # seconds, logarithm: exposure is followed, its noise is not
 _CAST_SIGMA, _CAST_CHANGE = 0.3, 0.04
 _FLOOR = 0.05  # least shading in any visible direction, of its mean
-_TINT_SHARE = 0.3  # colours of neighbours err together more than their brightness does
+_TINT_SHARE = 0.1  # colours of neighbours err together more than their brightness does
 _SKIN_TINT = 0.15  # within which a sample has the colour of a face's skin, logarithm
 _CLIPPED = 250  # code value from which a channel may have been brighter than it shows
 
@@ -86,6 +86,10 @@ def estimate_light(
     if not count == len(expression) == len(rotation) == len(times):
         raise ValueError(
             f"{count} records, {len(expression)} expressions, {len(rotation)} rotations, {len(times)} times"
+        )
+    if not count:
+        return LightTrack(
+            np.zeros((0, 9, 3), np.float32), *np.zeros((2, 0, 3), np.float32), *np.zeros((5, 0), np.float32)
         )
     scene = _Scene(records, geometry, neutral, expression, rotation, load_reference(), albedo)
     times = np.asarray(times, np.float64)
@@ -332,7 +336,7 @@ def _normalised(
         mean[part] = np.einsum("nj,njc->nc", share, sh[part])
         best = fitted.weights[part] * scene.reference.spread**2
         light = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.12)
-        agreed = best * light * light / 0.25
+        agreed = best * light * light
         confidence[part] = agreed.sum(axis=1) / np.maximum(seen.sum(axis=1), 1e-6)
     mean = np.maximum(mean, 0.05)
     return sh / mean[:, None, :], cast * mean, np.clip(confidence, 0, 1)

@@ -9,6 +9,9 @@ from .photo_smooth import gaussian, median_of
 _FEATURE_WIDTH = (0.28, 0.016)
 """Width of the edges of a face in a sharp picture, pixels, and how it grows with the pixels a centimetre: measured on
 portraits reduced to 4 to 30 pixels a centimetre, by :func:`.photo_quality.measure_blur`."""
+_SMALL = (15.0, 5.0, 0.2)
+"""Between so many pixels a centimetre lids and lips turn from edges into lines, which look sharper than edges do when
+blurred alike: by as much at the end (the same measurement)."""
 _UNKNOWN_BLUR = 0.5
 _BLUR_SIGMA, _NOISE_SIGMA = 0.06, 0.5  # seconds: motion blurs within frames, a camera's noise is its own
 _COARSENESS = np.array([1.0, 1.41, 1.80, 2.39, 3.21])
@@ -27,7 +30,8 @@ def finish_of(records: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.nd
     scale = gaussian(records["scale"][:, None].astype(np.float64), times, _NOISE_SIGMA)[:, 0]
     width = gaussian(raw, times, _BLUR_SIGMA)[:, 0]
     natural = _FEATURE_WIDTH[0] + _FEATURE_WIDTH[1] * scale
-    blur = np.sqrt(np.maximum(width * width - natural * natural, 0))
+    small = np.clip((_SMALL[0] - scale) / (_SMALL[0] - _SMALL[1]), 0, 1)
+    blur = (1 + _SMALL[2] * small) * np.sqrt(np.maximum(width * width - natural * natural, 0))
     blur = np.where(np.isfinite(blur), blur, _UNKNOWN_BLUR)
     keys = ("noise", "coarse_noise", "chroma_noise")
     noise = gaussian(np.stack([records[k].astype(np.float64) for k in keys], axis=1), times, _NOISE_SIGMA)

@@ -9,7 +9,7 @@ from numba import njit
 
 _BLOCKS = np.array([151, 108, 337, 69, 299, 50, 280, 101, 330, 205, 425, 187, 411, 200, 199, 117, 346, 5])
 """Mesh points amid smooth skin: forehead, cheeks, chin, nose."""
-_BLOCK = 0.4  # half side of a block, centimetres
+_BLOCK = 0.65  # half side of a block, centimetres
 _WINDOWS = np.array([[33, 133], [362, 263], [61, 61], [291, 291], [98, 98], [327, 327]])
 """Sharp things lie about the middle of each pair of mesh points: eyes, corners of the mouth, nostrils."""
 _WINDOW_SIZES = np.array([[1.9, 0.9], [1.9, 0.9], [1.0, 0.8], [1.0, 0.8], [0.7, 0.5], [0.7, 0.5]])
@@ -24,7 +24,7 @@ def measure_noise(crop: np.ndarray, mesh: np.ndarray, scale: float) -> tuple[flo
 
     ``crop``: uint8 (h, w, 3) RGB; ``mesh``: float32 (478, 3); ``scale``: pixels a centimetre. Mean absolute response to
     the difference of two Laplacians (Immerkaer, *Fast Noise Variance Estimation*, 1996), which shading does not excite,
-    in blocks of smooth skin; the quieter half of the blocks decides, since the others hold hair, wrinkles or an edge.
+    in blocks of smooth skin; the quieter part of the blocks decides, since the others hold hair, wrinkles or an edge.
     """
     noise, coarse, chroma = _block_noise(crop, mesh, _BLOCKS, _BLOCK * scale)
     return _quieter(noise), _quieter(coarse), _quieter(chroma)
@@ -32,7 +32,7 @@ def measure_noise(crop: np.ndarray, mesh: np.ndarray, scale: float) -> tuple[flo
 
 def _quieter(values: np.ndarray) -> float:
     values = values[values >= 0]
-    return float(np.median(np.sort(values)[: (len(values) + 1) // 2])) if len(values) else 0.0
+    return float(np.quantile(values, 0.4)) if len(values) else 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -41,7 +41,7 @@ def _block_noise(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover - compiled
     """float64 (places,) each; -1 for blocks outside the crop, or too dark or too bright to show noise."""
     height, width = crop.shape[:2]
-    half = min(max(int(half_size / 2) * 2, 4), 10)
+    half = min(max(int(half_size / 2) * 2, 6), 14)
     side = 2 * half
     out = np.full((3, len(places)), -1.0)
     planes = np.empty((3, side, side))
@@ -98,7 +98,8 @@ def measure_blur(crop: np.ndarray, mesh: np.ndarray, scale: float, noise: float)
 
     An edge blurred by s loses a known part of its gradient when blurred once more by s0: the ratio of gradients R gives
     s = s0 / sqrt(R^2 - 1) (Zhuo and Sim, *Defocus map estimation from a single image*, 2011, section 3). Measured on
-    the strongest edges at eyes, mouth and nostrils; soft pictures are halved first, until s lies where R tells it well.
+    the strongest edges at eyes, mouth and nostrils; where noise would drown the small R of a soft picture, the picture
+    is halved first.
     """
     factor = 1
     while True:
@@ -108,7 +109,7 @@ def measure_blur(crop: np.ndarray, mesh: np.ndarray, scale: float, noise: float)
         if edge <= 0.0:
             return math.nan, 0.0
         variance = 1.0 / max(ratio - 1.0, 1e-3) - _OWN_BLUR2
-        if variance < 2.5 or factor >= 4:
+        if variance < max(2.0, 14 / (1 + noise * noise)) or factor >= 4:
             # The mean over factor x factor pixels blurs by (factor^2 - 1) / 12 pixels^2.
             wide = factor * factor * max(variance, 0.0) - (factor * factor - 1) / 12
             return math.sqrt(max(wide, 0.0)), edge / factor

@@ -10,8 +10,6 @@ import numpy as np
 
 from .photo_reference import SkinReference
 
-INDEPENDENT = 0.25
-"""Errors of neighbouring samples are alike: so many of the samples count as independent."""
 _ROBUST = (8.0, 5.0, 3.5, 2.5, 2.5)
 """Deviations at which a sample loses a quarter of its weight, by round: from lenient to strict, so that outliers
 lose their say only once the light is roughly known (graduated non-convexity, Blake and Zisserman 1987)."""
@@ -44,7 +42,7 @@ def robust_weights(
         predicted = np.einsum("nij,nj->ni", terms, shading)
         scale = spread * np.maximum(predicted, _DARK)
         error = ((luminance - predicted) / scale) ** 2 + 0.5 * colour_error
-        result = INDEPENDENT * weights / ((1 + error / (limit * limit)) * scale) ** 2
+        result = weights / ((1 + error / (limit * limit)) * scale) ** 2
         matrix, vector = normal_equations(terms, luminance, result)
         shading = solve(matrix, vector, reference).astype(np.float32)
     return result, shading
