@@ -4,7 +4,7 @@ Runs CenterFace on every frame at full size, as the strictest baseline, and asks
 region of the run's plan lies over it; and of each face that CenterFace saw before and after, whether a run of two or
 more frames in between was left bare. By face height. Pictures of the worst frames with ``--sheet``.
 
-    python benchmarks/coverage.py clip.mp4 [more clips] [--json out.json] [--sheet folder]
+    python benchmarks/plan_coverage.py clip.mp4 [more clips] [--json out.json] [--sheet folder]
 """
 
 from __future__ import annotations
