@@ -104,19 +104,31 @@ def _grid_at(grid, step, level):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _bilinear(picture, x, y, out):  # type: ignore[no-untyped-def]
-    """Colour of ``picture`` (h, w, 3) at x, y, held inside, into ``out``."""
-    h, w = picture.shape[0], picture.shape[1]
-    x = min(max(x, np.float32(0)), np.float32(w - 1.001))
-    y = min(max(y, np.float32(0)), np.float32(h - 1.001))
-    i, j = int(y), int(x)
+def _bilinear(picture, x, y):  # type: ignore[no-untyped-def]
+    """Colour of ``picture`` (h, w, 3) at x, y, held inside: three numbers."""
+    x = min(max(x, np.float32(0)), np.float32(picture.shape[1] - 1.001))
+    y = min(max(y, np.float32(0)), np.float32(picture.shape[0] - 1.001))
+    i, j = np.uintp(y), np.uintp(x)
+    below, right = i + np.uintp(1), j + np.uintp(1)
     v, u = y - np.float32(i), x - np.float32(j)
-    one = np.float32(1)
-    a, b, c, d = (one - u) * (one - v), u * (one - v), (one - u) * v, u * v
-    for k in range(3):
-        out[k] = (
-            a * picture[i, j, k] + b * picture[i, j + 1, k] + c * picture[i + 1, j, k] + d * picture[i + 1, j + 1, k]
-        )
+    d = u * v
+    c, b = v - d, u - d
+    a = np.float32(1) - u - c
+    red, green, blue = np.uintp(0), np.uintp(1), np.uintp(2)
+    return (
+        a * picture[i, j, red]
+        + b * picture[i, right, red]
+        + c * picture[below, j, red]
+        + d * picture[below, right, red],
+        a * picture[i, j, green]
+        + b * picture[i, right, green]
+        + c * picture[below, j, green]
+        + d * picture[below, right, green],
+        a * picture[i, j, blue]
+        + b * picture[i, right, blue]
+        + c * picture[below, j, blue]
+        + d * picture[below, right, blue],
+    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -140,7 +152,7 @@ def polar_colours(picture, cx, cy, unit, reach_of, first, pitch, levels):  # typ
         for j in range(levels):
             r = reach_of[2 * i] * (first + pitch * j)
             x, y = cx + unit[2 * i, 0] * r, cy + unit[2 * i, 1] * r
-            _bilinear(picture, x, y, out[i, j])
+            out[i, j, 0], out[i, j, 1], out[i, j, 2] = _bilinear(picture, x, y)
     return out
 
 
@@ -233,7 +245,7 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach):  # type: ignore[n
     columns, rows = np.empty(7, np.int64), np.empty(7, np.int64)
     farthest = np.float32(0)
     for i in range(tables.shape[0]):
-        farthest = max(farthest, tables[i, ANCHOR] * np.float32(1.4) if arms[i, 0] > 0 else np.float32(0))
+        farthest = max(farthest, tables[i, ANCHOR] * np.float32(1.25) if arms[i, 0] > 0 else np.float32(0))
     for y in range(max(int(cy - farthest), 0), min(int(cy + farthest) + 1, h)):
         for x in range(max(int(cx - farthest), 0), min(int(cx + farthest) + 1, w)):
             dx, dy = np.float32(x) - cx, np.float32(y) - cy
@@ -244,7 +256,7 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach):  # type: ignore[n
                 continue
             r = np.sqrt(dx * dx + dy * dy)
             place = r / _at(tables, row, step - row, ANCHOR)
-            if place < np.float32(0.97) or place > np.float32(1.4):
+            if place < np.float32(0.97) or place > np.float32(1.25):
                 continue
             for k in range(7):
                 away = reach * np.float32(k - 3) / np.float32(3) / r
@@ -259,27 +271,23 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach):  # type: ignore[n
                 order[j] = k
             usual = order[3]
             apart = abs(tones[3] - tones[usual]) / np.float32(4)
-            edge = min((np.float32(1.4) - place) / np.float32(0.15), np.float32(1))
-            taken = wanted * edge * _smooth((apart - np.float32(0.015)) / np.float32(0.03))
+            edge = min((np.float32(1.25) - place) / np.float32(0.15), np.float32(1))
+            taken = wanted * edge * _smooth((apart - np.float32(0.02)) / np.float32(0.04))
             for c in range(3):
                 clean[y, x, c] += taken * (picture[rows[usual], columns[usual], c] - picture[y, x, c])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _surroundings(picture, tables, cx, cy, x, y, fill, out):  # type: ignore[no-untyped-def]
-    """Colour of the frame at x, y into ``out``; ``fill`` where that lies beyond its border and the border is face."""
+def _surroundings(picture, tables, cx, cy, x, y, fill):  # type: ignore[no-untyped-def]
+    """Colour of the frame at x, y, three numbers; ``fill`` where that lies beyond its border and the border is face."""
     qx = min(max(x, np.float32(0)), np.float32(picture.shape[1] - 1))
     qy = min(max(y, np.float32(0)), np.float32(picture.shape[0] - 1))
-    known = True
     if qx != x or qy != y:
         back = _step(qx - cx, qy - cy)
         limit = _at(tables, int(back), back - int(back), ANCHOR)
-        known = (qx - cx) * (qx - cx) + (qy - cy) * (qy - cy) >= limit * limit
-    if known:
-        _bilinear(picture, qx, qy, out)
-    else:
-        for k in range(3):
-            out[k] = fill[k]
+        if (qx - cx) * (qx - cx) + (qy - cy) * (qy - cy) < limit * limit:
+            return fill[0], fill[1], fill[2]
+    return _bilinear(picture, qx, qy)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -342,11 +350,11 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                     moved = shift * _bend((r - e) * haste)
                     touched[y, x] = abs(moved) > _STILL
                     if touched[y, x]:
-                        _surroundings(
-                            clean, tables, cx, cy, np.float32(x) + ux * moved, np.float32(y) + uy * moved, fill, front
-                        )
-                        for k in range(3):
-                            out[y, x, k] = front[k] + o * (picture[y, x, k] - front[k])
+                        px, py = np.float32(x) + ux * moved, np.float32(y) + uy * moved
+                        red, green, blue = _surroundings(clean, tables, cx, cy, px, py, fill)
+                        out[y, x, 0] = red + o * (picture[y, x, 0] - red)
+                        out[y, x, 1] = green + o * (picture[y, x, 1] - green)
+                        out[y, x, 2] = blue + o * (picture[y, x, 2] - blue)
                     else:
                         for k in range(3):
                             out[y, x, k] = picture[y, x, k]
@@ -355,7 +363,7 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                 if gain < np.float32(0.999) and r > np.float32(0.6) * e:
                     q = r * (1 - (1 - gain) * min((r / e - np.float32(0.6)) / np.float32(0.4), 1.0))
                     fx, fy = cx + ux * q - left, cy + uy * q - top
-                    _bilinear(face, fx, fy, front)
+                    front[0], front[1], front[2] = _bilinear(face, fx, fy)
                     alpha = cover[_held(fy, cover.shape[0]), _held(fx, cover.shape[1])]
                 else:
                     alpha = cover[y - top, x - left]
@@ -365,7 +373,9 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                 alpha *= 1 - _smooth((r - near) / max(far - near, np.float32(1e-3)))
                 if alpha < np.float32(0.999):
                     rho = r + shift * _bend((r - e) * haste) if r >= e else start + np.float32(0.5) * (e - r)
-                    _surroundings(clean, tables, cx, cy, cx + ux * rho, cy + uy * rho, fill, ground)
+                    ground[0], ground[1], ground[2] = _surroundings(
+                        clean, tables, cx, cy, cx + ux * rho, cy + uy * rho, fill
+                    )
                     for k in range(3):
                         front[k] = alpha * front[k] + (1 - alpha) * ground[k]
                 if hair[3] > 0 and r < far and r > _at(tables, row, part, CORE):
@@ -374,7 +384,7 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                     passing = _grid_at(gate, step, (rho / _at(tables, row, part, RIM) - first) / pitch)
                     px, py = cx + ux * rho, cy + uy * rho
                     if passing > np.float32(0.004) and px >= 0 and py >= 0 and px <= w - 1 and py <= h - 1:
-                        _bilinear(clean, px, py, strand)
+                        strand[0], strand[1], strand[2] = _bilinear(clean, px, py)
                         along, size = np.float32(0), np.float32(1e-6)
                         for k in range(3):
                             line = _at(tables, row, part, SKIN + k) - hair[k]

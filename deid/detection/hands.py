@@ -93,9 +93,7 @@ class HandFinder:
         h, w = picture.shape[:2]
         side = max(h, w)
         pad = np.array([(side - w) / 2, (side - h) / 2])
-        picture_from_input = np.array(
-            [[side / _PALM_SIDE, 0, -pad[0]], [0, side / _PALM_SIDE, -pad[1]]]
-        )
+        picture_from_input = np.array([[side / _PALM_SIDE, 0, -pad[0]], [0, side / _PALM_SIDE, -pad[1]]])
         packets = self._palm.run(_sampled(picture, picture_from_input, _PALM_SIDE, imaging.BORDER_CONSTANT))
         raw = floats(packets["floats0"]).reshape(-1, 18)
         score = 1 / (1 + np.exp(-np.clip(floats(packets["floats1"]), -50, 50)))
@@ -183,9 +181,7 @@ def _sampled(picture: np.ndarray, picture_from_input: np.ndarray, side: int, bor
         to_picture[:, 2] -= (shrink - 1) / 2
         to_picture /= shrink
     flags = imaging.INTER_LINEAR | imaging.WARP_INVERSE_MAP
-    return np.ascontiguousarray(
-        imaging.warp_affine(picture, to_picture, (side, side), flags=flags, borderMode=border)
-    )
+    return np.ascontiguousarray(imaging.warp_affine(picture, to_picture, (side, side), flags=flags, borderMode=border))
 
 
 def _graph_config(model: str, side: int, count: int, threads: int) -> str:
