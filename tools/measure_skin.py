@@ -91,7 +91,7 @@ def measure(records: np.ndarray, normals: np.ndarray, rounds: int = 6) -> SkinRe
         flat = np.log(np.maximum(linear / albedo.astype(np.float32), 1e-4))
         tint = flat[..., ::2] - flat[..., 1:2]
         tint -= np.stack([weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)[:, None]
-        weights, shading = robust_weights(terms * grey[:, None], luminance / level, tint, seen, reference)
+        weights, shading, _ = robust_weights(terms * grey[:, None], luminance / level, tint, seen, reference)
         predicted = np.maximum(np.einsum("nij,nj->ni", terms, shading), 0.1)
         residual = np.log(np.maximum(luminance, 1e-4) / (predicted * level * grey))
         known = seen > 0.3

@@ -94,12 +94,12 @@ def estimate_light(
     scene = _Scene(records, geometry, neutral, expression, rotation, load_reference(), albedo)
     times = np.asarray(times, np.float64)
     fitted = _fit_frames(scene)
-    shading, gain = _pool(scene, fitted, times)
-    tint, cast = _tints(scene, fitted, shading, gain, times)
-    sh, tone, confidence = _normalised(scene, fitted, shading, tint, gain, cast)
+    shading = _pool(scene, fitted, times)
+    tint, cast = _tints(scene, fitted, shading, times)
+    sh, tone = _normalised(scene, shading, tint, cast)
     white = estimate_white(records, tone, times)
     blur, grain, chroma, size = finish_of(records, times)
-    parts = (sh, tone, white, blur, grain, chroma, size, confidence)
+    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 
 
@@ -139,12 +139,14 @@ class _Scene:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fitted:
-    """Each frame by itself: ``shading`` (n, 9), ``weights`` float32 (n, N), ``level`` (n,) the luminance that
-    counted as 1, ``own`` float32 (N, 3) the subject's relative albedo beyond the average."""
+    """Each frame by itself: ``shading`` (n, 9), ``weights`` float32 (n, N), ``level`` (n,) the luminance that counted
+    as 1, ``agreement`` (n,) the share of skin that goes with the shading, ``own`` float32 (N, 3) the subject's relative
+    albedo beyond the average."""
 
     shading: np.ndarray
     weights: np.ndarray
     level: np.ndarray
+    agreement: np.ndarray
     own: np.ndarray
 
 
@@ -153,6 +155,7 @@ def _fit_frames(scene: _Scene) -> _Fitted:
     shading = np.zeros((scene.count, 9))
     level = np.ones(scene.count)
     weights = np.zeros((scene.count, samples), np.float32)
+    agreement = np.zeros(scene.count)
     ratio = np.full((scene.count, samples, 3), np.nan, np.float16)
     typical = _typical_tint(scene)
     for part, terms, linear, seen in scene.chunks():
@@ -162,11 +165,11 @@ def _fit_frames(scene: _Scene) -> _Fitted:
         tint, support = _from_skin(flat, seen, typical)
         level[part] = np.maximum(weighted_median(luminance / scene.grey, seen * support), 1e-4)
         relative = luminance / level[part, None].astype(np.float32)
-        weights[part], shading[part] = robust_weights(ours, relative, tint, seen, scene.reference)
+        weights[part], shading[part], agreement[part] = robust_weights(ours, relative, tint, seen, scene.reference)
         predicted = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.1)
         residual = flat - np.log(predicted * level[part, None])[..., None]
         ratio[part] = np.where(seen[..., None] > 0.2, residual, np.nan)
-    return _Fitted(shading, weights, level, _own_albedo(ratio, weights))
+    return _Fitted(shading, weights, level, agreement, _own_albedo(ratio, weights))
 
 
 def _typical_tint(scene: _Scene) -> np.ndarray:
@@ -227,9 +230,8 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.take_along_axis(values, np.take_along_axis(order, middle, axis=1), axis=1)[:, 0].astype(np.float64)
 
 
-def _pool(scene: _Scene, fitted: _Fitted, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shading (n, 9) from each frame and its neighbours under the same light, and the luminance gain (n,) by which a
-    frame's linear luminance exceeds that shading."""
+def _pool(scene: _Scene, fitted: _Fitted, times: np.ndarray) -> np.ndarray:
+    """Shading (n, 9) from each frame and its neighbours under the same light, whose exposures are brought together."""
     matrix, vector = np.zeros((scene.count, 9, 9)), np.zeros((scene.count, 9))
     for part, terms, linear, _ in scene.chunks():
         relative = (linear @ LUMINANCE.astype(np.float32)) / fitted.level[part, None].astype(np.float32)
@@ -248,7 +250,7 @@ def _pool(scene: _Scene, fitted: _Fitted, times: np.ndarray) -> tuple[np.ndarray
         known = energy > 1e-6
         gain[known] = np.einsum("ni,ni->n", shading, vector)[known] / energy[known]
         gain = np.clip(gain, 0.2, 5)
-    return shading, gain * fitted.level
+    return shading
 
 
 def _same_light(shading: np.ndarray, times: np.ndarray) -> list[tuple[slice, slice, np.ndarray]]:
@@ -284,9 +286,7 @@ def _blend(values: np.ndarray, pairs: list[tuple[slice, slice, np.ndarray]]) -> 
     return total / weight[:, None]
 
 
-def _tints(
-    scene: _Scene, fitted: _Fitted, shading: np.ndarray, gain: np.ndarray, times: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _tints(scene: _Scene, fitted: _Fitted, shading: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What each channel's shading has beyond the luminance's, (n, 4, 3) for 1, x, y, z, pooled over time; and what
     each frame's linear RGB is of its shading, (n, 3), smoothed."""
     cast = np.zeros((scene.count, 3))
@@ -322,21 +322,16 @@ def _smooth_gain(cast: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 
 def _normalised(
-    scene: _Scene, fitted: _Fitted, shading: np.ndarray, tint: np.ndarray, gain: np.ndarray, cast: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """sh (n, 9, 3) with mean 1 over the visible skin, tone (n, 3), confidence (n,)."""
+    scene: _Scene, shading: np.ndarray, tint: np.ndarray, cast: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """sh (n, 9, 3) with mean 1 over the visible skin, and tone (n, 3)."""
     sh = np.repeat(shading[:, :, None], 3, axis=2)
     sh[:, :4] += tint
     sh = faded(sh.transpose(0, 2, 1), _FLOOR).transpose(0, 2, 1)
     mean = np.ones((scene.count, 3))
-    confidence = np.zeros(scene.count)
-    for part, terms, _, seen in scene.chunks():
+    for part, terms, _, _ in scene.chunks():
         facing = np.maximum(terms[..., 3], 0) * (terms[..., 3] > _FACING)
         share = np.einsum("ni,nij->nj", facing, terms) / np.maximum(facing.sum(axis=1), 1e-6)[:, None]
         mean[part] = np.einsum("nj,njc->nc", share, sh[part])
-        best = fitted.weights[part] * scene.reference.spread**2
-        light = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.12)
-        agreed = best * light * light
-        confidence[part] = agreed.sum(axis=1) / np.maximum(seen.sum(axis=1), 1e-6)
     mean = np.maximum(mean, 0.05)
-    return sh / mean[:, None, :], cast * mean, np.clip(confidence, 0, 1)
+    return sh / mean[:, None, :], cast * mean

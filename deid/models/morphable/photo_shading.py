@@ -25,27 +25,28 @@ def basis(normals: np.ndarray) -> np.ndarray:
 
 def robust_weights(
     terms: np.ndarray, luminance: np.ndarray, tint: np.ndarray, weights: np.ndarray, reference: SkinReference
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How far each sample of each frame is to be believed, and each frame's own shading.
 
     ``terms``: float32 (n, N, 9), basis times relative albedo. ``luminance``: (n, N), 1 on average. ``tint``: (n, N, 2),
     logarithms of red and blue to luminance less the frame's median. ``weights``: (n, N) at first.
-    Returns weights (n, N) by which squared errors of ``luminance`` are to be multiplied,
-    and shading coefficients (n, 9).
+    Returns weights (n, N) by which squared errors of ``luminance`` are to be multiplied, shading coefficients (n, 9),
+    and the share of the weights at first that agrees with them, (n,).
     """
     shading = np.broadcast_to(reference.mean.astype(np.float32), (len(terms), 9))
     spread = reference.spread
     colour_error = (tint / _TINT) ** 2
     colour_error = np.minimum(colour_error[..., 0], 16) + np.minimum(colour_error[..., 1], 16)
-    result = weights
+    result, trusted = weights, weights
     for limit in _ROBUST:
         predicted = np.einsum("nij,nj->ni", terms, shading)
         scale = spread * np.maximum(predicted, _DARK)
         error = ((luminance - predicted) / scale) ** 2 + 0.5 * colour_error
-        result = weights / ((1 + error / (limit * limit)) * scale) ** 2
+        trusted = weights / (1 + error / (limit * limit)) ** 2
+        result = trusted / scale**2
         matrix, vector = normal_equations(terms, luminance, result)
         shading = solve(matrix, vector, reference).astype(np.float32)
-    return result, shading
+    return result, shading, trusted.sum(axis=1) / np.maximum(weights.sum(axis=1), 1e-6)
 
 
 def normal_equations(terms: np.ndarray, values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
