@@ -26,7 +26,7 @@ _SKIN_ALBEDO = np.array([0.62, 0.42, 0.33])  # what light that bounces inside a 
 _SPECULAR_SHARE = 0.028  # of white: what the broad lobe adds on average, and `tone` already holds
 # below this share of the mean, irradiance falls exponentially instead of through zero; red light enters skin deepest
 _TERMINATOR = np.array([0.20, 0.14, 0.12], np.float32)
-_DEEPEST = 0.1  # no crease of skin is black: light comes through
+_DEEPEST = 0.05  # no crease of skin is black: light comes through
 _DARKEST = 5.0  # white over skin, luminance
 _F0 = 0.028  # reflectance of skin and of tears at normal incidence
 

@@ -18,7 +18,7 @@ from deid.models.morphable.shade_noise import smoothstep, value_noise
 BINS = 32  # columns of a table of lid heights
 _LIMBUS = 0.93  # where the colour of the iris ends, of where the geometry's does: the limbus is soft
 _PUPIL = 0.33  # of the iris' radius
-_LID = 0.16  # centimetres that a lid stands before the eyeball: how wide its shadow is
+_LID = 0.19  # centimetres that a lid stands before the eyeball: how wide its shadow is
 _TAU = 6.2831853
 
 
@@ -102,7 +102,7 @@ def _lid_light(azimuth, height, lids, low, high, radius, from_above):  # type: i
     f = x - np.float32(i)
     upper = lids[0, i] + f * (lids[0, i + 1] - lids[0, i])
     lower = lids[1, i] + f * (lids[1, i + 1] - lids[1, i])
-    above = max((upper - height) * radius, np.float32(0.0)) + np.float32(0.012)
+    above = max((upper - height) * radius, np.float32(0.0)) + np.float32(0.006)
     below = max((height - lower) * radius, np.float32(0.0)) + np.float32(0.02)
     lid = np.float32(_LID)
     seen = from_above * above / np.sqrt(above * above + lid * lid)
@@ -128,7 +128,7 @@ def _iris(r, angle, colour, pixels, seed, light_angle, out):  # type: ignore[no-
     rim = smoothstep(np.float32(0.62), np.float32(1.02), t)
     # light bends through the cornea and falls on the side away from its source
     caustic = one + np.float32(0.38) * r * np.cos(angle - light_angle - np.float32(3.14159))
-    gain = (one + np.float32(0.75) * fibres + np.float32(0.12) * ring) * (one - np.float32(0.62) * rim) * caustic
+    gain = np.float32(0.8) * (one + np.float32(0.75) * fibres + np.float32(0.12) * ring) * (one - np.float32(0.62) * rim) * caustic
     warm = np.float32(0.35) * ring * (one + fibres)
     mean = (colour[0] + colour[1] + colour[2]) * np.float32(0.3333)
     out[0] = gain * (colour[0] + warm * mean * np.float32(0.9))
@@ -193,7 +193,7 @@ def shade_eyes(
     one, two = np.float32(1.0), np.float32(2.0)
     rim_sine = np.float32(np.sin(IRIS_ANGLE) * _LIMBUS)
     iris_pixels = np.float32(pixels * radius * rim_sine)
-    soft = max(np.float32(0.07), np.float32(0.8) / iris_pixels)
+    soft = max(np.float32(0.09), np.float32(0.8) / iris_pixels)
     from_above = np.float32(0.5) + np.float32(0.25) * key[1]
     tint = np.empty(3, np.float32)
     white_of_eye = np.empty(3, np.float32)

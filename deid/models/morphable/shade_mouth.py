@@ -166,6 +166,7 @@ def shade_mouth(
             elif part == 3:
                 base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.6)
                 seen = np.sqrt(seen) * np.float32(0.35) + seen * np.float32(0.65)  # enamel passes light on
+                seen = seen / (one + depth * depth * depth * np.float32(0.2)) + np.float32(0.02)  # cheeks hide molars
             elif part == 7:
                 base, wet = _TONGUE, np.float32(0.45)
         # what enters by the slit comes from the front, whatever the sides of the face get
