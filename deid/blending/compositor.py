@@ -98,7 +98,7 @@ class Compositor:
             picture, clean, coded, part.cover, part.corner, centre, shown, hair.gate, hair.colour, fill, mask,
             FIRST, PITCH, out, touched,
         )  # fmt: skip
-        return Composite(out, touched)
+        return Composite(out, touched, _doubt(mask, part))
 
 
 def _box(outer: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -123,6 +123,17 @@ def _filmed(
     cover = finish.soften(cover, attributes.blur)
     coded = finish.add_grain(coded, attributes.grain, seed, frame, 0.5 * attributes.blur)
     return Part(coded, cover, (box[0].start, box[1].start)), fill
+
+
+def _doubt(occlusion: np.ndarray, part: Part) -> float:
+    """Share of the face that is neither clear of what lies before it nor hidden by it."""
+    if occlusion is _NOTHING:
+        return 0.0
+    top, left = part.corner
+    face = part.cover[::4, ::4] > 0.5
+    before = occlusion[top : top + part.cover.shape[0] : 4, left : left + part.cover.shape[1] : 4]
+    unsure = (before > 0.15) & (before < 0.85) & face
+    return float(unsure.sum() / max(int(face.sum()), 1))
 
 
 def _matched(

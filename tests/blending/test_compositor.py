@@ -216,3 +216,13 @@ def test_sizes_must_agree():
 
 def test_jaw_and_forehead_share_the_temples():
     assert set(JAW) | set(FOREHEAD) == set(OVAL)
+
+
+def test_doubt_grows_with_what_is_neither_hidden_nor_clear():
+    source, picture = oval(90, 120), textured()
+    mask = np.zeros((SIDE, SIDE), np.float32)
+    assert compose(picture, source, source).doubt == 0
+    mask[90:150] = 1
+    assert compose(picture, source, source, occlusion=mask).doubt == 0
+    mask[90:150] = 0.5
+    assert 0.2 < compose(picture, source, source, occlusion=mask).doubt < 0.9
