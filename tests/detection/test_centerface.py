@@ -196,7 +196,7 @@ def test_integer_results_do_not_depend_on_threads_strips_or_run(
     collins: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     maps = [maps_of(CenterFace(coarse=True, threads=n), collins) for n in (1, 2, 1)]
-    monkeypatch.setattr(module, "_STRIP_ROWS", 96)
+    monkeypatch.setattr(module, "_COARSE_STRIP_ROWS", 96)
     maps.append(maps_of(CenterFace(coarse=True), collins))
     for other in maps[1:]:
         np.testing.assert_array_equal(other, maps[0])
