@@ -40,9 +40,14 @@ def weights(geometry: Geometry, **values: float) -> np.ndarray:
 
 
 def any_expression(geometry: Geometry, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A mixture of a few shapes, and a gaze."""
+    """A mixture of a few shapes that one face can make at once, and a gaze."""
     rng = np.random.default_rng(seed)
-    mixed = rng.uniform(0, 1, len(geometry.expression_names)) * (rng.uniform(size=len(geometry.expression_names)) < 0.2)
+    names = geometry.expression_names
+    mixed = rng.uniform(0, 1, len(names)) * (rng.uniform(size=len(names)) < 0.2)
+    for one, other in (("mouthLeft", "mouthRight"), ("jawLeft", "jawRight"), ("mouthPucker", "mouthFunnel")):
+        mixed[names.index(other)] *= mixed[names.index(one)] == 0
+    if mixed[names.index("mouthPucker")] + mixed[names.index("mouthFunnel")] > 0.3:
+        mixed[[i for i, n in enumerate(names) if n.startswith(("mouthRoll", "mouthPress", "mouthLeft"))]] = 0
     return mixed.astype(np.float32), np.repeat(rng.uniform(-0.45, 0.45, (1, 2)), 2, axis=0)
 
 
@@ -184,7 +189,7 @@ def test_lips_never_cross(seed: int) -> None:
     geometry = load_geometry()
     posed = geometry.pose(person(geometry, seed), *any_expression(geometry, seed))
     lower, upper = geometry.motion.lip_lower, geometry.motion.lip_upper
-    x = np.linspace(-0.8, 0.8, 9) + posed[np.concatenate([lower, upper])].mean(axis=(0, 1))[0]
+    x = np.linspace(0.2, 0.8, 9) * np.ptp(posed[lower[0], 0]) + posed[lower[0], 0].min()
     edges = []
     for rings, pick in ((lower, np.argmax), (upper, np.argmin)):
         heights = posed[rings, 1]
