@@ -56,6 +56,11 @@ TARGETS = (
 LOOKS = (
     "source_same",
     "source_other",
+    "smile",
+    "smile_added",
+    "width",
+    "brow",
+    "brow_added",
     "detected",
     "presence",
     "tone",
@@ -67,7 +72,8 @@ LOOKS = (
     "middle",
     "fine",
 )
-"""Numbers without a target of the issue's, for finding what the eye then judges."""
+"""Numbers without a target of the issue's, for finding what the eye then judges. ``smile``, ``width`` and ``brow`` are
+correlations; ``smile_added``: how much higher the corners of the mouth lie in the output, in outer eye distances."""
 
 
 def touched(m: TrackMeasures) -> np.ndarray:
@@ -201,16 +207,21 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 def _series(points: np.ndarray) -> dict[str, np.ndarray]:
     """Every measure of expression, one series each; gaze is NaN where the eyes are shut."""
     eyes, look = attributes.eye_opening(points), attributes.gaze(points)
+    lips = attributes.mouth_shape(points)
     return {
         "eye left": eyes[:, 0],
         "eye right": eyes[:, 1],
         "mouth": attributes.mouth_opening(points),
         "gaze x": look[:, 0],
         "gaze y": look[:, 1],
+        "width": lips[:, 0],
+        "smile": lips[:, 1:].mean(1),
+        "brow": attributes.brow_height(points).mean(1),
     }
 
 
 _KEYS = {"eye left": "eye", "eye right": "eye", "mouth": "mouth", "gaze x": "gaze_x", "gaze y": "gaze_y"}
+_KEYS |= {"width": "width", "smile": "smile", "brow": "brow"}
 
 
 def _judged(m: TrackMeasures) -> np.ndarray:
@@ -221,6 +232,7 @@ def _judged(m: TrackMeasures) -> np.ndarray:
 
 def _expression(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, float]:
     found: dict[str, list[tuple[float, int]]] = {key: [] for key in _KEYS.values()}
+    offsets: dict[str, list[tuple[float, int]]] = {"smile": [], "brow": []}
     for m in measures:
         rows = _judged(m)
         entry: dict[str, Any] = {"track": m.track.id, "judged": int(rows.sum())}
@@ -232,15 +244,18 @@ def _expression(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
                 x, y = before[name].copy(), after[name]
                 if key.startswith("gaze"):
                     x[shut] = np.nan
-                least = attributes.least_range(name if key.startswith("gaze") else key, height)
+                least = attributes.least_range(name if name in attributes.LEAST_RANGE else key, height)
                 fit = attributes.agreement(x, y, m.frames[rows], least)
                 entry[name] = asdict(fit)
+                if name in offsets and np.isfinite(fit.offset):
+                    offsets[name].append((fit.offset, fit.count))
                 if fit.varies and np.isfinite(fit.correlation):
                     found[key].append((fit.correlation, fit.count))
                 elif fit.varies:
                     found[key].append((0.0, fit.count))  # an output that does not move at all follows nothing
         detail["tracks"].append(entry)
-    return {key: _mean(pairs) for key, pairs in found.items()}
+    added = {f"{key}_added": _mean(pairs) for key, pairs in offsets.items()}
+    return {key: _mean(pairs) for key, pairs in found.items()} | added
 
 
 def _mean(pairs: list[tuple[float, int]]) -> float:
@@ -327,6 +342,8 @@ def _rows(measures: Sequence[TrackMeasures], recognisers: Sequence[Recogniser]) 
                     "eye": round(max(abs(float(after[n][k] - before[n][k])) for n in ("eye left", "eye right")), 3),
                     "mouth": round(abs(float(after["mouth"][k] - before["mouth"][k])), 3),
                     "gaze": round(float(np.hypot(*(after[n][k] - before[n][k] for n in ("gaze x", "gaze y")))), 3),
+                    "smile": round(abs(float(after["smile"][k] - before["smile"][k])), 3),
+                    "brow": round(abs(float(after["brow"][k] - before["brow"][k])), 3),
                     "tone": round(c.tone, 2),
                     "ghost": round(c.ghost, 3),
                     "seam": round(max(c.seams), 2),

@@ -19,6 +19,7 @@ _UPPER_LIDS = np.array([[160, 159, 158], [385, 386, 387]])
 _LOWER_LIDS = np.array([[144, 145, 153], [380, 374, 373]])
 _IRISES = np.array([468, 473])
 _UPPER_LIP, _LOWER_LIP = np.array([82, 13, 312]), np.array([87, 14, 317])
+_BROWS = np.array([[52, 65, 55, 105, 66, 107], [282, 295, 285, 334, 296, 336]])  # their inner two thirds
 _LIP_CORNERS = np.array([61, 291])
 
 REGIONS: dict[str, np.ndarray] = {
@@ -32,12 +33,12 @@ REGIONS: dict[str, np.ndarray] = {
 }  # fmt: skip
 """Mesh points by part of the face, for :func:`jitter`."""
 
-LEAST_RANGE = {"eye": 0.12, "mouth": 0.06, "gaze x": 0.07, "gaze y": 0.05}
+LEAST_RANGE = {"eye": 0.12, "mouth": 0.06, "gaze x": 0.07, "gaze y": 0.05, "smile": 0.05, "width": 0.08, "brow": 0.05}
 """How far a measure must range (1st to 99th percentile) for its source to count as varying: a blink takes an eye from
 about 0.3 to 0.05 of its width; speech opens lips by a tenth of the outer eye distance; a glance to the side moves an
 iris by a tenth of the eye's width and more, one up or down by less."""
 
-_NOISE = {"eye": 14.0, "mouth": 2.0, "gaze x": 14.0, "gaze y": 10.0}
+_NOISE = {"eye": 14.0, "mouth": 2.0, "gaze x": 14.0, "gaze y": 10.0, "smile": 2.0, "width": 2.0, "brow": 2.0}
 """Eight times the error of a measure, times the face's height in pixels: its median change when a clip is encoded once
 more (x264, CRF 23), from 13 clips. A smaller range in the source is one that nobody could follow."""
 
@@ -89,6 +90,17 @@ def mouth_shape(points: np.ndarray) -> np.ndarray:
     middle = xy[..., [0, 17], :].mean(-2)
     rise = ((corners - middle[..., None, :]) * up[..., None, :]).sum(-1)
     return np.concatenate([width[..., None], rise], -1) / np.maximum(face_scale(points), 1e-9)[..., None]
+
+
+def brow_height(points: np.ndarray) -> np.ndarray:
+    """How far the brows lie above the line of the eyes' corners, over :func:`face_scale`: (..., 2) float64, the brow at
+    the viewer's left, then at the right. ``points``: (..., 478, 3)."""
+    xy = points[..., :2].astype(np.float64)
+    brows = np.stack([xy[..., _BROWS[side], :].mean(-2) for side in (0, 1)], axis=-2)
+    eyes = np.stack([xy[..., _CORNERS[side], :].mean(-2) for side in (0, 1)], axis=-2)
+    line = xy[..., 263, :] - xy[..., 33, :]
+    up = np.stack([line[..., 1], -line[..., 0]], axis=-1) / np.maximum(np.linalg.norm(line, axis=-1), 1e-9)[..., None]
+    return ((brows - eyes) * up[..., None, :]).sum(-1) / np.maximum(face_scale(points), 1e-9)[..., None]
 
 
 def gaze(points: np.ndarray) -> np.ndarray:

@@ -61,6 +61,15 @@ def test_a_one_sided_smile_raises_one_corner() -> None:
     assert change[2] == pytest.approx(0.12, rel=0.02)
 
 
+def test_brows_rise_against_the_eyes_however_the_head_leans() -> None:
+    points = mesh(turn=(0, 0, 25))
+    raised = points.copy()
+    up = np.array([np.sin(np.radians(25)), -np.cos(np.radians(25))])
+    raised[attributes._BROWS[1], :2] += 8 * up
+    change = attributes.brow_height(raised) - attributes.brow_height(points)
+    assert change == pytest.approx((0, 0.08), abs=0.002)
+
+
 def wave(count: int, period: float = 20) -> np.ndarray:
     return np.sin(2 * np.pi * np.arange(count) / period)
 
