@@ -11,7 +11,7 @@ from deid.models.morphable.geometry import Geometry
 
 _UPPER, _LOWER = 120, 60  # strands a lid
 _UPPER_LENGTH, _LOWER_LENGTH = 0.8, 0.42  # centimetres
-_UPPER_WIDTH, _LOWER_WIDTH = 0.016, 0.0075  # centimetres at the root
+_UPPER_WIDTH, _LOWER_WIDTH = 0.019, 0.0085  # centimetres at the root
 _FOLLOW = 1.3  # how much a lash turns further than its lid when the lid closes
 
 
@@ -121,7 +121,9 @@ def draw_lashes(
             if cz < depth[y0, x0] - np.float32(0.25):
                 continue
             # thick and dense at the root, where pigment and shadow join the strands to a line
-            thick = np.float32(1.0) - np.float32(0.75) * q + np.float32(8.0) * max(np.float32(0.2) - q, np.float32(0.0))
+            thick = (
+                np.float32(1.0) - np.float32(0.75) * q + np.float32(13.0) * max(np.float32(0.2) - q, np.float32(0.0))
+            )
             area = moved * breadth * np.float32(near) * thick
             fx, fy = px - np.floor(px), py - np.floor(py)
             cover[y0, x0] += area * (1 - fx) * (1 - fy)

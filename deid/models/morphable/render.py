@@ -179,7 +179,7 @@ class Renderer:
         shade_eyes(
             count, model.parts, *at, vertices, model.eyes.rest, rotation, eyes.centres, eyes.axes, eyes.lids, eyes.span,
             geometry.eye_radius, self._iris, rig.sh, rig.white, rig.environment, rig.key, rig.key_rgb, rig.focus,
-            scale, work.colour,
+            model.eyes.orbit, scale, work.colour,
         )  # fmt: skip
         shade_mouth(
             count, model.parts, *at, vertices, work.normals, mouth.lips, mouth.left, mouth.right,

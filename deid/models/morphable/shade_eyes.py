@@ -10,25 +10,28 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from scipy.spatial import cKDTree
 
-from deid.models.morphable.geometry import IRIS_ANGLE, Geometry
+from deid.models.morphable.geometry import IRIS_ANGLE, Geometry, Part
 from deid.models.morphable.shade import corner_weights, irradiance, radiance
 from deid.models.morphable.shade_noise import smoothstep, value_noise
 
 BINS = 32  # columns of a table of lid heights
 _LIMBUS = 0.93  # where the colour of the iris ends, of where the geometry's does: the limbus is soft
-_PUPIL = 0.33  # of the iris' radius
-_LID = 0.19  # centimetres that a lid stands before the eyeball: how wide its shadow is
+_PUPIL = 0.37  # of the iris' radius
+_LID = 0.24  # centimetres that a lid stands before the eyeball: how wide its shadow is
 _TAU = 6.2831853
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EyeTables:
-    """What never changes: ``rest``: float32 (V, 3), direction of an eye's vertex from its centre when it looks ahead.
-    ``frames``: for the left and the right eye float32 (4, n): weights that give centre and tips of the three axes as
-    sums of the eye's posed vertices, exact for any similarity."""
+    """What never changes. ``rest``: float32 (V, 3), direction of an eye's vertex from its centre when it looks ahead.
+    ``orbit``: in [0, 1], the share of light that brow, nose and cheek leave to the eyes. ``frames``: for the left and
+    the right eye float32 (4, n): weights that give centre and tips of the three axes as sums of the eye's posed
+    vertices, exact for any similarity."""
 
     rest: np.ndarray
+    orbit: float
     frames: tuple[np.ndarray, np.ndarray]
 
 
@@ -45,7 +48,11 @@ def eye_tables(geometry: Geometry) -> EyeTables:
         wanted = np.vstack([np.zeros(3), np.eye(3)])
         wanted = np.hstack([wanted, np.ones((4, 1))])
         frames.append((np.linalg.pinv(system) @ wanted.T).T.astype(np.float32))
-    return EyeTables(rest, (frames[0], frames[1]))
+    lids = (geometry.lid_upper_left, geometry.lid_lower_left, geometry.lid_upper_right, geometry.lid_lower_right)
+    skin = np.unique(geometry.triangles[geometry.parts == Part.SKIN])
+    distance = cKDTree(geometry.vertices[np.concatenate(lids)]).query(geometry.vertices[skin])[0]
+    around = skin[(distance > 0.3) & (distance < 1.2)]  # not the lids' own rims, which shade themselves
+    return EyeTables(rest, float(geometry.occlusion[around].mean()), (frames[0], frames[1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,10 +132,15 @@ def _iris(r, angle, colour, pixels, seed, light_angle, out):  # type: ignore[no-
     fibres = (value_noise((turn + warp) * 26.0, r * 2.2, seed, 26) - np.float32(0.5)) * coarse
     fibres += (value_noise((turn + warp) * 71.0, r * 3.0, seed + 3, 71) - np.float32(0.5)) * fine
     ring = smoothstep(np.float32(-0.05), np.float32(0.16), t) * (one - smoothstep(np.float32(0.2), np.float32(0.55), t))
-    rim = smoothstep(np.float32(0.62), np.float32(1.02), t)
+    rim = smoothstep(np.float32(0.5), np.float32(1.0), t)
     # light bends through the cornea and falls on the side away from its source
     caustic = one + np.float32(0.38) * r * np.cos(angle - light_angle - np.float32(3.14159))
-    gain = np.float32(0.8) * (one + np.float32(0.75) * fibres + np.float32(0.12) * ring) * (one - np.float32(0.62) * rim) * caustic
+    gain = (
+        np.float32(0.62)
+        * (one + np.float32(0.75) * fibres + np.float32(0.12) * ring)
+        * (one - np.float32(0.7) * rim)
+        * caustic
+    )
     warm = np.float32(0.35) * ring * (one + fibres)
     mean = (colour[0] + colour[1] + colour[2]) * np.float32(0.3333)
     out[0] = gain * (colour[0] + warm * mean * np.float32(0.9))
@@ -152,9 +164,9 @@ def _sclera(corner, azimuth, height, pixels, seed, out):  # type: ignore[no-unty
     vein = vein * vein * vein * vein * vein * vein
     red = np.float32(0.16) * corner + fine * vein * (np.float32(0.06) + np.float32(0.22) * corner)
     cloud = np.float32(0.06) * (bend - np.float32(0.5))
-    out[0] = np.float32(0.62) + cloud - np.float32(0.25) * red
+    out[0] = np.float32(0.58) + cloud - np.float32(0.25) * red
     out[1] = np.float32(0.555) + cloud - np.float32(0.95) * red
-    out[2] = np.float32(0.52) + cloud - np.float32(1.0) * red
+    out[2] = np.float32(0.54) + cloud - np.float32(1.0) * red
 
 
 @njit(cache=True, nogil=True)
@@ -181,6 +193,7 @@ def shade_eyes(
     key: np.ndarray,
     key_rgb: np.ndarray,
     focus: float,
+    orbit: float,
     pixels: float,
     colour: np.ndarray,
 ) -> None:
@@ -194,6 +207,8 @@ def shade_eyes(
     rim_sine = np.float32(np.sin(IRIS_ANGLE) * _LIMBUS)
     iris_pixels = np.float32(pixels * radius * rim_sine)
     soft = max(np.float32(0.09), np.float32(0.8) / iris_pixels)
+    # light from above meets the brow first
+    orbit = orbit * (1.0 - 0.35 * focus * max(key[1], 0.0))
     from_above = np.float32(0.5) + np.float32(0.25) * key[1]
     tint = np.empty(3, np.float32)
     white_of_eye = np.empty(3, np.float32)
@@ -271,6 +286,6 @@ def shade_eyes(
         mirror = radiance(environment, rx, ry, rz) * fresnel * horizon * seen
         for k in range(3):
             e = irradiance(sh, sx, sy, sz, k)
-            warm = seen ** (np.float32(0.85) + np.float32(0.12) * np.float32(k))
+            warm = np.float32(orbit) * seen ** (np.float32(0.85) + np.float32(0.12) * np.float32(k))
             reflected = mirror * white[k] + lamp * (np.float32(0.35) * white[k] + np.float32(0.4) * key_rgb[k])
             colour[n, k] = tint[k] * ring * warm * e * white[k] + reflected
