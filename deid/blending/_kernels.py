@@ -299,10 +299,11 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
     it has something to show; they hold all that is nearer than ``outer`` (below). ``tables``: float32 (BINS + 1, 12),
     distances from ``centre`` in each direction: anchor (frame content nearer to the centre is never shown), edge (where
     the frame is shown from), end (where it is in its place), inner and outer (where the face begins to fade, and has
-    faded), rim (the anchor without its margin), core (inside, there is nothing but the face); then a factor on the face
-    near its rim, the reciprocal of the way from edge to end, and the colour of skin. ``gate``: float32 (BINS / 2 + 1,
-    levels), where hair may hang. ``hair``: float32 (4,): colour and how much it may be trusted. ``fill``: float32 (3,),
-    skin where nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. All colours are code values.
+    faded), rim (the anchor without its margin), core (inside, there is nothing but the face); then how much of outer
+    the face reaches by itself, the reciprocal of the way from edge to end, and the colour of skin. ``gate``: float32
+    (BINS / 2 + 1, levels), where hair may hang. ``hair``: float32 (4,): colour and how much it may be trusted.
+    ``fill``: float32 (3,), skin where nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. All
+    colours are code values.
     Writes ``out`` and ``touched``.
     """
     h, w = picture.shape[0], picture.shape[1]
@@ -360,8 +361,9 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                             out[y, x, k] = picture[y, x, k]
                     continue
                 gain = _at(tables, row, part, STRETCH)
-                if gain < np.float32(0.999) and r > np.float32(0.6) * e:
-                    q = r * (1 - (1 - gain) * min((r / e - np.float32(0.6)) / np.float32(0.4), 1.0))
+                still = min(np.float32(0.8), np.float32(0.85) * gain) * far
+                if gain < np.float32(0.999) and r > still:
+                    q = still + (r - still) * (gain * far - still) / (far - still)
                     fx, fy = cx + ux * q - left, cy + uy * q - top
                     front[0], front[1], front[2] = _bilinear(face, fx, fy)
                     alpha = cover[_held(fy, cover.shape[0]), _held(fx, cover.shape[1])]

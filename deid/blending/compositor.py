@@ -30,6 +30,7 @@ MARGIN = 0.03
 _FADE = 0.42  # face widths over which the surroundings come back to their place
 _STEEPEST = 0.7  # largest change of the shift per pixel: 1 would fold
 _SOFT_EDGE = 0.008  # least softness of the jaw's edge, in face widths
+_FOREHEAD_FOLLOWS = 0.6  # how far the hairline moves with the new outline
 _CHEEK_FEATHER = 0.035
 _FOREHEAD_FEATHER = 0.09
 _ARM_REACH = 0.075  # face widths along the circle: more than twice as thick as the arms of glasses
@@ -179,13 +180,15 @@ def _tables(
     border = _border(centre, unit, h, w)
     fade = np.clip(np.minimum(_FADE * width, border - np.maximum(anchor, new)), 0.02 * width, None)
     most = _STEEPEST * fade / 1.5
-    edge = np.clip((1 - above) * new + above * anchor, anchor - most, anchor + most)
+    follows = 1 - (1 - _FOREHEAD_FOLLOWS) * above
+    edge = np.clip(anchor + follows * (new - anchor), anchor - most, anchor + most)
     soft = max(_SOFT_EDGE * width, 1.3 * blur, 0.7)
     feather = soft * 2.5 + beside * max(_CHEEK_FEATHER * width - soft * 2.5, 0)
-    inner = (1 - above) * (edge - feather) + above * anchor
+    inner = edge - (1 - above) * feather
     outer = edge + above * max(_FOREHEAD_FEATHER * width, 2 * soft)
-    stretch = np.clip((1 - above) * np.minimum(whole, new) / edge + above * np.minimum(skin / outer, 1), 0.5, 1)
-    core = np.minimum(inner, np.where(stretch < 0.999, 0.55 * edge, inner))
+    reached = (1 - above) * np.minimum(whole, new) + above * skin
+    stretch = np.clip(reached / outer, 0.6, 1)
+    core = np.minimum(inner, np.where(stretch < 0.999, np.minimum(0.8, 0.85 * stretch) * outer, inner))
     rows = np.stack([anchor, edge, edge + fade, inner, outer, rim, core, stretch, 1 / fade])
     return rows.astype(np.float32), np.stack([above, beside, arms]).astype(np.float32)
 

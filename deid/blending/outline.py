@@ -136,6 +136,6 @@ def limits(points: np.ndarray, source: FaceOutline, centre: np.ndarray, rim: np.
     up = directions() @ source.up
     height = rim * up / float(rim[int(up.argmax())])
     above = np.clip((height - 0.15) / 0.35, 0, 1)
-    below = np.clip((-0.05 - height) / 0.3, 0, 1)
+    cheek, jaw = np.clip((-0.05 - height) / 0.3, 0, 1), np.clip((-0.45 - height) / 0.35, 0, 1)
     brow = np.clip(inner / np.maximum(rim, 1e-3) + 0.05, 0.5, 0.95)
-    return np.asarray(above * brow + (1 - above) * (0.88 + 0.3 * below), np.float32)
+    return np.asarray(above * brow + (1 - above) * (0.76 + 0.08 * cheek + 0.3 * jaw), np.float32)
