@@ -10,7 +10,8 @@ from face_source import Source
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-_COUNT, _YAW, _DISTANCE = 240, 14.0, 150.0
+_COUNT, _YAW, _DISTANCE = 160, 18.0, 150.0
+_CLOSED = 0.03  # gap between the lips over the distance of the outer eye corners
 _ROUNDS, _STEPS = 4, 7
 _NOISE = 0.12  # centimetres that a landmark may be off
 _DEPTH_WEIGHT = 0.35  # of depth, when the nearest point of the surface is sought
@@ -82,7 +83,7 @@ def correspond(source: Source, mesh, mean, basis, deltas, portraits: Path | None
     if portraits is None:
         return found
     observed = landmarks_of(portraits)
-    print(f"{len(observed)} frontal portraits")
+    print(f"{len(observed)} frontal portraits with closed lips")
     pairs = cKDTree(guess).query(guess * [-1, 1, 1])[1]
     for _ in range(_ROUNDS):
         model = [found.take(mesh.triangles, x) for x in (mean, basis, deltas)]
@@ -104,7 +105,8 @@ def _robust_mean(residuals: np.ndarray) -> np.ndarray:
 
 
 def landmarks_of(folder: Path) -> list[np.ndarray]:
-    """(468, 2) pixels of faces that look ahead, one a picture of ``folder``."""
+    """(468, 2) pixels of faces that look ahead with closed lips, the narrowest mouths first: a smile that photographs
+    share must not pass for the place of a point. One face a picture of ``folder``."""
     from deid.detection.landmarks import FaceLandmarker, Roi, roi_from_landmarks
 
     out = []
@@ -118,9 +120,12 @@ def landmarks_of(folder: Path) -> list[np.ndarray]:
                     face = landmarker.run(picture, roi_from_landmarks(face.points))
             if face is not None and face.presence > 0.95 and abs(face.yaw) < _YAW:
                 out.append(face.points[:468, :2].astype(np.float64))
-            if len(out) == _COUNT:
-                break
-    return out
+    measures = []
+    for points in out:
+        eyes = np.linalg.norm(points[33] - points[263])
+        gap, width = (np.linalg.norm(points[a] - points[b]) / eyes for a, b in ((13, 14), (61, 291)))
+        measures.append(width if gap < _CLOSED else np.inf)
+    return [out[i] for i in np.argsort(measures, kind="stable")[:_COUNT] if np.isfinite(measures[i])]
 
 
 def _read(path: Path) -> np.ndarray:
