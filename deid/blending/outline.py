@@ -128,7 +128,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 def limits(points: np.ndarray, source: FaceOutline, centre: np.ndarray, rim: np.ndarray) -> np.ndarray:
     """float32 (BINS,): the fraction of ``rim`` inside which the frame's own pixels are never kept as hair.
 
-    Above, the line over the brows; beside the eyes and cheeks, the outermost part; along the jaw, everything.
+    Above, the line over the brows; beside the eyes and cheeks, the mesh two rings inwards; along the jaw, everything.
     """
     xy = np.ascontiguousarray(points[:468, :2], np.float32)
     ring = _table(_RINGS[1])
@@ -138,4 +138,5 @@ def limits(points: np.ndarray, source: FaceOutline, centre: np.ndarray, rim: np.
     above = np.clip((height - 0.15) / 0.35, 0, 1)
     cheek, jaw = np.clip((-0.05 - height) / 0.3, 0, 1), np.clip((-0.45 - height) / 0.35, 0, 1)
     brow = np.clip(inner / np.maximum(rim, 1e-3) + 0.05, 0.5, 0.95)
-    return np.asarray(above * brow + (1 - above) * (0.76 + 0.08 * cheek + 0.3 * jaw), np.float32)
+    side = np.clip(brow - 0.02, 0.55, 0.75)
+    return np.asarray(above * brow + (1 - above) * (side + 0.06 * cheek + 0.3 * jaw), np.float32)
