@@ -243,18 +243,23 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach):  # type: ignore[n
     h, w = picture.shape[0], picture.shape[1]
     tones, order = np.empty(7, np.float32), np.empty(7, np.int64)
     columns, rows = np.empty(7, np.int64), np.empty(7, np.int64)
-    farthest = np.float32(0)
+    farthest, nearest = np.float32(0), np.float32(1e9)
     for i in range(tables.shape[0]):
-        farthest = max(farthest, tables[i, ANCHOR] * np.float32(1.25) if arms[i, 0] > 0 else np.float32(0))
+        if arms[i, 0] > 0:
+            farthest = max(farthest, tables[i, ANCHOR] * np.float32(1.25))
+            nearest = min(nearest, tables[i, ANCHOR] * np.float32(0.97))
     for y in range(max(int(cy - farthest), 0), min(int(cy + farthest) + 1, h)):
         for x in range(max(int(cx - farthest), 0), min(int(cx + farthest) + 1, w)):
             dx, dy = np.float32(x) - cx, np.float32(y) - cy
+            square = dx * dx + dy * dy
+            if square < nearest * nearest or square > farthest * farthest:
+                continue
             step = _step(dx, dy)
             row = int(step)
             wanted = _at(arms, row, step - row, 0)
             if wanted <= 0:
                 continue
-            r = np.sqrt(dx * dx + dy * dy)
+            r = np.sqrt(square)
             place = r / _at(tables, row, step - row, ANCHOR)
             if place < np.float32(0.97) or place > np.float32(1.25):
                 continue

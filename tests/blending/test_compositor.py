@@ -226,3 +226,13 @@ def test_doubt_grows_with_what_is_neither_hidden_nor_clear():
     assert compose(picture, source, source, occlusion=mask).doubt == 0
     mask[90:150] = 0.5
     assert 0.2 < compose(picture, source, source, occlusion=mask).doubt < 0.9
+
+
+@pytest.mark.parametrize("size", [0.06, 0.2, 1.0])
+@pytest.mark.parametrize("shift", [(0, 0), (-95, 10), (60, 120)])
+def test_small_and_far_off_faces_do_no_harm(size, shift):
+    source = grown(oval(90, 120), size).astype(np.float32) + np.array(shift, np.float32)
+    picture = textured()
+    result = compose(picture, source, (source - source.mean(0)) * np.float32(1.1) + source.mean(0))
+    assert np.isfinite(result.rgb).all() and result.rgb.min() > -0.2 and result.rgb.max() < 1.2
+    assert np.array_equal(result.rgb[~result.touched], picture[~result.touched])
