@@ -23,6 +23,7 @@ import numpy as np
 
 from deid import imaging
 from deid.errors import ModelError
+from deid.models.morphable.brows import COUNT, BrowStyle, brows
 from deid.models.morphable.codes import IdentityCode
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
@@ -32,8 +33,16 @@ _YEARS = (28.0, 80.0)  # what the age direction is trusted for
 _MEAN_YEARS = 57.0
 _SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution
 _LIMIT = 2.0
+_DETAIL = 0.7  # of the donors' remainder, which holds their photographs' noise and sharpening as well
 _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
-    [(0.045, 0.022, 0.012), (0.10, 0.05, 0.022), (0.15, 0.10, 0.04), (0.12, 0.13, 0.07), (0.17, 0.19, 0.20), (0.10, 0.16, 0.24)],
+    [
+        (0.080, 0.042, 0.022),
+        (0.140, 0.075, 0.035),
+        (0.190, 0.135, 0.060),
+        (0.160, 0.180, 0.105),
+        (0.230, 0.255, 0.265),
+        (0.150, 0.225, 0.320),
+    ],
     np.float32,
 )
 _IRIS_SHARES = (0.26, 0.30, 0.14, 0.08, 0.10, 0.12)
@@ -45,7 +54,8 @@ class Appearance:
 
     ``mean``: float32 (H, W, 3), mean log relative albedo. ``luma_modes``: int8 (A, h, w) with ``luma_scale`` (A,), and
     ``chroma_modes``: int8 (A, h', w', 2), red and blue less luminance, with ``chroma_scale``: modes of one standard
-    deviation. ``detail``: int8 (n, H, W) sheets of remainder with ``detail_scale``. ``domain``: float32 (h'', w''), 1
+    deviation. ``detail``: int8 (n, H, W) sheets of remainder with ``detail_scale``;
+    ``detail_amplitude``: float32 (3, h, w), log of their strength, and its change to a woman and a decade. ``domain``: float32 (h'', w''), 1
     where the donors showed skin. ``gender``, ``age``: float32 (A,), what a coefficient gains from the mean to a woman, and
     a decade. ``centre``, ``spread``: float32 (A,), mean and standard deviation of coefficients once those are taken off.
     """
@@ -57,6 +67,7 @@ class Appearance:
     chroma_scale: np.ndarray
     detail: np.ndarray
     detail_scale: np.ndarray
+    detail_amplitude: np.ndarray
     domain: np.ndarray
     gender: np.ndarray
     age: np.ndarray
@@ -65,8 +76,8 @@ class Appearance:
 
     @property
     def modes(self) -> int:
-        """A, the number of coefficients."""
-        return len(self.luma_modes)
+        """A, the number of coefficients: the albedo's, then those of the brows."""
+        return len(self.spread)
 
     def sample(
         self, rng: np.random.Generator, gender: float | None = None, age: float | None = None
@@ -94,11 +105,13 @@ class Appearance:
         """Relative linear reflectance, float32 (size, size, 3), RGB; its mean over the core skin is 1 in each channel."""
         low = self._low(code.appearance)
         fine = self._fine(code)
-        log = low + fine[..., None] * np.array([0.9, 1.0, 1.1], np.float32)
+        log = low + fine[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
         crop = np.exp(np.clip(log, -3, 0.9))
         core = self._resized(self.domain) > 0.98
         crop /= crop[core].mean(axis=0)
-        return _sized(_tiled(crop), size)
+        skin = _sized(_tiled(crop), size)
+        cover, hair = brows(BrowStyle.of(code.appearance[-COUNT:]), code.detail, size)
+        return skin + cover[..., None] * (hair - skin)
 
     def gloss(self, size: int = 512) -> np.ndarray:
         """Relative specular strength, float32 (size, size), 1 on average skin."""
@@ -117,6 +130,7 @@ class Appearance:
 
     def _low(self, code: np.ndarray) -> np.ndarray:
         """Mean and modes: float32 (H, W, 3) log relative albedo."""
+        code = code[:-COUNT]
         luma = np.tensordot(code * self.luma_scale, self.luma_modes.astype(np.float32), 1)
         chroma = np.tensordot(code * self.chroma_scale, self.chroma_modes.astype(np.float32), 1)
         luma, chroma = self._resized(luma), self._resized(chroma)
@@ -135,9 +149,11 @@ class Appearance:
             rng.uniform(0, np.pi, (5, 5)).astype(np.float32), (width, height), interpolation=imaging.INTER_CUBIC
         )
         sheets = [self.detail[i][:, :: rng.choice((-1, 1))] for i in (first, second)]
-        _, age = self.traits(code.appearance)
-        amount = float(self.detail_scale[0]) * np.interp(age, (30, 70), (0.45, 0.95))
-        return (sheets[0] * np.cos(angle) + sheets[1] * np.sin(angle)) * np.float32(amount)
+        gender, age = self.traits(code.appearance)
+        base, by_gender, by_decade = self.detail_amplitude
+        decades = (age - _MEAN_YEARS) / 10
+        amount = np.exp(base + gender * by_gender + decades * (by_decade + 0.08)) * (self.detail_scale[0] * _DETAIL)
+        return (sheets[0] * np.cos(angle) + sheets[1] * np.sin(angle)) * self._resized(amount)
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         height, width = self.mean.shape[:2]
