@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.models.morphable.finish import to_code
+from deid.models.morphable.finish import to_code, veiled
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.light import LUMINANCE, LightTrack, estimate_light
 from deid.models.morphable.photo_reference import load_reference
 from deid.models.morphable.photo_samples import COUNT
 from deid.models.morphable.photo_shading import basis, faded, visible_directions
 from deid.models.morphable.photo_smooth import bilateral, gaussian, median_of, segments
-from deid.models.morphable.photo_surface import sample_normals
+from deid.models.morphable.photo_surface import sample_normals, skin_level
 from deid.models.morphable.photometry import RECORD
 
 _FRAMES = 24
@@ -125,7 +125,7 @@ def test_sh_has_unit_mean_over_the_visible_skin() -> None:
     assert track.sh.dtype == track.tone.dtype == track.white.dtype == np.float32
 
 
-@pytest.mark.parametrize(("name", "limit"), [("soft", 0.06), ("above", 0.09), ("side", 0.2)])
+@pytest.mark.parametrize(("name", "limit"), [("soft", 0.06), ("above", 0.09), ("coloured", 0.12)])
 def test_a_quarter_of_outliers_hardly_counts(name: str, limit: float) -> None:
     shot = take(LIGHTS[name])
     rng = np.random.default_rng(2)
@@ -274,3 +274,30 @@ def test_smoothing_in_time() -> None:
     holes[4] = np.nan
     np.testing.assert_allclose(gaussian(holes, times[:9], 0.1), 1)
     assert segments(np.array([0, 0.1, 0.9, 1.0])).tolist() == [0, 0, 1, 1]
+
+
+def test_a_veil_is_found_and_does_not_flatten_the_light() -> None:
+    shot = take(LIGHTS["side"])
+    records, geometry = shot.records(), load_geometry()
+    still = np.zeros((_FRAMES, len(geometry.expression_names)), np.float32)
+    records["dark"] = 12
+    clear = estimate_light(records, geometry, geometry.vertices, still, shot.rotation, shot.times)
+    assert not clear.veil.any()
+    veil = np.array([0.05, 0.055, 0.06])
+    shot.linear = shot.linear + veil
+    records = shot.records()
+    records["dark"] = np.round(255 * to_code((0.01 + veil)[None].astype(np.float32), shoulder=False)[0])
+    track = estimate_light(records, geometry, geometry.vertices, still, shot.rotation, shot.times)
+    np.testing.assert_allclose(track.veil, np.broadcast_to(veil, (_FRAMES, 3)), atol=0.025)
+    drawn = np.stack([veiled(told, track.veil[i], track.tone[i]) for i, told in enumerate(shot.told(track))])
+    seen = shot.seen() + veil
+    facing = shot.normals[..., 2] > 0.3
+    assert np.abs((drawn - seen) @ LUMINANCE)[facing].mean() < 0.03 * (seen @ LUMINANCE)[facing].mean()
+
+
+def test_an_albedo_map_can_be_brought_to_the_reference() -> None:
+    geometry = load_geometry()
+    flat = np.full((256, 256, 3), (1.2, 1.1, 1.0), np.float32)
+    level = skin_level(geometry, flat)
+    assert level.shape == (3,) and level[0] / level[2] > 1.1
+    np.testing.assert_allclose(skin_level(geometry, flat / level), 1, atol=1e-3)

@@ -131,6 +131,14 @@ def test_a_flat_picture_has_no_noise_and_no_edges() -> None:
     assert np.isnan(record["blur"]) and record["edges"] == 0
 
 
+def test_the_darkest_part_is_found() -> None:
+    picture = np.full((400, 400, 3), (150, 120, 100), np.uint8)
+    mesh = frontal_mesh()
+    x, y = mesh[468, :2].astype(int)
+    picture[y - 20 : y + 20, x - 20 : x + 20] = (40, 41, 42)
+    assert observe(picture, mesh)["dark"].tolist() == [40, 41, 42]
+
+
 def test_scale_does_not_change_when_the_head_turns() -> None:
     mesh = frontal_mesh(12.0)
     angle = np.radians(50)

@@ -87,6 +87,14 @@ def _look_up(values: np.ndarray, table: np.ndarray, steps: np.floating, root: bo
     return out
 
 
+def veiled(linear: np.ndarray, veil: np.ndarray, tone: np.ndarray) -> np.ndarray:
+    """float32: ``linear`` light (..., 3), rendered under a light of ``tone`` (3,), behind a ``veil`` (3,) of stray
+    light that is part of the tone: skin keeps its mean, blacks are lifted, contrast sinks."""
+    share = np.clip(veil / np.maximum(tone, 1e-6), 0, 0.9).astype(np.float32)
+    out: np.ndarray = linear * (1 - share) + (share * tone).astype(np.float32)
+    return out
+
+
 def soften(picture: np.ndarray, blur: float) -> np.ndarray:
     """``picture``, float32 (h, w) or (h, w, c), blurred by a Gaussian of standard deviation ``blur`` pixels;
     itself when that would not show. The rim repeats. Linear light blurs like a lens, code values like a codec."""

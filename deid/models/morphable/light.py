@@ -21,6 +21,7 @@ from .photo_reference import SkinReference, load_reference
 from .photo_shading import basis, faded, keep_positive, normal_equations, robust_weights, solve
 from .photo_smooth import bilateral, median_of, neighbours
 from .photo_surface import sample_normals
+from .photo_veil import estimate_veil
 from .photo_white import estimate_white
 from .photometry import valid_samples
 
@@ -46,7 +47,8 @@ class LightTrack:
     standard deviation in picture pixels; ``grain``: float32 (n,), standard deviation of luma noise, 8-bit code values;
     ``chroma_grain``: float32 (n,), the same of colour differences at half resolution; ``grain_size``: float32 (n,),
     standard deviation in pixels of the Gaussian that white noise must be blurred with to be as coarse. ``confidence``:
-    float32 (n,), share of the visible skin that agrees with the light.
+    float32 (n,), share of the visible skin that agrees with the light. ``veil``: float32 (n, 3), linear RGB of stray
+    light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``.
     """
 
     sh: np.ndarray
@@ -57,6 +59,7 @@ class LightTrack:
     chroma_grain: np.ndarray
     grain_size: np.ndarray
     confidence: np.ndarray
+    veil: np.ndarray
 
     def light(self, index: int) -> Light:
         """The light of frame ``index`` of the track (its place in the arrays)."""
@@ -88,18 +91,19 @@ def estimate_light(
             f"{count} records, {len(expression)} expressions, {len(rotation)} rotations, {len(times)} times"
         )
     if not count:
-        return LightTrack(
-            np.zeros((0, 9, 3), np.float32), *np.zeros((2, 0, 3), np.float32), *np.zeros((5, 0), np.float32)
-        )
+        shapes = [(0, 9, 3), (0, 3), (0, 3), (0,), (0,), (0,), (0,), (0,), (0, 3)]
+        return LightTrack(*(np.zeros(shape, np.float32) for shape in shapes))
     scene = _Scene(records, geometry, neutral, expression, rotation, load_reference(), albedo)
     times = np.asarray(times, np.float64)
+    veil = scene.lift_veil(times)
     fitted = _fit_frames(scene)
     shading = _pool(scene, fitted, times)
     tint, cast = _tints(scene, fitted, shading, times)
     sh, tone = _normalised(scene, shading, tint, cast)
+    tone = tone + veil
     white = estimate_white(records, tone, times)
     blur, grain, chroma, size = finish_of(records, times)
-    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement)
+    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 
 
@@ -123,6 +127,18 @@ class _Scene:
         self.albedo = np.asarray(reference.albedo if albedo is None else albedo, np.float32)
         self.grey = self.albedo @ LUMINANCE.astype(np.float32)
         self.count = len(records)
+        self._veil = np.zeros((self.count, 3), np.float32)
+
+    def lift_veil(self, times: np.ndarray) -> np.ndarray:
+        """Measure the veil, (n, 3), and take it off all colours from now on."""
+        skin = np.zeros(self.count)
+        for part, _, linear, seen in self.chunks():
+            skin[part] = weighted_median(linear @ LUMINANCE.astype(np.float32), seen)
+        records = self._records
+        blur, scale = np.nan_to_num(records["blur"].astype(float)), records["scale"].astype(float)
+        veil = estimate_veil(CODE_TO_LINEAR8[records["dark"]], skin, blur, scale, times, LUMINANCE)
+        self._veil = veil.astype(np.float32)
+        return veil
 
     def chunks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
         """Slices of frames with float32 basis (m, N, 9), linear RGB (m, N, 3) and weights (m, N): how squarely a place
@@ -134,7 +150,8 @@ class _Scene:
             facing = normals[..., 2]
             weights = np.where(facing > _FACING, np.minimum(1.5 * facing, 1), 0) * valid_samples(self._records[part])
             weights = weights * np.where(skin.max(axis=2) >= _CLIPPED, 0.3, 1.0)
-            yield part, basis(normals), CODE_TO_LINEAR8[skin], weights.astype(np.float32)
+            linear = np.maximum(CODE_TO_LINEAR8[skin] - self._veil[part, None], 1e-5)
+            yield part, basis(normals), linear, weights.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

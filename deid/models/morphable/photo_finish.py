@@ -14,9 +14,9 @@ _SMALL = (15.0, 5.0, 0.2)
 blurred alike: by as much at the end (the same measurement)."""
 _UNKNOWN_BLUR = 0.5
 _BLUR_SIGMA, _NOISE_SIGMA = 0.06, 0.5  # seconds: motion blurs within frames, a camera's noise is its own
-_COARSENESS = np.array([1.0, 1.41, 1.80, 2.39, 3.21])
-_SIZES = np.array([0.0, 0.3, 0.4, 0.5, 0.6])
-_GAINS = np.array([1.0, 1.30, 1.62, 2.13, 2.95])
+_COARSENESS = np.array([1.0, 1.41, 1.80])
+_SIZES = np.array([0.0, 0.3, 0.4])
+_GAINS = np.array([1.0, 1.30, 1.62])
 """Noise that a Gaussian of ``_SIZES`` pixels has blurred: twice its 2 x 2 means' deviation over its own, as Immerkaer's
 operator sees them, and its true deviation over the one the operator sees (from the operator's spectrum). What is
 coarser still is skin and codec, not noise."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .geometry import Geometry, Part
+from .photo_reference import load_reference
 from .photo_samples import TRIPLES
 
 
@@ -68,3 +69,21 @@ def _vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+
+
+def skin_level(geometry: Geometry, albedo: np.ndarray) -> np.ndarray:
+    """float32 (3,): how much lighter than the reference skin an ``albedo`` map, float32 (T, T, 3), is on average at the
+    samples, weighed as light estimation weighs them. Divide the map by it: then skin rendered with a frame's tone is as
+    bright, and of the colour, that the frame shows."""
+    reference = load_reference()
+    corners = geometry.triangles[geometry.landmark_triangles]
+    uv = (geometry.uv[corners] * geometry.landmark_weights[:, :, None]).sum(axis=1)[TRIPLES].mean(axis=1)
+    size = len(albedo)
+    reach = max(1, size // 100)
+    offsets = np.arange(-reach, reach + 1)
+    x = np.clip((uv[:, 0] * size).astype(int)[:, None, None] + offsets[None, None, :], 0, size - 1)
+    y = np.clip((uv[:, 1] * size).astype(int)[:, None, None] + offsets[None, :, None], 0, size - 1)
+    here = albedo[y, x].mean(axis=(1, 2))
+    ratio = np.log(np.maximum(here, 1e-3) / reference.albedo)
+    out: np.ndarray = np.exp(np.average(ratio, axis=0, weights=1 / reference.spread**2)).astype(np.float32)
+    return out

@@ -23,6 +23,7 @@ RECORD = np.dtype(
         ("sclera_pixels", np.uint16, (2,)),
         ("teeth", np.uint8, (3,)),
         ("teeth_pixels", np.uint16),
+        ("dark", np.uint8, (3,)),
         ("scale", np.float32),
         ("blur", np.float32),
         ("edges", np.float32),
@@ -36,7 +37,8 @@ RECORD = np.dtype(
 ``skin``: means over boxes of 0.4 cm at ``photo_samples.TRIPLES``. ``valid``: bits (``numpy.packbits``), 1 where that
 box lies inside the crop. ``sclera``: bright part of the visible white of the eye at the viewer's left and right;
 ``sclera_pixels`` how many pixels were looked at (0: shut). ``teeth``, ``teeth_pixels``: the same inside the lips.
-``scale``: pixels a centimetre. ``blur``: width of the sharpest features, standard deviation in pixels, nan when there
+``dark``: mean of the darkest hundredth of the face's box: pupils, lashes, nostrils, hair. ``scale``: pixels a
+centimetre. ``blur``: width of the sharpest features, standard deviation in pixels, nan when there
 are none; ``edges``: strength of the edges it was measured on, code values a pixel. ``noise``: standard deviation of
 the luma's noise, code values; ``coarse_noise``: of means over 2 x 2 pixels (half of it if noise is white);
 ``chroma_noise``: of blue and red difference, means over 2 x 2.
@@ -81,6 +83,7 @@ def observe(crop_rgb: np.ndarray, points: np.ndarray) -> np.void:
         colour, count = _bright_part(crop, mesh[_EYES[side], :2], centre[0], centre[1], 1.1 * radius, 0.5, 0.9)
         out["sclera"][side], out["sclera_pixels"][side] = colour, count
     out["teeth"], out["teeth_pixels"] = _bright_part(crop, mesh[_MOUTH, :2], 0.0, 0.0, 0.0, 0.6, 0.95)
+    out["dark"] = _darkest(crop, *_box(mesh, crop.shape[1], crop.shape[0]))
     noise, coarse, chroma = measure_noise(crop, mesh, scale)
     out["noise"], out["coarse_noise"], out["chroma_noise"] = noise, coarse, chroma
     out["blur"], out["edges"] = measure_blur(crop, mesh, scale, noise)
@@ -105,6 +108,41 @@ def mesh_scale(points: np.ndarray) -> float:
     head keeps its size."""
     mesh = points[:468]
     return float(max(np.sqrt(((mesh - mesh.mean(axis=0)) ** 2).sum(axis=1).mean()) / _MEAN_RADIUS, 0.1))
+
+
+def _box(mesh: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """The mesh's box with a margin for hair, ``x0 y0 x1 y1`` inside the picture."""
+    low, high = mesh[:468, :2].min(axis=0), mesh[:468, :2].max(axis=0)
+    margin = 0.08 * (high - low)
+    x0, y0 = np.maximum(low - margin, 0).astype(int)
+    x1, y1 = np.minimum(high + margin, (width, height)).astype(int)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+@njit(cache=True, nogil=True)
+def _darkest(crop: np.ndarray, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:  # pragma: no cover - compiled
+    """uint8 (3,): mean colour of the hundredth of the box's pixels that have the least luma."""
+    sums = np.zeros((256, 4), np.int64)
+    step = max(1, max(x1 - x0, y1 - y0) // 90)
+    total = 0
+    for y in range(y0, y1, step):
+        for x in range(x0, x1, step):
+            red, green, blue = int(crop[y, x, 0]), int(crop[y, x, 1]), int(crop[y, x, 2])
+            luma = (77 * red + 150 * green + 29 * blue) >> 8
+            sums[luma, 0] += red
+            sums[luma, 1] += green
+            sums[luma, 2] += blue
+            sums[luma, 3] += 1
+            total += 1
+    colour = np.zeros(3, np.uint8)
+    seen = np.zeros(4, np.int64)
+    for luma in range(256):
+        seen += sums[luma]
+        if seen[3] >= 0.01 * total and seen[3] > 0:
+            for c in range(3):
+                colour[c] = seen[c] // seen[3]
+            break
+    return colour
 
 
 @njit(cache=True, nogil=True)
