@@ -17,7 +17,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from .. import imaging
 from ..models.morphable import finish
-from ._kernels import BINS, CORE, OUTER, RIM, blend, closed, directions, seam_weight, seen_reach, without_arms
+from ._kernels import BINS, CORE, OUTER, RIM, blend, closed, directions, seam_weight, without_arms
+from ._polar import seen_reach
 from .hair import FIRST, PITCH, Part, hair_model
 from .outline import FaceOutline, limits
 

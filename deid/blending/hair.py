@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
-from ._kernels import BINS, directions, follow, polar_colours
+from ._kernels import BINS, directions
+from ._polar import follow, polar_colours
 
 FIRST, PITCH, LEVELS = np.float32(0.4), np.float32(0.025), 43
 """The polar grid: nodes at 0.4, 0.425 ... 1.45 of the outline's reach."""
