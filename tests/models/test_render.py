@@ -237,6 +237,15 @@ def test_lashes_darken_the_lid_and_stay_soft(geometry: Geometry, draw: Draw) -> 
     assert on_lid < 0.8 * brow
 
 
+def test_without_the_head_the_face_is_the_same(geometry: Geometry, renderer: Renderer, draw: Draw) -> None:
+    whole = draw()
+    face = renderer.render(posed(geometry), camera(), light(), SIZE, SIZE, whole=False)
+    assert np.array_equal(face.alpha, whole.alpha) and np.array_equal(face.head, whole.head)
+    full = face.alpha == 1
+    assert np.array_equal(face.rgb[full], whole.rgb[full])
+    assert (face.rgb[face.alpha == 0] == 0).all() and (whole.rgb[(whole.alpha == 0) & (whole.head == 1)] > 0).all()
+
+
 def test_pictures_of_any_size_and_threads_share_a_renderer(draw: Draw) -> None:
     first = draw()
     draw(size=64)

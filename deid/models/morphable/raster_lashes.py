@@ -142,6 +142,7 @@ def resolve(
     colour: np.ndarray,
     cover: np.ndarray,
     lash: np.ndarray,
+    whole: bool,
     rgb: np.ndarray,
     alpha: np.ndarray,
     head: np.ndarray,
@@ -149,7 +150,8 @@ def resolve(
 ) -> None:
     """Fragments and lashes into the picture.
 
-    ``parts``: uint8 (F,). ``lash``: float32 (3,), what a lash sends. Fills ``rgb`` float32 (h * w, 3), ``alpha`` and
+    ``parts``: uint8 (F,). ``lash``: float32 (3,), what a lash sends. ``whole``: the head's fragments
+    have a colour, too. Fills ``rgb`` float32 (h * w, 3), ``alpha`` and
     ``head`` float32 (h * w,) and ``nearest`` uint8 (h * w,), which must come in as 0 and 255.
     """
     for n in range(count):
@@ -163,13 +165,15 @@ def resolve(
             alpha[i] += weight[n]
             if nearest[i] == 1 and alpha[i] >= head[i]:
                 nearest[i] = part
-        share = weight[n] / (alpha[i] + head[i])
+        if part == 1 and not whole:
+            continue
+        share = weight[n] / (alpha[i] + (head[i] if whole else np.float32(0.0)))
         for k in range(3):
             rgb[i, k] += (colour[n, k] - rgb[i, k]) * share
     for i in range(cover.shape[0]):
         if cover[i] > 0.0:
             a = np.float32(1.0) - np.exp(-cover[i])
-            total = a + (alpha[i] + head[i]) * (np.float32(1.0) - a)
+            total = a + (alpha[i] + (head[i] if whole else np.float32(0.0))) * (np.float32(1.0) - a)
             for k in range(3):
                 rgb[i, k] += (lash[k] - rgb[i, k]) * (a / total)
             alpha[i] = a + alpha[i] * (np.float32(1.0) - a)

@@ -27,6 +27,7 @@ _SPECULAR_SHARE = 0.028  # of white: what the broad lobe adds on average, and `t
 # below this share of the mean, irradiance falls exponentially instead of through zero; red light enters skin deepest
 _TERMINATOR = np.array([0.20, 0.14, 0.12], np.float32)
 _DEEPEST = 0.05  # no crease of skin is black: light comes through
+_DOUBT = 0.3  # how far the colour of white is drawn to grey
 _DARKEST = 5.0  # white over skin, luminance
 _F0 = 0.028  # reflectance of skin and of tears at normal incidence
 
@@ -55,6 +56,8 @@ def light_rig(light: Light) -> LightRig:
     sh = np.nan_to_num(np.asarray(light.sh, np.float32), posinf=0.0, neginf=0.0)
     tone = np.maximum(np.nan_to_num(np.asarray(light.tone, np.float32)), 0.0)
     white = np.maximum(np.nan_to_num(np.asarray(light.white, np.float32)), 0.0)
+    # the light's colour is known less well than its strength, and eyes and teeth show what is wrong with it
+    white = white ** np.float32(1.0 - _DOUBT) * max(float(white @ LUMA), 1e-6) ** np.float32(_DOUBT)
     # no skin is darker than a fifth of white: where both were measured so, eyes and teeth would glow
     limit = max(float(tone @ LUMA), 1e-4) * _DARKEST / max(float(white @ LUMA), 1e-4)
     white = white * np.float32(limit * np.tanh(1.0 / limit))
