@@ -14,10 +14,13 @@ from deid.models.morphable.tracks import AttributeTrack, Observations
 
 CLOSED = 0.07
 """Gap over width that MediaPipe's rims keep when the eye is shut; less only where a track shows less."""
-_OPEN = 0.27  # of the eye's width, what people hold open on average
+_OPEN = (
+    0.25  # of the eye's width, what people hold open on average (0.22 on portraits, with smiles; 0.22 to 0.31 on film)
+)
 _OPEN_RANGE = (0.17, 0.42)
-_OPEN_EVIDENCE = 12.0  # frames after which a person's own state counts more than the average
+_OPEN_EVIDENCE = 4.0  # frames after which a person's own state counts more than the average
 _WIDEST = 1.5
+_LIPS_SLANT = 0.25  # an opening jaw takes the lower lip backwards, too
 
 
 def with_apertures(neutral: np.ndarray, track: AttributeTrack, observations: Observations) -> AttributeTrack:
@@ -38,13 +41,15 @@ def lid_apertures(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gap between the lids over the width of the eye, (n, 2), and how well it could be seen, (n, 2) in [0, 1].
 
-    Only the component along the head's up axis counts, divided by how much of that axis the camera sees.
+    Only the component along the line between the lids counts, divided by how much of that line the camera sees: the
+    upper lid lies further out, so the gap looks narrower from above than from below.
     """
     points = observations.points[..., :2].astype(np.float64) * (1, -1)
     out, trust = np.empty((len(track), 2)), np.empty((len(track), 2))
     for eye in range(2):
         pairs, corners = face_points.LID_PAIRS[eye], face_points.EYE_CORNERS[eye]
-        along = _along_up(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], track.rotation)
+        axis = (neutral[pairs[:, 0]] - neutral[pairs[:, 1]]).mean(axis=0)
+        along = _along(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], track.rotation, axis)
         near = _near(neutral[face_points.LID_RIMS[eye]].mean(axis=0), track)
         width = float(np.linalg.norm(neutral[corners[1]] - neutral[corners[0]]))
         weights = np.array([0.5, 1.0, 1.0, 1.0, 0.5])
@@ -63,7 +68,7 @@ def open_and_closed(aperture: np.ndarray, trust: np.ndarray) -> tuple[float, flo
     usual = float(np.quantile(seen, 0.7))
     kept = len(seen) / (len(seen) + _OPEN_EVIDENCE)
     usual = float(np.clip(kept * usual + (1 - kept) * _OPEN, *_OPEN_RANGE))
-    return usual, float(np.clip(np.quantile(seen, 0.005), 0.0, CLOSED))
+    return usual, float(np.clip(np.quantile(seen, 0.005) + 0.03, 0.035, CLOSED))
 
 
 def relative_openness(aperture: np.ndarray, trust: np.ndarray) -> np.ndarray:
@@ -84,14 +89,15 @@ def mouth_gap(neutral: np.ndarray, track: AttributeTrack, observations: Observat
     """(n,): centimetres between the inner lips, never negative."""
     points = observations.points[..., :2].astype(np.float64) * (1, -1)
     pairs = face_points.INNER_LIP_PAIRS
-    along = _along_up(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], track.rotation)
+    along = _along(points[:, pairs[:, 0]] - points[:, pairs[:, 1]], track.rotation, np.array([0.0, 1.0, _LIPS_SLANT]))
     return np.maximum(along.mean(axis=1) / _near(neutral[face_points.LIPS].mean(axis=0), track), 0.0)
 
 
-def _along_up(gaps: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """(n, p): picture vectors ``gaps`` (n, p, 2) along the head's up axis, as long as they are in the head."""
-    up = rotation[:, :2, 1]
-    return np.einsum("npk,nk->np", gaps, up) / np.maximum((up**2).sum(axis=1), 0.25)[:, None]
+def _along(gaps: np.ndarray, rotation: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """(n, p): height in the head of picture vectors ``gaps`` (n, p, 2) that lie along the head's ``axis`` (3,)."""
+    axis = np.array([0.0, 1.0, axis[2] / axis[1]])
+    seen = (rotation @ axis)[:, :2]
+    return np.einsum("npk,nk->np", gaps, seen) / np.maximum((seen**2).sum(axis=1), 0.3)[:, None]
 
 
 def _near(point: np.ndarray, track: AttributeTrack) -> np.ndarray:

@@ -29,6 +29,9 @@ LID_RIMS = np.array(
     ]
 )
 INNER_LIP_PAIRS = np.array([[81, 178], [82, 87], [13, 14], [312, 317], [311, 402]])
+TOUCHING_PAIRS = np.concatenate([INNER_LIP_PAIRS, [[80, 88], [310, 318]]])
+LIP_MIDDLES = np.array([0, 17])
+"""Outer rim of the upper and of the lower lip, in the middle."""
 MOUTH_CORNERS = np.array([61, 291])
 
 

@@ -21,7 +21,7 @@ DISTANCES = (30.0, 45.0, 70.0, 120.0, np.inf)
 """Candidates for the distance from the camera to the head, in centimetres."""
 
 _DEPTH_WEIGHT = 0.05  # squared; MediaPipe's depths are guesses
-_FRAMES, _PROBE_FRAMES = 36, 12
+_FRAMES, _PROBE_FRAMES = 28, 8
 _TRUSTED_FRAMES = 8.0  # frames' worth of evidence about an identity: the model errs in the same way in all of them
 _OFFSET_KEPT, _REST_KEPT = 0.85, 0.7
 _RESTING = (
@@ -75,7 +75,7 @@ class _State:
         self, basis: FitBasis, neutral: np.ndarray, distances: np.ndarray, links: np.ndarray, steps: np.ndarray | int
     ) -> None:
         fit_kernel.fit_sequence(
-            self.seen, np.ascontiguousarray(neutral), basis.rows, basis.weights, basis.sides, basis.pairs,
+            self.seen, np.ascontiguousarray(neutral), basis.shapes, basis.rows, basis.weights, basis.sides, basis.pairs,
             basis.pair_weights, _DEPTH_WEIGHT, basis.prior, basis.shrink, basis.upper, distances, basis.reach, links,
             np.broadcast_to(np.asarray(steps, np.int64), links.shape).copy(), self.rotations, self.states,
             self.expressions, self.errors,
@@ -123,7 +123,7 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     basis = fit_basis(geometry)
     chosen = observations.take(spread_frames(observations, _FRAMES))
     probe = observations.take(spread_frames(observations, _PROBE_FRAMES))
-    costs = [solve(basis, probe, d, rounds=3)[2] * _distance_factor(d) for d in DISTANCES]
+    costs = [solve(basis, probe, d, rounds=2)[2] * _distance_factor(d) for d in DISTANCES]
     distance = DISTANCES[int(np.argmin(costs))]
     state, shape, _ = solve(basis, chosen, distance, rounds=6)
     neutral = basis.mean + np.tensordot(shape, basis.identity, 1)
@@ -213,7 +213,7 @@ def _shape_step(
     first = fit_kernel.POSE + size
     for t in range(len(model)):
         jacobian, rest = _linearised(basis, state, model, distances, t)
-        hessian, gradient = jacobian.T @ jacobian, rest @ jacobian
+        hessian, gradient = fit_kernel.normal_matrix(jacobian), rest @ jacobian
         weights, own = state.expressions[t], slice(fit_kernel.POSE, first)
         hessian[np.arange(first), np.arange(first)] += np.r_[np.full(fit_kernel.POSE, 1e-6), basis.prior]
         gradient[own] -= basis.prior * weights + basis.shrink

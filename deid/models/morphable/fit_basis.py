@@ -27,7 +27,7 @@ _EXPRESSION_SHRINK = 0.6  # linear cost of a weight: keeps what is not needed at
 class FitBasis:
     """A geometry reduced to the mesh points. ``mean`` (468, 3), ``identity`` (K, 468, 3), ``expression`` (E, 468, 3),
     float64 centimetres. ``weights`` (468,), ``sides`` (468,) 0 middle, 1 left, 2 right. ``pairs`` (Q, 2) and
-    ``pair_weights``. ``rows`` (1404, E) and ``all_rows`` (1404, E + K): bases as the kernel wants them."""
+    ``pair_weights``. ``shapes`` (E, 1404), ``rows`` (1404, E), ``all_rows`` (1404, E + K): bases for the kernel."""
 
     mean: np.ndarray
     identity: np.ndarray
@@ -36,6 +36,7 @@ class FitBasis:
     sides: np.ndarray
     pairs: np.ndarray
     pair_weights: np.ndarray
+    shapes: np.ndarray
     rows: np.ndarray
     all_rows: np.ndarray
     prior: np.ndarray
@@ -46,9 +47,34 @@ class FitBasis:
 
 def surface_points(geometry: Geometry, vertices: np.ndarray) -> np.ndarray:
     """MediaPipe's 468 points on posed ``vertices`` (..., V, 3): (..., 468, 3)."""
-    corners = geometry.triangles[geometry.landmark_triangles]
+    corners, weights = _corners(geometry)
     taken = np.take(vertices, corners.ravel(), axis=-2).reshape(*vertices.shape[:-2], *corners.shape, 3)
-    return (taken * geometry.landmark_weights[:, :, None]).sum(axis=-2)
+    return (taken * weights[:, :, None]).sum(axis=-2)
+
+
+@lru_cache(maxsize=2)
+def _corners(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices int (468, 3) and weights float32 (468, 3) of the mesh points.
+
+    Closed lips touch, and nearest points on a closed mouth may lie on the wrong lip. Which lip a point of the model
+    belongs to shows when the jaw opens, so those of a pair that move alike are put on the nearest vertex of their own.
+    """
+    corners = geometry.triangles[geometry.landmark_triangles].copy()
+    weights = geometry.landmark_weights.copy()
+    drop = geometry.expression[geometry.expression_names.index("jawOpen")][:, 1]
+    lips = np.unique(geometry.triangles[geometry.parts <= 1])
+    mesh_drop = (drop[corners] * weights).sum(axis=1)
+    upper, lower = mesh_drop[face_points.LIP_MIDDLES]
+    middle = (upper + lower) / 2
+    for pair in face_points.TOUCHING_PAIRS:
+        for point, below in zip(pair, (False, True), strict=True):
+            if (mesh_drop[point] < middle) == below:
+                continue
+            own = lips[(drop[lips] < middle) == below]
+            place = weights[point] @ geometry.vertices[corners[point]]
+            nearest = own[np.argmin(((geometry.vertices[own] - place) ** 2).sum(axis=1))]
+            corners[point], weights[point] = nearest, (1, 0, 0)
+    return corners, weights
 
 
 @lru_cache(maxsize=2)
@@ -70,7 +96,7 @@ def fit_basis(geometry: Geometry, calibrated: bool = True) -> FitBasis:
     names = geometry.expression_names
     return FitBasis(
         mean, identity, expression, weights, sides, pairs, pair_weights,
-        _rows(expression), _rows(np.concatenate([expression, identity])),
+        expression.reshape(len(expression), -1), _rows(expression), _rows(np.concatenate([expression, identity])),
         np.array([_prior(name) for name in names]),
         np.array([_shrink(name) for name in names]),
         np.full(len(names), UPPER),

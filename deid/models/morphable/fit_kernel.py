@@ -89,6 +89,35 @@ def jacobian(model, basis, roots, pairs, pair_roots, depth_root, state, rotation
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
+def normal_matrix(jac):  # type: ignore[no-untyped-def]
+    """``jac.T @ jac`` of (R, N). Not by BLAS, whose threads cost more than they bring at this size."""
+    rows, size = jac.shape
+    out = np.zeros((size, size))
+    for r in range(0, rows - 3, 4):
+        for i in range(size):
+            a, b, c, d = jac[r, i], jac[r + 1, i], jac[r + 2, i], jac[r + 3, i]
+            for k in range(i, size):
+                out[i, k] += (a * jac[r, k] + b * jac[r + 1, k]) + (c * jac[r + 2, k] + d * jac[r + 3, k])
+    for r in range(rows - rows % 4, rows):
+        for i in range(size):
+            for k in range(i, size):
+                out[i, k] += jac[r, i] * jac[r, k]
+    for i in range(size):
+        for k in range(i):
+            out[i, k] = out[k, i]
+    return out
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def weighted_rows(weights, rows, out):  # type: ignore[no-untyped-def]
+    """Add ``weights`` (R,) @ ``rows`` (R, N) to ``out`` (N,)."""
+    for r in range(rows.shape[0]):
+        w = weights[r]
+        for n in range(rows.shape[1]):
+            out[n] += w * rows[r, n]
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
 def bounded_step(hessian, gradient, current, upper, sweeps):  # type: ignore[no-untyped-def]
     """The step d that minimises d'Hd / 2 - g'd with 0 <= current + d <= upper, by coordinate descent."""
     n = gradient.shape[0]
@@ -121,7 +150,12 @@ def turned(rotation, w):  # type: ignore[no-untyped-def]
     turn[0, 0], turn[0, 1], turn[0, 2] = 1 - c * (y * y + z * z), c * x * y - s * z, c * x * z + s * y
     turn[1, 0], turn[1, 1], turn[1, 2] = c * x * y + s * z, 1 - c * (x * x + z * z), c * y * z - s * x
     turn[2, 0], turn[2, 1], turn[2, 2] = c * x * z - s * y, c * y * z + s * x, 1 - c * (x * x + y * y)
-    return turn @ rotation
+    out = np.zeros((3, 3))
+    for i in range(3):
+        for k in range(3):
+            for m in range(3):
+                out[i, k] += turn[i, m] * rotation[m, k]
+    return out
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
@@ -138,12 +172,13 @@ def frame_roots(rotation, weights, sides, pairs, pair_weights, roots, pair_roots
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def fit_sequence(  # type: ignore[no-untyped-def]
-    seen, neutral, basis, weights, sides, pairs, pair_weights, depth_weight, prior, shrink, upper, distances, reach,
-    links, steps, rotations, states, expressions, errors,
+    seen, neutral, shapes, basis, weights, sides, pairs, pair_weights, depth_weight, prior, shrink, upper, distances,
+    reach, links, steps, rotations, states, expressions, errors,
 ):  # fmt: skip
     """Fit ``n`` frames in place.
 
-    ``seen``: (n, P, 3). ``neutral``: (P, 3). ``basis``: (3P, E). ``sides``: (P,), 0 middle, 1 left, 2 right.
+    ``seen``: (n, P, 3). ``neutral``: (P, 3). ``shapes``: (E, 3P), ``basis``: its transpose. ``sides``: (P,),
+    0 middle, 1 left, 2 right.
     ``prior``, ``shrink``, ``upper``: (E,), quadratic and linear cost and bound of each weight. ``links``: bool (n,),
     whether a frame starts from its predecessor's expression. ``steps``: (n,) Gauss-Newton steps; the Jacobian is new in
     every third. ``rotations`` (n, 3, 3), ``states`` (n, 4), ``expressions`` (n, E): start and result. ``errors``: (n,),
@@ -154,34 +189,43 @@ def fit_sequence(  # type: ignore[no-untyped-def]
     rest, jac = np.empty(rows), np.empty((rows, POSE + size))
     roots, pair_roots = np.empty(count), np.empty(pairs.shape[0])
     depth_root = np.sqrt(depth_weight)
+    model, gradient, pose = np.empty((count, 3)), np.empty(POSE + size), np.empty(POSE)
+    schur, solved, inverse = np.empty((size, size)), np.empty((POSE, size)), np.empty((POSE, POSE))
     for t in range(seen.shape[0]):
         if links[t]:
             expressions[t] = expressions[t - 1]
         frame_roots(rotations[t], weights, sides, pairs, pair_weights, roots, pair_roots)
-        schur = np.empty((size, size))
-        solved = np.empty((POSE, size))
-        inverse = np.empty((POSE, POSE))
         for turn in range(steps[t]):
-            model = neutral + np.dot(basis, expressions[t]).reshape(count, 3)
+            model[:] = neutral
+            weighted_rows(expressions[t], shapes, model.reshape(3 * count))
             if turn % 3 == 0:
                 jacobian(model, basis, roots, pairs, pair_roots, depth_root, states[t], rotations[t], distances[t], jac)
-                hessian = np.dot(jac.T, jac)
+                hessian = normal_matrix(jac)
                 for k in range(POSE):
                     hessian[k, k] += 1e-6
                 inverse = np.linalg.inv(np.ascontiguousarray(hessian[:POSE, :POSE]))
-                cross = np.ascontiguousarray(hessian[:POSE, POSE:])
-                solved = np.dot(inverse, cross)
-                schur = hessian[POSE:, POSE:] - np.dot(np.ascontiguousarray(cross.T), solved)
+                solved[:] = 0.0
+                schur[:] = hessian[POSE:, POSE:]
+                for k in range(POSE):
+                    weighted_rows(inverse[k], hessian[:POSE, POSE:], solved[k])
                 for k in range(size):
+                    weighted_rows(-hessian[POSE + k, :POSE], solved, schur[k])
                     schur[k, k] += prior[k]
             residual(
                 model, seen[t], roots, pairs, pair_roots, depth_root, states[t], rotations[t], distances[t], reach, rest
             )
-            gradient = np.dot(rest, jac)
-            reduced = gradient[POSE:] - prior * expressions[t] - shrink - np.dot(gradient[:POSE], solved)
+            gradient[:] = 0.0
+            weighted_rows(rest, jac, gradient)
+            reduced = gradient[POSE:] - prior * expressions[t] - shrink
+            weighted_rows(-gradient[:POSE], solved, reduced)
             step = bounded_step(schur, reduced, expressions[t], upper, 30)
             expressions[t] += step
-            pose = np.dot(inverse, gradient[:POSE]) - np.dot(solved, step)
+            for k in range(POSE):
+                pose[k] = 0.0
+                for m in range(POSE):
+                    pose[k] += inverse[k, m] * gradient[m]
+                for m in range(size):
+                    pose[k] -= solved[k, m] * step[m]
             length = np.sqrt(pose[0] ** 2 + pose[1] ** 2 + pose[2] ** 2)
             if length > 0.5:
                 pose *= 0.5 / length
@@ -190,4 +234,4 @@ def fit_sequence(  # type: ignore[no-untyped-def]
             states[t, 2] += states[t, 0] * pose[5]
             states[t, 0] *= np.exp(min(max(pose[3], -0.3), 0.3))
             states[t, 3] += pose[6]
-        errors[t] = np.sqrt(np.dot(rest, rest) / np.dot(roots, roots))
+        errors[t] = np.sqrt((rest * rest).sum() / (roots * roots).sum())

@@ -92,11 +92,12 @@ class AttributeTrack:
         return Camera(self.rotation[row], float(self.scale[row]), self.translation[row], float(self.distance[row]))
 
     def yaw_pitch_roll(self) -> np.ndarray:
-        """float64 (n, 3), degrees: yaw to the viewer's right, pitch backwards, roll clockwise as seen on screen."""
+        """float64 (n, 3), degrees: yaw to the viewer's right, pitch backwards, roll clockwise as seen on screen; roll
+        after yaw after pitch, as in :mod:`deid.detection.pose`."""
         r = self.rotation
-        yaw = np.arcsin(np.clip(r[:, 0, 2], -1, 1))
-        pitch = np.arctan2(r[:, 1, 2], r[:, 2, 2])
-        roll = np.arctan2(r[:, 0, 1], r[:, 0, 0])
+        yaw = np.arcsin(np.clip(-r[:, 2, 0], -1, 1))
+        pitch = np.arctan2(-r[:, 2, 1], r[:, 2, 2])
+        roll = np.arctan2(-r[:, 1, 0], r[:, 0, 0])
         return np.degrees(np.stack([yaw, pitch, roll], axis=1))
 
     def with_values(self, **changes: np.ndarray) -> AttributeTrack:

@@ -1,0 +1,194 @@
+"""Inversion of meshes with known truth: pose, expression, openings, and what must not leak between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from meshes import Truth, act, observe, person, still, turn
+
+from deid.models.morphable import fit
+from deid.models.morphable.geometry import Geometry, load_geometry
+from deid.models.morphable.retarget import Retargeter
+from deid.models.morphable.tracks import AttributeTrack, Observations
+
+N = 60
+
+
+@pytest.fixture(scope="module")
+def geometry() -> Geometry:
+    return load_geometry()
+
+
+def talker(geometry: Geometry, seed: int = 3) -> Truth:
+    """Two seconds of speech, blinks, brows, a one-sided smile, glances and a turning head."""
+    rng = np.random.default_rng(seed)
+    truth = still(geometry, N, person(geometry, rng))
+    t = np.arange(N)
+    jaw = 0.3 * np.clip(np.sin(t / 3.1), 0, 1)
+    blink = np.interp(t, [0, 20, 22, 23, 26, 60], [0, 0, 1, 1, 0, 0])
+    act(truth, geometry, jawOpen=jaw, mouthSmile_L=0.6 * (t > 35) * (t < 52), eyeBlink_L=blink, eyeBlink_R=blink)
+    act(truth, geometry, browInnerUp_L=0.4 * (t > 40), browInnerUp_R=0.4 * (t > 40))
+    truth.gaze[:, :, 0] = (0.35 * np.sin(t / 9.0))[:, None]
+    truth.gaze[:, :, 1] = (0.12 * np.cos(t / 7.0))[:, None]
+    turn(truth, np.stack([22 * np.sin(t / 10), 8 * np.cos(t / 8), 6 * np.sin(t / 13)], axis=1))
+    return truth
+
+
+@pytest.fixture(scope="module")
+def talked(geometry: Geometry) -> tuple[Truth, Observations, fit.IdentityFit, AttributeTrack]:
+    truth = talker(geometry)
+    seen = observe(geometry, truth, np.random.default_rng(5))
+    who = fit.fit_identity(geometry, seen)
+    return truth, seen, who, attributes(geometry, who, seen)
+
+
+def attributes(geometry: Geometry, who: fit.IdentityFit, seen: Observations) -> AttributeTrack:
+    return fit.fit_attributes(geometry, who.shape, who.distance, seen, offsets=who.offsets, scale=who.scale)
+
+
+def weight(geometry: Geometry, track: AttributeTrack, name: str) -> np.ndarray:
+    return track.expression[:, geometry.expression_names.index(name)]
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def test_the_pose_is_found(talked: tuple) -> None:
+    truth, _, _, track = talked
+    error = track.yaw_pitch_roll() - truth.angles
+    assert np.abs(error - error.mean(axis=0)).max() < 2.0
+    assert np.abs(error).mean(axis=0).max() < 3.0  # a constant pitch is also a shape
+    assert track.residual.mean() < 0.02
+
+
+def test_speech_and_smile_are_found_and_stay_one_sided(geometry: Geometry, talked: tuple) -> None:
+    truth, _, _, track = talked
+    for name in ("jawOpen", "mouthSmile_L", "browInnerUp_L"):
+        known = truth.expression[:, geometry.expression_names.index(name)]
+        assert correlation(weight(geometry, track, name), known) > 0.9, name
+    smiling = truth.expression[:, geometry.expression_names.index("mouthSmile_L")] > 0
+    left, right = (weight(geometry, track, f"mouthSmile_{side}")[smiling].mean() for side in "LR")
+    assert left > 0.4 and right < 0.15
+
+
+def test_eyes_close_when_they_close_and_nothing_else_moves_the_lids(talked: tuple) -> None:
+    truth, _, _, track = talked
+    shut, blinking = slice(22, 24), slice(18, 28)
+    assert track.openness[shut].max() < 0.12
+    rest = np.delete(track.openness, np.r_[blinking], axis=0)
+    assert rest.min() > 0.7 and rest.max() < 1.3
+
+
+def test_a_wink_is_one_eyes(geometry: Geometry) -> None:
+    truth = still(geometry, 30, person(geometry, np.random.default_rng(1)))
+    act(truth, geometry, eyeBlink_R=np.interp(np.arange(30), [0, 12, 14, 16, 18, 30], [0, 0, 1, 1, 0, 0]))
+    seen = observe(geometry, truth, np.random.default_rng(2))
+    track = attributes(geometry, fit.fit_identity(geometry, seen), seen)
+    assert track.openness[14:17, 1].max() < 0.15
+    assert track.openness[:, 0].min() > 0.85
+
+
+def test_narrow_eyes_are_not_read_as_half_closed(geometry: Geometry) -> None:
+    truth = still(geometry, 50, np.zeros(len(geometry.identity), np.float32))
+    act(truth, geometry, eyeBlink_L=0.3, eyeBlink_R=0.3)
+    seen = observe(geometry, truth, np.random.default_rng(2))
+    track = attributes(geometry, fit.fit_identity(geometry, seen), seen)
+    assert abs(float(np.median(track.openness)) - 1.0) < 0.12
+
+
+def test_looking_down_with_the_head_does_not_close_the_eyes(geometry: Geometry) -> None:
+    truth = still(geometry, 50, person(geometry, np.random.default_rng(8)))
+    turn(truth, np.stack([np.zeros(50), np.linspace(-25, 25, 50), np.zeros(50)], axis=1))
+    seen = observe(geometry, truth, np.random.default_rng(2))
+    track = attributes(geometry, fit.fit_identity(geometry, seen), seen)
+    assert track.openness.min() > 0.75
+
+
+def test_gaze_follows_the_irises_and_waits_through_a_blink(talked: tuple) -> None:
+    truth, _, _, track = talked
+    awake = np.r_[0:19, 28:N]
+    for axis, limit in ((0, 0.97), (1, 0.85)):
+        assert correlation(track.gaze[awake, 0, axis], truth.gaze[awake, 0, axis]) > limit
+    assert np.degrees(np.abs(track.gaze[awake] - truth.gaze[awake])).mean() < 4.0
+    through = np.diff(track.gaze[20:27, :, 0], axis=0)
+    assert np.degrees(np.abs(through)).max() < 6.0
+
+
+def test_a_wrong_distance_hardly_turns_the_head(geometry: Geometry, talked: tuple) -> None:
+    truth, seen, who, track = talked
+    other = fit.fit_attributes(geometry, who.shape, np.inf, seen, offsets=who.offsets)
+    assert np.isinf(other.distance).all()
+    assert np.abs(other.yaw_pitch_roll() - track.yaw_pitch_roll()).mean(axis=0).max() < 4.0
+
+
+def test_one_frame_is_enough_and_none_is_not(geometry: Geometry) -> None:
+    truth = still(geometry, 1, person(geometry, np.random.default_rng(4)))
+    seen = observe(geometry, truth, np.random.default_rng(5))
+    who = fit.fit_identity(geometry, seen)
+    assert np.isfinite(who.shape).all() and who.residual < 0.02
+    assert len(attributes(geometry, who, seen)) == 1
+    nobody = seen.take(np.zeros(0, int))
+    with pytest.raises(ValueError, match="at least one"):
+        fit.fit_identity(geometry, nobody)
+    assert len(attributes(geometry, who, nobody)) == 0
+
+
+def test_observations_must_go_together() -> None:
+    points = np.zeros((2, 478, 3), np.float32)
+    with pytest.raises(ValueError, match="increase"):
+        Observations(np.array([3, 3], np.int32), points, np.ones(2, np.float32), (10, 10))
+    with pytest.raises(ValueError, match="frames"):
+        Observations(np.array([3], np.int32), points, np.ones(2, np.float32), (10, 10))
+
+
+def test_the_same_meshes_give_the_same_codes(geometry: Geometry, talked: tuple) -> None:
+    _, seen, who, track = talked
+    again = fit.fit_identity(geometry, seen)
+    assert np.array_equal(again.shape, who.shape) and again.distance == who.distance
+    repeated = attributes(geometry, again, seen)
+    assert all(np.array_equal(getattr(repeated, f), getattr(track, f)) for f in AttributeTrack.__slots__)
+
+
+def test_windows_of_a_track_know_the_whole_track(geometry: Geometry, talked: tuple) -> None:
+    _, seen, who, track = talked
+    parts = [
+        fit.fit_attributes(
+            geometry, who.shape, who.distance, seen.take(rows), offsets=who.offsets, scale=who.scale, whole=False
+        )
+        for rows in (np.arange(0, 30), np.arange(30, N))
+    ]
+    joined = fit.finish_attributes(geometry, who.shape, AttributeTrack.joined(parts))
+    assert np.array_equal(joined.frames, track.frames)
+    assert np.abs(joined.openness - track.openness).max() < 0.05
+    assert np.abs(joined.rotation - track.rotation).max() < 0.03
+
+
+def test_another_face_opens_its_eyes_and_mouth_as_far(geometry: Geometry, talked: tuple) -> None:
+    """Retargeted to somebody else, seen again as a mesh: the same openings."""
+    truth, _, who, track = talked
+    rng = np.random.default_rng(11)
+    other = person(geometry, rng, 1.0)
+    turned = Retargeter(geometry, who.shape, other)(track)
+    copy = still(geometry, N, other)
+    copy.expression, copy.gaze = turned.expression, turned.gaze
+    turn(copy, truth.angles)
+    seen = observe(geometry, copy, rng, noise=0.1)
+    again = attributes(geometry, fit.fit_identity(geometry, seen), seen)
+    for eye in range(2):
+        assert correlation(again.openness[:, eye], track.openness[:, eye]) > 0.95
+    assert again.openness[22:24].max() < 0.15
+    assert correlation(again.mouth, track.mouth) > 0.97
+    assert 0.8 < np.polyfit(track.mouth, again.mouth, 1)[0] < 1.25
+    assert correlation(again.gaze[:, 0, 0], track.gaze[:, 0, 0]) > 0.97
+
+
+def test_closed_lips_stay_closed_on_another_face(geometry: Geometry) -> None:
+    truth = still(geometry, 20, person(geometry, np.random.default_rng(1)))
+    seen = observe(geometry, truth, np.random.default_rng(2))
+    who = fit.fit_identity(geometry, seen)
+    turned = Retargeter(geometry, who.shape, person(geometry, np.random.default_rng(3)))(
+        attributes(geometry, who, seen)
+    )
+    assert weight(geometry, turned, "jawOpen").max() < 0.05
+    assert weight(geometry, turned, "eyeBlink_L").max() < 0.25
