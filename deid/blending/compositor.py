@@ -115,7 +115,8 @@ def _filmed(
     face: GeneratedFace, box: tuple[slice, slice], attributes: AttributeCode, seed: int, frame: int
 ) -> tuple[Part, np.ndarray]:
     """The face in ``box`` as the frame's camera would have taken it, and its mean colour, float32 (3,) code values."""
-    coded = finish.to_code(face.rgb[box])
+    light = attributes.light
+    coded = finish.to_code(finish.veiled(face.rgb[box], light.veil, light.tone))
     alpha = face.alpha[box]
     cover = np.minimum(alpha + face.head[box], np.float32(1))
     there = alpha[::4, ::4] > 0.5
@@ -123,7 +124,9 @@ def _filmed(
     coded[cover < 0.25] = fill  # what is blurred into the rim
     coded = finish.soften(coded, attributes.blur)
     cover = finish.soften(cover, attributes.blur)
-    coded = finish.add_grain(coded, attributes.grain, seed, frame, 0.5 * attributes.blur)
+    coded = finish.add_grain(
+        coded, attributes.grain, seed, frame, attributes.grain_size, attributes.chroma_grain
+    )
     return Part(coded, cover, (box[0].start, box[1].start)), fill
 
 

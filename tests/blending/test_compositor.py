@@ -18,7 +18,8 @@ GREEN = np.array([0.0, 1.0, 0.0], np.float32)
 PALE = np.array([0.9, 0.85, 0.9], np.float32)  # lighter than skin: cannot be hair
 GREY = np.array([0.45, 0.45, 0.45], np.float32)
 SKIN = np.array([0.55, 0.35, 0.28], np.float32)  # linear light
-ATTRIBUTES = SimpleNamespace(blur=0.6, grain=0.0)
+LIGHT = SimpleNamespace(tone=np.full(3, 0.3, np.float32), veil=np.zeros(3, np.float32))
+ATTRIBUTES = SimpleNamespace(blur=0.6, grain=0.0, chroma_grain=0.0, grain_size=0.0, light=LIGHT)
 
 
 def oval(width: float, height: float, wobble: tuple[float, ...] = ()) -> np.ndarray:

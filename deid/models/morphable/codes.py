@@ -11,7 +11,7 @@ Colours are linear light, RGB, 1 = display white.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -81,12 +81,14 @@ class Light:
     the camera-space normal (x right, y up, z to the viewer), scaled so that its mean over the visible skin is 1 in each
     channel (Ramamoorthi and Hanrahan 2001). ``tone``: float32 (3,), mean linear RGB of the visible skin as the frame
     shows it: skin colour times exposure. ``white``: float32 (3,), linear RGB that a white, matt surface would have
-    under the same mean light: for eyes and teeth, which have no skin tone.
+    under the same mean light: for eyes and teeth, which have no skin tone. ``veil``: float32 (3,), linear RGB of stray
+    light over the picture (haze, flare, a screen's glow), which is part of ``tone`` and ``white``.
     """
 
     sh: np.ndarray
     tone: np.ndarray
     white: np.ndarray
+    veil: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +98,9 @@ class AttributeCode:
     ``expression``: float32 (E,), weights of the geometry's expression shapes, about 0 to 1. ``gaze``: float32 (2, 2),
     for the subject's left and right eye the angles (to the subject's left, up) in radians relative to the head.
     ``camera``, ``light`` as above. ``blur``: standard deviation, in picture pixels, of a Gaussian that makes a sharp
-    rendering as soft as the frame. ``grain``: standard deviation of the frame's noise in 8-bit code values.
+    rendering as soft as the frame. ``grain``: standard deviation of the frame's noise in 8-bit code values;
+    ``chroma_grain``: of its colour differences at half resolution; ``grain_size``: standard deviation in pixels of the
+    Gaussian that makes white noise as coarse as the frame's.
     """
 
     expression: np.ndarray
@@ -105,3 +109,5 @@ class AttributeCode:
     light: Light
     blur: float
     grain: float
+    chroma_grain: float = 0.0
+    grain_size: float = 0.0

@@ -278,4 +278,6 @@ def _code(codes: TrackCodes, attributes: AttributeTrack, row: int) -> AttributeC
         codes.lights.light(row),
         float(codes.lights.blur[row]),
         float(codes.lights.grain[row]),
+        float(codes.lights.chroma_grain[row]),
+        float(codes.lights.grain_size[row]),
     )

@@ -63,7 +63,7 @@ class LightTrack:
 
     def light(self, index: int) -> Light:
         """The light of frame ``index`` of the track (its place in the arrays)."""
-        return Light(self.sh[index], self.tone[index], self.white[index])
+        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index])
 
     def __len__(self) -> int:
         return len(self.sh)

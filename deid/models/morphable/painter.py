@@ -13,8 +13,9 @@ from deid.detection.hands import HandFinder
 from deid.media.convert import bgr, ycbcr
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, IdentityCode
-from deid.models.morphable.fit import surface_points
+from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
 from deid.types import Frame
 
@@ -33,7 +34,9 @@ class Sitter:
     @classmethod
     def make(cls, geometry: Geometry, appearance: Appearance, code: IdentityCode, size: int) -> Sitter:
         """``size``: texture samples along each side of the face tile."""
-        renderer = Renderer(geometry, appearance.albedo(code, size), appearance.gloss(size), code.iris)
+        albedo = appearance.albedo(code, size)
+        # the frame's tone is that of skin at the samples of photometry: there this skin must be as light on average
+        renderer = Renderer(geometry, albedo / skin_level(geometry, albedo), appearance.gloss(size), code.iris)
         return cls(code, geometry.neutral(code.shape), renderer)
 
     def in_place_of(self, geometry: Geometry, subject: np.ndarray) -> Sitter:
