@@ -19,6 +19,8 @@ from scipy.spatial import cKDTree
 
 MODES = 56
 _DRAWS, _SPREAD = 4000, 2.5
+_CALM = 0.55
+_EQUATOR = slice(1 + 32 * 10, 1 + 32 * 11)  # of an eyeball's vertices
 _SILENT = 1.5e-3  # centimetres: what an expression moves less than this it does not move
 CONTACT = slice(2, 9)  # lip rings (of LIP_RINGS) that can touch the other lip
 CONTACT_RING = LIP_RINGS.index(7)
@@ -143,6 +145,29 @@ def _close_lips(mean: np.ndarray, modes: np.ndarray, lips: np.ndarray, region: n
         shape[region, 1] += weights @ move
 
 
+def _calm_lids(mesh: Mesh, mean: np.ndarray, modes: np.ndarray, lids: np.ndarray) -> None:
+    """How far eyes stand open at rest differs less between people than in the source, where it mixes with expression:
+    take ``_CALM`` of each lid's mean height over the eyeball out of every mode, in place. What an eye does is left to
+    blink, squint and wide."""
+    skin = mesh.weld[mesh.triangles[mesh.parts <= HEAD]]
+    count = lids.shape[2]
+    bow = np.sin(np.pi * np.minimum(np.arange(count), count - np.arange(count)) / (count // 2))
+    for eye in (0, 1):
+        rim, centre = lids[eye, 1], mesh.balls.centres[eye]
+        region, weights, _ = region_weights(skin, mean, lids[eye, 2], 1.5, inside=lids[eye, :2].ravel())
+        for ring in lids[eye, :2]:
+            weights[np.searchsorted(region, ring)] = np.eye(count)
+        equator = mesh.eyes[eye][_EQUATOR]
+        for mode in modes:
+            ball = mode[equator].mean(axis=0)
+            growth = ((mode[equator] - ball) * (mean[equator] - centre)).sum() / ((mean[equator] - centre) ** 2).sum()
+            rise = (mode[rim] - ball - growth * (mean[rim] - centre))[:, 1]
+            shift = np.zeros(count)
+            for chain in (slice(1, count // 2), slice(count // 2 + 1, count)):
+                shift[chain] = -_CALM * np.average(rise[chain], weights=bow[chain]) * bow[chain] / bow[chain].mean()
+            mode[region, 1] += weights @ np.clip(shift, -1, 1)
+
+
 def expressions(source: Source, mesh: Mesh) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names, deltas (E, V, 3) and the lids' share of looking about (2 eyes, in out up down, V, 3)."""
     names = [n for n in source.names if not n.startswith(("eyeLook", "PupilDilate"))]
@@ -214,6 +239,7 @@ def build(data: Path, out: Path, portraits: Path | None = None) -> None:
     lips = np.vectorize(of.__getitem__)(source.lip_rings[list(LIP_RINGS)])
     move = _with_twins(mesh.weld, *lip_weights(mesh.weld[mesh.triangles[mesh.parts <= MOUTH]], mean, lips))
     _close_lips(mean, modes, lips, *move)
+    _calm_lids(mesh, mean, modes, lids)
     skin = mesh.triangles[mesh.parts == SKIN]
     areas = vertex_areas(mean, mesh.triangles)
     behind = np.setdiff1d(np.arange(len(mean)), np.unique(skin))
@@ -290,6 +316,8 @@ def finish(arrays, names, mesh, source, portraits, lids, lips, mean, basis, delt
     arrays["landmark_triangles"], arrays["landmark_weights"] = found.triangles, found.weights.astype(np.float32)
     arrays.update(index_sets(mesh, mean, found, lids, lips))
     arrays["occlusion"] = _occlusion(mesh, mean, mean + 0.5 * deltas[names.index("jawOpen")])
+    margin = arrays["occlusion"][lids]  # the lids' wet edges are no darker than their outer ones, however they close
+    arrays["occlusion"][lids] = np.maximum(margin, margin[:, 2:])
 
 
 def _occlusion(mesh: Mesh, mean: np.ndarray, opened: np.ndarray) -> np.ndarray:
@@ -336,7 +364,7 @@ def motion_tables(mesh: Mesh, mean: np.ndarray, lids: np.ndarray, lips: np.ndarr
         "lid_clearance": np.stack(clearances),
         "lid_looks": np.stack(looks).astype(np.float16),
         "eye_profile": mesh.balls.profile,
-        "eye_equator": np.stack([e[1 + 32 * (10) : 1 + 32 * 11] for e in mesh.eyes]),
+        "eye_equator": mesh.eyes[:, _EQUATOR],
         "tears": mesh.tears,
         "tear_width": strips[0].tear_width,
         "lashes": mesh.lashes,

@@ -15,6 +15,7 @@ from numba import njit
 
 _LOOK = 0.5  # radians of gaze at which the lids' look shapes are whole
 _TEAR_HEIGHT = 0.004  # centimetres over the eyeball
+_SOFT = 0.7  # of a vertex's clearance, over which contact with the eyeball sets in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,12 +88,17 @@ def radius_at(profile, cosine):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _lift(out, i, centre, axis, profile, radius, clearance, exact):  # type: ignore[no-untyped-def]
-    """Move vertex ``i`` away from the eye's centre until it clears the eyeball, or ``exact``\\ ly onto it."""
+def _lift(out, i, centre, axis, profile, radius, clearance):  # type: ignore[no-untyped-def]
+    """Move vertex ``i`` away from the eye's centre until it clears the eyeball; what nearly touches it gives way a
+    little, so that no edge shows where the lid begins to lie on the eyeball."""
     x, y, z = out[i, 0] - centre[0], out[i, 1] - centre[1], out[i, 2] - centre[2]
     far = max(np.sqrt(x * x + y * y + z * z), 1e-6)
     reach = radius * radius_at(profile, (x * axis[0] + y * axis[1] + z * axis[2]) / far) + clearance
-    if exact or far < reach:
+    band = _SOFT * clearance
+    over = far - reach
+    if over < band:
+        if over > -band:
+            reach += (over + band) ** 2 / (4 * band)
         s = reach / far
         out[i, 0], out[i, 1], out[i, 2] = centre[0] + s * x, centre[1] + s * y, centre[2] + s * z
 
@@ -187,7 +193,7 @@ def move_lids(  # type: ignore[no-untyped-def]
 def lay_on_eyeball(out, region, clearance, centre, axis, profile, radius):  # type: ignore[no-untyped-def]
     """Push what lies inside the eyeball out of it."""
     for n in range(len(region)):
-        _lift(out, region[n], centre, axis, profile, radius, clearance[n], False)
+        _lift(out, region[n], centre, axis, profile, radius, clearance[n])
 
 
 @njit(cache=True, nogil=True)
@@ -206,7 +212,7 @@ def hang_tears(out, rings, tears, width, centre, axis, profile, radius):  # type
         for k in range(3):
             out[tears[c], k] = out[i, k]
             out[tears[count + c], k] = out[i, k] + share * (out[other, k] - out[i, k])
-        _lift(out, tears[count + c], centre, axis, profile, radius, np.float32(_TEAR_HEIGHT), False)
+        _lift(out, tears[count + c], centre, axis, profile, radius, np.float32(_TEAR_HEIGHT))
 
 
 @njit(cache=True, nogil=True)
