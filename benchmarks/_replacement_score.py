@@ -66,6 +66,9 @@ LOOKS = (
     "tone",
     "softness",
     "grain",
+    "ghost",
+    "left",
+    "structure",
     "seam",
     "light",
     "coarse",
@@ -73,7 +76,8 @@ LOOKS = (
     "fine",
 )
 """Numbers without a target of the issue's, for finding what the eye then judges. ``smile``, ``width`` and ``brow`` are
-correlations; ``smile_added``: how much higher the corners of the mouth lie in the output, in outer eye distances."""
+correlations; ``smile_added``: how much higher the corners of the mouth lie in the output, in outer eye distances.
+``left``: share of the face that is still the source's, 99th percentile of the frames."""
 
 
 def touched(m: TrackMeasures) -> np.ndarray:
@@ -303,7 +307,9 @@ def _appearance(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
     chosen = [(c, p) for m in measures for c, p, ok in zip(m.comparisons, m.presence, _judged(m), strict=True) if ok]
     sectors: dict[str, float] = {}
     if not chosen:
-        return dict.fromkeys(("presence", "tone", "softness", "grain", "ghost", "seam", "detected"), float("nan"))
+        return dict.fromkeys(
+            ("presence", "tone", "softness", "grain", "ghost", "left", "structure", "seam", "detected"), float("nan")
+        )
     seams = np.array([c.seams for c, _ in chosen])
     sectors = dict(zip(SECTORS, (float(v) for v in np.median(seams, axis=0)), strict=True))
     detail["seams"] = sectors
@@ -313,6 +319,8 @@ def _appearance(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
         "tone": float(np.median([c.tone for c, _ in chosen])),
         "softness": float(np.median([c.softness for c, _ in chosen])),
         "grain": float(np.median([c.grain for c, _ in chosen])),
+        "left": float(np.quantile([c.left for c, _ in chosen], 0.99)),
+        "structure": float(np.median([c.structure for c, _ in chosen])),
         "ghost": float(np.median([c.ghost for c, _ in chosen])),
         "seam": max(sectors.values()),
         "detected": float(np.mean(np.array(sure) >= 0.5)) if sure else float("nan"),
@@ -346,6 +354,7 @@ def _rows(measures: Sequence[TrackMeasures], recognisers: Sequence[Recogniser]) 
                     "brow": round(abs(float(after["brow"][k] - before["brow"][k])), 3),
                     "tone": round(c.tone, 2),
                     "ghost": round(c.ghost, 3),
+                    "left": round(c.left, 3),
                     "seam": round(max(c.seams), 2),
                     "soft": round(abs(float(np.log(max(c.softness, 1e-3)))), 3),
                     "light": None if step is None else round(abs(step[1].mean - step[0].mean), 2),

@@ -49,6 +49,8 @@ def _ellipse() -> np.ndarray:
 
 
 _CORE = _ellipse()
+_BLOCKS = [np.s_[y : y + 15, x : x + 15] for y in range(0, CHIP, 15) for x in range(0, CHIP, 15) if _CORE[y + 7, x + 7]]
+_TEXTURED = 2.5  # standard deviation of a block's structure, 8-bit levels, below which it tells nothing
 # Skin that is seldom covered or moved: forehead, both cheeks. (rows, columns)
 _SKIN = (np.s_[22:34, 55:95], np.s_[72:92, 28:44], np.s_[72:92, 106:122])
 
@@ -81,6 +83,7 @@ class Comparison:
     distance of the mean skin colours in CIELAB (about 2 is just seen side by side). ``softness``: fine structure at
     features, output over source; under 1 is too soft. ``grain``: the finest structure of skin, output over source.
     ``ghost``: correlation of the finest structure of skin; above 0.2 the source's own skin shows through.
+    ``left``: share of the face whose structure is still the source's: what was never covered, rightly (a hand) or not.
     ``seams``: by sector of the outline, how much larger the step in colour across it is than in the source, CIELAB.
     """
 
@@ -92,6 +95,7 @@ class Comparison:
     softness: float
     grain: float
     ghost: float
+    left: float
     seams: tuple[float, ...]
 
 
@@ -116,8 +120,22 @@ def compare(before: Look, after: Look, seams: tuple[float, ...] = ()) -> Compari
         softness=_ratio(float(after.fine[_CORE].std()), float(before.fine[_CORE].std())),
         grain=float(np.median(grains)),
         ghost=float(np.median([_correlation(_finest(before, part), _finest(after, part)) for part in _SKIN])),
+        left=left_alone(before, after),
         seams=seams,
     )
+
+
+def left_alone(before: Look, after: Look) -> float:
+    """Share of the face's textured blocks, 15 by 15 look pixels, that are the source's: structure correlates and is as
+    strong, and the luma is the same within 4 levels."""
+    same, textured = 0, 0
+    for block in _BLOCKS:
+        a, b = before.middle[block] + before.fine[block], after.middle[block] + after.fine[block]
+        if a.std() >= _TEXTURED:
+            textured += 1
+            close = float(np.abs(before.luma[block] - after.luma[block]).mean()) < 4.0
+            same += close and _correlation(a, b) > 0.93 and 0.75 < _ratio(float(b.std()), float(a.std())) < 1.33
+    return same / textured if textured else 0.0
 
 
 def _touched(structure: float, likeness: float, change: float) -> Touched:

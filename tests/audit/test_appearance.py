@@ -76,6 +76,16 @@ def test_softness_grain_and_tone_know_their_direction() -> None:
     assert compare(source, Look.of(face(1, grain=4, light=0.7))).tone > 10
 
 
+def test_what_was_left_of_the_source_is_found() -> None:
+    source, other = face(), face(2)
+    half = other.copy()
+    half[75:] = source[75:]
+    assert compare(Look.of(source), Look.of(source)).left == 1
+    assert compare(Look.of(source), Look.of(other)).left < 0.15
+    assert 0.25 < compare(Look.of(source), Look.of(half)).left < 0.75
+    assert judged(source, half) is Touched.REPLACED
+
+
 def scene(inside: float, outside: float, softness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """A picture whose face area is brighter by ``inside``, and the mesh of that face, its outline an ellipse."""
     points = mesh()

@@ -99,7 +99,7 @@ def made(points: np.ndarray, output: np.ndarray, number: int = 0, codes: np.ndar
     poses = head_poses(points).astype(np.float32)
     boxes = np.tile(np.array([320, 240, 160, 200, 0], np.float32), (n, 1))
     track = FaceTrack(number, np.arange(n), np.zeros((n, 4)), points, np.ones(n, np.float32), poses, boxes)
-    look = Comparison(Touched.REPLACED, 1, 0.5, 20, 2, 1, 1, 0, (0, 0, 0, 0))
+    look = Comparison(Touched.REPLACED, 1, 0.5, 20, 2, 1, 1, 0, 0, (0, 0, 0, 0))
     m = TrackMeasures(track, list(range(n)), list(output), [1.0] * n, [look] * n)
     if codes is not None:
         m.codes["thumbnails"] = (np.arange(n), codes, codes + 1)
