@@ -8,6 +8,7 @@ visibility by a z-buffer. Colours are linear light. Spaces as in :mod:`deid.mode
 from __future__ import annotations
 
 import csv
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class Sampled:
 def read_portraits(folder: Path) -> list[Portrait]:
     """Every portrait of the index in which a face is found, with its landmarks."""
     found = []
-    with CenterFace() if hasattr(CenterFace, "__enter__") else _closing(CenterFace()) as detector, FaceLandmarker() as mesh:
+    with closing(CenterFace()) as detector, FaceLandmarker() as mesh:
         for row in csv.DictReader((folder / "index.csv").read_text().splitlines()):
             picture = imaging.imread(str(folder / row["file"]))
             boxes = detector.detect(picture, scale=0.5)
@@ -74,19 +75,6 @@ def read_portraits(folder: Path) -> list[Portrait]:
                 year = int(row["birth_year"] or 0)
                 found.append(Portrait(folder / row["file"], row["gender"], year, face.points, face.yaw, face.pitch))
     return found
-
-
-class _closing:
-    """``contextlib.closing`` for what has ``close``."""
-
-    def __init__(self, thing: CenterFace) -> None:
-        self._thing = thing
-
-    def __enter__(self) -> CenterFace:
-        return self._thing
-
-    def __exit__(self, *_: object) -> None:
-        self._thing.close()
 
 
 class FaceModel:
@@ -123,7 +111,11 @@ class FaceModel:
             left = (((target - shift) @ turn) / scale - mean) @ axes
             columns = np.hstack([(m @ axes).reshape(len(m), -1).T for m in (shapes, moves)])
             solved = lsq_linear(
-                np.vstack([columns, ridge]), np.r_[left.ravel(), np.zeros(len(ridge))], (low, high), max_iter=30, tol=1e-4
+                np.vstack([columns, ridge]),
+                np.r_[left.ravel(), np.zeros(len(ridge))],
+                (low, high),
+                max_iter=30,
+                tol=1e-4,
             ).x.astype(np.float32)
             a, b = solved[:n_shape], solved[n_shape:]
         expression = np.zeros(len(self.expressions), np.float32)
@@ -194,7 +186,9 @@ def rasterise(points: np.ndarray, triangles: np.ndarray, height: int, width: int
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Area-weighted unit normals, (V, 3)."""
-    face = np.cross(vertices[triangles[:, 1]] - vertices[triangles[:, 0]], vertices[triangles[:, 2]] - vertices[triangles[:, 0]])
+    face = np.cross(
+        vertices[triangles[:, 1]] - vertices[triangles[:, 0]], vertices[triangles[:, 2]] - vertices[triangles[:, 0]]
+    )
     out = np.zeros(vertices.shape)
     for corner in range(3):
         for axis in range(3):
@@ -245,8 +239,14 @@ class Tile:
         weight = np.clip((normal[:, 2] - 0.1) / 0.5, 0, 1) * seen * ~_holes(portrait.points, height, width)[y, x]
         at = [self.image(place[:, i]) for i in (0, 1)]
         colour = imaging.remap(linear, *at, imaging.INTER_CUBIC)[self.inside]
-        step = float(np.median(np.hypot(np.diff(at[0][:, self.size // 3 : -self.size // 3], axis=1),
-                                        np.diff(at[1][:, self.size // 3 : -self.size // 3], axis=1))))
+        step = float(
+            np.median(
+                np.hypot(
+                    np.diff(at[0][:, self.size // 3 : -self.size // 3], axis=1),
+                    np.diff(at[1][:, self.size // 3 : -self.size // 3], axis=1),
+                )
+            )
+        )
         return Sampled(np.maximum(colour, 0), weight.astype(np.float32), normal, expression, residual, step)
 
 

@@ -2,15 +2,14 @@
 
 Two bands, as in Saito et al., *Photorealistic Facial Texture Inference* (2017), section 4, but both are statistics:
 
-* the low and middle band is a linear model of log relative albedo (principal components over the donors, lighting, smile
-  and skin tone regressed out), luminance finer than colour;
-* what the components leave, pores, hairs and creases, is a Gaussian texture of the place's own covariance: each stored
-  sheet is a sum of every donor's remainder with a random sign, divided by the root of their number, so that the variance is
-  a donor's own and no donor weighs more than 0.1. Two sheets are turned into each other from place to place (cosine and
-  sine of a smooth random angle), which keeps the variance and never repeats.
+* the low and middle band is a linear model of log relative albedo (principal components over the donors, lighting,
+  smile and skin tone regressed out), luminance finer than colour;
+* what the components leave, pores and creases, is a Gaussian texture of the place's own covariance: each stored sheet
+  is a sum of every donor's remainder with a random sign, so that no donor weighs more than 0.1. Two sheets are turned
+  into each other from place to place (cosine and sine of a smooth random angle), which keeps the variance.
 
-``tools/face_appearance.py`` estimates both. Nobody's photograph is in the asset. Spaces: :mod:`.codes`; the tile is that of
-``Geometry.uv``.
+Brows are drawn hair by hair (:mod:`.brows`), moles and freckles spot by spot. ``tools/face_appearance.py`` estimates
+the rest. Nobody's photograph is in the asset. Spaces: :mod:`.codes`; the tile is that of ``Geometry.uv``.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from deid import imaging
 from deid.errors import ModelError
@@ -34,6 +35,8 @@ _MEAN_YEARS = 57.0
 _SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution
 _LIMIT = 2.0
 _DETAIL = 0.7  # of the donors' remainder, which holds their photographs' noise and sharpening as well
+_MELANIN = np.array([0.75, 1.0, 1.25], np.float32)  # how much more a spot takes of each channel
+_FRECKLED = 0.18  # share of people
 _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
     [
         (0.080, 0.042, 0.022),
@@ -52,12 +55,13 @@ _IRIS_SHARES = (0.26, 0.30, 0.14, 0.08, 0.10, 0.12)
 class Appearance:
     """The asset; arrays of the crop are (660, 640) or a fraction of it.
 
-    ``mean``: float32 (H, W, 3), mean log relative albedo. ``luma_modes``: int8 (A, h, w) with ``luma_scale`` (A,), and
-    ``chroma_modes``: int8 (A, h', w', 2), red and blue less luminance, with ``chroma_scale``: modes of one standard
-    deviation. ``detail``: int8 (n, H, W) sheets of remainder with ``detail_scale``;
-    ``detail_amplitude``: float32 (3, h, w), log of their strength, and its change to a woman and a decade. ``domain``: float32 (h'', w''), 1
-    where the donors showed skin. ``gender``, ``age``: float32 (A,), what a coefficient gains from the mean to a woman, and
-    a decade. ``centre``, ``spread``: float32 (A,), mean and standard deviation of coefficients once those are taken off.
+    ``mean``: float32 (H, W, 3), mean log relative albedo. ``luma_modes``: int8 (A - 8, h, w) with ``luma_scale``
+    (A - 8,), and ``chroma_modes``: int8 (A - 8, h', w', 2), red and blue less luminance, with ``chroma_scale``: modes
+    of one standard deviation. ``detail``: int8 (n, H, W) sheets of remainder with ``detail_scale`` for unit variance;
+    ``detail_amplitude``: float32 (3, h, w), log of their strength, and its change to a woman and with a decade.
+    ``domain``: float32 (h'', w''), 1 where the donors showed skin. ``gender``, ``age``: float32 (A,), what coefficients
+    gain from the mean to a woman, and with a decade. ``centre``, ``spread``: float32 (A,), mean and standard deviation
+    of coefficients once those are taken off. The last 8 of the A coefficients are those of :mod:`.brows`.
     """
 
     mean: np.ndarray
@@ -102,11 +106,16 @@ class Appearance:
         return float(np.clip(gender, -1, 1)), float(np.clip(_MEAN_YEARS + 10 * decades, *_YEARS))
 
     def albedo(self, code: IdentityCode, size: int = 512) -> np.ndarray:
-        """Relative linear reflectance, float32 (size, size, 3), RGB; its mean over the core skin is 1 in each channel."""
+        """Relative linear reflectance, float32 (size, size, 3), RGB; over the core skin its mean is 1 in each channel.
+
+        Raises ``ValueError`` when the code has another number of coefficients.
+        """
+        if code.appearance.shape != self.spread.shape:
+            raise ValueError(f"{code.appearance.shape} coefficients; this model has {self.spread.shape}")
         low = self._low(code.appearance)
         fine = self._fine(code)
         log = low + fine[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
-        crop = np.exp(np.clip(log, -3, 0.9))
+        crop = np.exp(np.clip(log, -3, 0.9) + self._spots(code)[..., None] * _MELANIN)
         core = self._resized(self.domain) > 0.98
         crop /= crop[core].mean(axis=0)
         skin = _sized(_tiled(crop), size)
@@ -152,8 +161,28 @@ class Appearance:
         gender, age = self.traits(code.appearance)
         base, by_gender, by_decade = self.detail_amplitude
         decades = (age - _MEAN_YEARS) / 10
-        amount = np.exp(base + gender * by_gender + decades * (by_decade + 0.08)) * (self.detail_scale[0] * _DETAIL)
+        amount = np.exp(base + gender * by_gender + decades * (by_decade + 0.1)) * (self.detail_scale[0] * _DETAIL)
         return (sheets[0] * np.cos(angle) + sheets[1] * np.sin(angle)) * self._resized(amount)
+
+    def _spots(self, code: IdentityCode) -> np.ndarray:
+        """Moles and, on some, freckles: float32 (H, W), 0 or below, log of luminance."""
+        rng = np.random.default_rng((code.detail, 3))
+        height, width = self.mean.shape[:2]
+        out = np.zeros((height, width), np.float32)
+        moles = rng.poisson(3.5)
+        freckles = int(rng.integers(60, 260)) if rng.random() < _FRECKLED else 0
+        for number in range(moles + freckles):
+            mole = number < moles
+            radius = rng.uniform(1.3, 2.6) if mole else rng.uniform(0.7, 1.7)
+            depth = rng.uniform(0.25, 0.7) if mole else rng.uniform(0.04, 0.16)
+            x = rng.uniform(70, width - 70) if mole else np.clip(rng.normal(width / 2, 95), 40, width - 40)
+            y = rng.uniform(60, height - 190) if mole else np.clip(rng.normal(235, 45), 60, height - 190)
+            x0, y0 = int(x) - 8, int(y) - 8
+            v, u = np.mgrid[y0 : y0 + 17, x0 : x0 + 17].astype(np.float32)
+            lean, long = rng.uniform(-0.3, 0.3), rng.uniform(0.8, 1.25)
+            distance = np.hypot((u - x + lean * (v - y)) * long, (v - y) / long) / radius
+            out[y0 : y0 + 17, x0 : x0 + 17] -= (depth / (1 + np.exp(5 * (distance - 1)))).astype(np.float32)
+        return np.maximum(out, -0.8)
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         height, width = self.mean.shape[:2]
@@ -189,11 +218,9 @@ def _sized(tile: np.ndarray, size: int) -> np.ndarray:
 def load_appearance() -> Appearance:
     """The packaged model. Raises :class:`~deid.errors.ModelError` when it is missing or damaged."""
     try:
-        from safetensors.numpy import load_file
-
         data = load_file(_ASSET)
         kept = {name: data[name] for name in Appearance.__dataclass_fields__}
-    except (OSError, KeyError, ValueError, ImportError) as problem:
+    except (OSError, KeyError, ValueError, SafetensorError) as problem:
         raise ModelError(f"the face appearance model cannot be read ({_ASSET}): install deid again") from problem
     for name, value in kept.items():
         kept[name] = value if value.dtype == np.int8 else value.astype(np.float32)

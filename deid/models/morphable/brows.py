@@ -1,9 +1,9 @@
 """Eyebrows drawn hair by hair into the face's UV tile.
 
-A mean of photographed brows is a smear, because no two lie alike; hairs laid along a known direction field are sharp at any
-size and nobody's. Roots fill a band whose middle line and width come from the landmarks' place in the tile; directions turn
-from upright at the nose to outwards, upper hairs lean down and lower hairs up, as anatomy has it. A hair is a line of
-Gaussian profile; optical depths add, so that dense places saturate.
+A mean of photographed brows is a smear, because no two lie alike; hairs laid along a known direction field are sharp at
+any size and nobody's. Roots fill a band whose middle line and width come from the landmarks' place in the tile;
+directions turn from upright at the nose to outwards, upper hairs lean down and lower hairs up, as anatomy has it. A
+hair is a line of Gaussian profile; optical depths add, so that dense places saturate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from deid import imaging
 
 COUNT = 8  # numbers that describe brows; see :meth:`BrowStyle.of`
 TILE = 768  # texels a side in which lengths here are measured
-_WINDOW = (170, 110, 598, 210)  # x0 y0 x1 y1 of both brows in the tile
 _INNER, _OUTER = 355.0, 196.0  # where a brow begins and ends in the tile's left half
 _KNOTS = (0.0, 0.15, 0.4, 0.65, 0.85, 1.0)
 _MIDDLE = (167.5, 163.5, 159.0, 156.5, 159.5, 166.0)  # of the band, at the knots from the nose outwards
@@ -28,9 +27,9 @@ _HAIR_WIDTH = 0.36
 
 @dataclass(frozen=True, slots=True)
 class BrowStyle:
-    """``rise``, ``tilt``, ``arch``: texels by which the middle line moves up, its outer end rises, its outer third bends
-    up; ``thick``, ``dense``: factors; ``inner``: texels towards the nose; ``dark``: reflectance of a hair relative to the
-    skin's; ``grey``: share of grey hairs, 0 to 1."""
+    """``rise``, ``tilt``, ``arch``: texels by which the middle line moves up, its outer end rises, its outer third
+    bends up; ``thick``, ``dense``: factors; ``inner``: texels towards the nose; ``dark``: reflectance of a hair
+    relative to the skin's; ``grey``: share of grey hairs, 0 to 1."""
 
     rise: float
     tilt: float
@@ -66,7 +65,7 @@ def brows(style: BrowStyle, seed: int, size: int) -> tuple[np.ndarray, np.ndarra
     scale = size / TILE
     depth, light = (np.zeros((size, size), np.float32) for _ in range(2))
     for side in (0, 1):
-        _splat(_hairs(style, rng, side) * np.float32(scale), _tones(style, rng), np.float32(scale), depth, light)
+        _splat(_hairs(style, rng, side) * np.float32(scale), _tones(style, rng), scale, depth, light)
     cover = 1 - np.exp(-depth)
     tone = light / np.maximum(depth, 1e-6)
     below = imaging.gaussian_blur(cover, (0, 0), 5.0 * scale)  # stubs and skin that the hairs shade
@@ -86,7 +85,7 @@ def _tones(style: BrowStyle, rng: np.random.Generator) -> np.ndarray:
 
 
 def _hairs(style: BrowStyle, rng: np.random.Generator, side: int) -> np.ndarray:
-    """Root, middle and tip control points, length left out by density as 0: float32 (n, 7), the last the width."""
+    """Root, middle and tip in texels of the tile, and width (0: left out), float32 (n, 7)."""
     count = _HAIRS
     own = rng.normal(0, 0.35, 3)  # no face is quite symmetric
     t = np.clip(rng.beta(1.0, 1.2, count) * 1.04 - 0.03, -0.03, 1)
