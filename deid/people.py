@@ -104,7 +104,7 @@ def describe(codes: np.ndarray) -> tuple[float, float]:
         return 0.0, float("nan")
     learned = traits()
     x = np.append(codes.mean(0), 1.0)
-    return float(np.tanh(x @ learned["gender"] / 2)), float(np.clip(x @ learned["age"], 5, 95))
+    return float(np.tanh(x @ learned["gender"])), float(np.clip(x @ learned["age"], 5, 95))
 
 
 def find_people(tracks: Sequence[Track], chips: dict[int, list[Chip]], codes: dict[int, np.ndarray]) -> list[Person]:

@@ -133,6 +133,7 @@ class MorphableEngine:
                     person.id,
                     person.tracks,
                     None if surrogate.distance is None else round(surrogate.distance, 3),
+                    None if surrogate.nearest is None else round(surrogate.nearest, 3),
                     STRANGERS,
                     ("dlib",),
                     surrogate.draws,

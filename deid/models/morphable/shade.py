@@ -29,6 +29,8 @@ _TERMINATOR = np.array([0.20, 0.14, 0.12], np.float32)
 _DEEPEST = 0.05  # no crease of skin is black: light comes through
 _DOUBT = 0.3  # how far the colour of white is drawn to grey
 _DARKEST = 5.0  # white over skin, luminance
+_BESIDE = np.float32(0.15)  # least z of a direction whose light the face has shown
+_BRIGHTEST = np.float32(2.0)  # of the mean: surroundings that a broad lobe mirrors
 _F0 = 0.028  # reflectance of skin and of tears at normal incidence
 
 
@@ -169,13 +171,16 @@ def light_vertices(
         nv = x * vx + y * vy + z * vz
         edge = one - min(max(nv, np.float32(0.0)), one)
         edge = edge * edge
-        strength = np.float32(_F0) * (one + np.float32(7.0) * edge * edge) * occlusion[i] * occlusion[i]
+        strength = np.float32(_F0) * (one + np.float32(5.0) * edge * edge) * occlusion[i] * occlusion[i]
         hx, hy, hz = key[0] + vx, key[1] + vy, key[2] + vz
         q = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-6))
         nh = max((x * hx + y * hy + z * hz) * q, np.float32(0.0))
         lh = max((key[0] * hx + key[1] * hy + key[2] * hz) * q, np.float32(0.1))
         nl = min(max((x * key[0] + y * key[1] + z * key[2]) + np.float32(0.08), np.float32(0.0)), one)
-        mirror = radiance(environment, two * nv * x - vx, two * nv * y - vy, two * nv * z - vz)
+        # what lies behind the head was never measured, and harmonics run wild there: grazing skin mirrors what is beside
+        mx, my, mz = two * nv * x - vx, two * nv * y - vy, max(two * nv * z - vz, _BESIDE)
+        q = one / np.sqrt(mx * mx + my * my + mz * mz)
+        mirror = min(radiance(environment, mx * q, my * q, mz * q), _BRIGHTEST)
         table[i, BROAD] = strength * mirror
         table[i, NARROW] = strength * nl * lobe(nh, lh, np.float32(0.30) - np.float32(0.14) * table[i, WET])
 

@@ -21,7 +21,7 @@ from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import SAME_PERSON, STRANGERS
 
 _DRAWS = 12
-_SHAPE_SPREAD = 0.85  # of the identity modes' standard deviations: faces of the middle of the distribution
+_SHAPE_SPREAD = 0.8  # of the identity modes' standard deviations: faces of the middle of the distribution
 _SHAPE_LIMIT = 2.2
 _MEAN_AGE = 57.0  # of the portraits that the traits were learned from
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
@@ -42,13 +42,14 @@ class Likeness:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogate:
-    """``code``: the identity that stands in. ``distance``: from the subject, the least over the pictures compared, or
-    ``None`` without any. ``codes``: float32 (n, 128), what the recogniser makes of it in the subject's place.
+    """``code``: the identity that stands in. ``distance``: from the subject, the mean over the pictures compared, each
+    before and after, or ``None`` without any. ``nearest``: the least between any two of them. ``codes``: float32 (n, 128), what the recogniser makes of it in the subject's place.
     ``pictures``: uint8 (n, 150, 150, 3), the likenesses with it in them. ``draws``: how many were looked at. ``safe``:
     whether it is a stranger to the subject and to everybody before."""
 
     code: IdentityCode
     distance: float | None
+    nearest: float | None
     codes: np.ndarray
     pictures: np.ndarray
     draws: int
@@ -86,13 +87,14 @@ def choose(
     """The first draw that is farther from the subject than the median stranger, and no match of any surrogate in
     ``others``; else the farthest of those looked at. Depends on ``seed`` and the arguments only."""
     best: Surrogate | None = None
+    before = recognise(np.stack([likeness.chip for likeness in likenesses])) if likenesses else np.empty((0, 128))
     for number in range(_DRAWS):
         rng = np.random.default_rng([seed, person.id, number])
         code = draw(geometry, appearance, rng, person)
         if not likenesses:
             nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
-            return Surrogate(code, None, *nothing, 1, True)
-        found = _judged(geometry, appearance, code, likenesses, others, recognise, number + 1)
+            return Surrogate(code, None, None, *nothing, 1, True)
+        found = _judged(geometry, appearance, code, likenesses, before, others, recognise, number + 1)
         if best is None or (found.safe, found.distance) > (best.safe, best.distance):
             best = found
         if found.safe and (found.distance or 0.0) >= STRANGERS:
@@ -107,6 +109,7 @@ def _judged(
     appearance: Appearance,
     code: IdentityCode,
     likenesses: Sequence[Likeness],
+    before: np.ndarray,
     others: Sequence[Surrogate],
     recognise: Recognise,
     draws: int,
@@ -119,12 +122,13 @@ def _judged(
         made = paint_picture(
             picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0
         )
-        chips += [likeness.chip, np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)]
-    codes = recognise(np.stack(chips))
-    before, after = codes[0::2], codes[1::2]
-    distance = float(np.linalg.norm(before[:, None] - after[None], axis=-1).min())
-    apart = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).min()) for o in others if len(o.codes)]
-    return Surrogate(code, distance, after, np.stack(chips[1::2]), draws, min([distance, *apart]) > SAME_PERSON)
+        chips.append(np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8))
+    after = recognise(np.stack(chips))
+    apart = np.linalg.norm(before[:, None] - after[None], axis=-1)
+    distance, nearest = float(np.diagonal(apart).mean()), float(apart.min())
+    beside = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).min()) for o in others if len(o.codes)]
+    safe = min([nearest, *beside]) > SAME_PERSON
+    return Surrogate(code, distance, nearest, after, np.stack(chips), draws, safe)
 
 
 def in_chip(attributes: AttributeCode, transform: np.ndarray) -> AttributeCode:
