@@ -39,6 +39,8 @@ def _table(text: str) -> np.ndarray:
     return np.array(text.split(), dtype=np.intp)
 
 
+CORNER_PAIRS = np.array([[61, 0], [61, 17], [291, 0], [291, 17]])
+"""Corners of the mouth and the middle of the lips: what tells a smile from a frown."""
 LIPS = _table(
     "61 146 91 181 84 17 314 405 321 375 291 185 40 39 37 0 267 269 270 409 78 95 88 178 87 14 317 402 318 324"
     " 308 191 80 81 82 13 312 311 310 415"

@@ -18,7 +18,7 @@ UPPER = 1.2
 _OFFSETS = Path(__file__).with_name("mesh_offsets.safetensors")
 _SIGMA = 0.11  # cm, how far mesh points lie from the model's for reasons other than noise
 _EFFECTIVE = 90.0  # independent points: neighbours in MediaPipe's mesh err together
-_PAIR_SIGMA = 0.035  # cm, gaps between lips and between brow and eye are seen better than places
+_GAP_SIGMA = 0.035  # cm, gaps between lips and between brow and eye are seen better than places
 _EXPRESSION_SIGMA = 0.45
 _EXPRESSION_SHRINK = 0.6  # linear cost of a weight: keeps what is not needed at zero
 
@@ -88,11 +88,10 @@ def fit_basis(geometry: Geometry, calibrated: bool = True) -> FitBasis:
     expression = surface_points(geometry, geometry.expression).astype(np.float64)
     weights = _point_weights(mean)
     sides = np.where(mean[:, 0] > 0.6, 1, np.where(mean[:, 0] < -0.6, 2, 0)).astype(np.int64)
-    pairs = np.concatenate(
-        [face_points.INNER_LIP_PAIRS, face_points.MOUTH_CORNERS[None], face_points.BROW_TO_EYE_PAIRS]
-    ).astype(np.int64)
-    pair_sigma = np.r_[np.full(len(face_points.INNER_LIP_PAIRS), _PAIR_SIGMA), 0.08, np.full(6, 0.12)]
-    pair_weights = 1 / pair_sigma**2 / np.r_[np.full(len(face_points.INNER_LIP_PAIRS), 3.0), np.ones(7)]
+    spans = ((face_points.INNER_LIP_PAIRS, _GAP_SIGMA * np.sqrt(3.0)), (face_points.MOUTH_CORNERS[None], 0.08),
+             (face_points.CORNER_PAIRS, 0.07), (face_points.BROW_TO_EYE_PAIRS, 0.09))  # fmt: skip
+    pairs = np.concatenate([pair for pair, _ in spans]).astype(np.int64)
+    pair_weights = np.concatenate([np.full(len(pair), 1 / sigma**2) for pair, sigma in spans])
     names = geometry.expression_names
     return FitBasis(
         mean, identity, expression, weights, sides, pairs, pair_weights,
@@ -122,6 +121,8 @@ def _prior(name: str) -> float:
 def _shrink(name: str) -> float:
     if name.startswith(("jawOpen", "eyeBlink")):
         return 0.1
+    if name.startswith(("mouthSmile", "mouthFrown")):
+        return 0.5 * _EXPRESSION_SHRINK
     opposed = name in (
         "mouthLeft",
         "mouthRight",

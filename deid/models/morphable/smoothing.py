@@ -22,8 +22,8 @@ BRIDGED = 0.25
 """Seconds without a row over which motion is still taken to be continuous."""
 
 _MOTION_WINDOW = 0.12  # seconds around a row whose motion decides how freely it may move
-_ROTATION_NOISE = np.array([0.31, 0.33, 0.18])  # centimetres times radians a centimetre of mesh noise: pitch, yaw, roll
-_SCALE_NOISE, _PLACE_NOISE = 0.12, 0.95
+_ROTATION_NOISE = np.array([0.36, 0.38, 0.21])  # centimetres times radians a centimetre of mesh noise: pitch, yaw, roll
+_SCALE_NOISE, _PLACE_NOISE = 0.14, 1.1
 _FACE = np.array([0.0, 0.0, 9.0])  # centimetres, the middle of the face in the head
 _PRECISE = 0.04  # median expression noise above which weights are smoothed as far as noise goes
 
@@ -180,12 +180,12 @@ def smooth_gaze(gaze: np.ndarray, times: np.ndarray) -> np.ndarray:
     if n < 6:
         return gaze.copy()
     flat = gaze.reshape(n, 4).astype(np.float64)
-    noise = np.clip(noise_level(flat), np.radians(0.3), np.radians(2.5))
+    noise = np.clip(noise_level(flat), np.radians(0.4), np.radians(2.5))
     step = float(np.median(np.diff(times)))
-    reach = int(np.clip(round(0.1 / step), 1, 8))
+    reach = int(np.clip(round(0.14 / step), 1, 8))
     padded = np.pad(flat, ((reach, reach), (0, 0)), mode="edge")
     # both angles decide together: a saccade is one event
-    tolerance = 2 * (2.2 * noise) ** 2
+    tolerance = 2 * (3.0 * noise) ** 2
     total, weight = np.zeros_like(flat), np.zeros((n, 1))
     for shift in range(-reach, reach + 1):
         other = padded[reach + shift : reach + shift + n]
