@@ -128,16 +128,18 @@ def read_donors(model: FaceModel, portraits: list[Portrait]) -> Donors:
     skin = (core_skin()[at] & tile.narrow[inside]).nonzero()[0][::23]
     narrow = np.zeros((HEIGHT, WIDTH), bool)
     narrow[at] = tile.narrow[inside]
-    seen = [tile.sample(model, p) for p in portraits]
-    colour = np.stack([s.colour[inside].astype(np.float16) for s in seen])
-    weight = np.stack([(s.weight[inside] * 255).astype(np.uint8) for s in seen])
-    normal = np.stack([(s.normal[inside] * 127).astype(np.int8) for s in seen])
-    expression = np.stack([s.expression for s in seen])
-    del seen
+    count, texels = len(portraits), len(at[0])
+    colour = np.empty((count, texels, 3), np.float16)
+    weight, normal = np.empty((count, texels), np.uint8), np.empty((count, texels, 3), np.int8)
+    expression = np.empty((count, len(model.expression_names)), np.float32)
+    for k, portrait in enumerate(portraits):
+        seen = tile.sample(model, portrait)
+        colour[k], weight[k], normal[k] = seen.colour[inside], seen.weight[inside] * 255, seen.normal[inside] * 127
+        expression[k] = seen.expression
     light, error = _lights(colour[:, skin], weight[:, skin], normal[:, skin])
     log = np.zeros((len(portraits), HEIGHT, WIDTH, 3), np.float16)
     kept = np.zeros(log.shape[:3], np.float16)
-    for k in range(len(portraits)):
+    for k in range(count):
         shade = harmonics(normal[k].astype(np.float32) / 127) @ light[k]
         shade = np.maximum(shade, 0.25 * np.median(shade[skin], axis=0))
         log[k][at] = np.log(np.clip(colour[k] / shade, 0.02, 8))

@@ -112,7 +112,12 @@ def test_older_skin_is_rougher(model: Appearance) -> None:
 
 def test_brows_are_dark_sharp_and_thinner_on_women(model: Appearance) -> None:
     women, men = (np.mean([drawn(model, s, g, 40.0).appearance[-COUNT:] for s in range(20)], axis=0) for g in (1, -1))
-    covers = [brows(BrowStyle.of(n), 4, 512)[0] for n in (women, men)]
+    covers = [np.zeros((512, 512)) for _ in (women, men)]
+    for cover, numbers in zip(covers, (women, men), strict=True):
+        rows, part, hair = brows(BrowStyle.of(numbers), 4, 512)
+        cover[rows] = part
+        assert part[0].max() == part[-1].max() == 0  # the rows hold them whole
+        assert (hair > 0).all()
     assert covers[0].sum() < 0.85 * covers[1].sum()
     for cover in covers:
         assert cover.min() >= 0

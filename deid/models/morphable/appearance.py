@@ -24,7 +24,7 @@ from safetensors.numpy import load_file
 
 from deid import imaging
 from deid.errors import ModelError
-from deid.models.morphable.brows import COUNT, BrowStyle, brows
+from deid.models.morphable.brows import COUNT, BrowStyle, draw_brows
 from deid.models.morphable.codes import IdentityCode
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
@@ -119,8 +119,8 @@ class Appearance:
         core = self._resized(self.domain) > 0.98
         crop /= crop[core].mean(axis=0)
         skin = _sized(_tiled(crop), size)
-        cover, hair = brows(BrowStyle.of(code.appearance[-COUNT:]), code.detail, size)
-        return skin + cover[..., None] * (hair - skin)
+        draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:]), code.detail)
+        return skin
 
     def gloss(self, size: int = 512) -> np.ndarray:
         """Relative specular strength, float32 (size, size), 1 on average skin."""

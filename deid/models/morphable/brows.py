@@ -23,6 +23,9 @@ _MIDDLE = (167.5, 163.5, 159.0, 156.5, 159.5, 166.0)  # of the band, at the knot
 _HALF_WIDTH = (9.0, 11.0, 10.5, 8.5, 6.0, 3.0)
 _DEPTH = 2.6  # optical depth through the middle of a hair
 _HAIR_WIDTH = 0.36
+_HAIRS = 720  # a side, before thinning
+_ROWS = (105, 225)  # of the tile, that hold every brow
+_WARM, _COOL = np.array((1.06, 1.0, 0.97), np.float32), np.array((0.95, 1.0, 1.06), np.float32)  # tints of hair
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +59,30 @@ class BrowStyle:
         )
 
 
-def brows(style: BrowStyle, seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cover by hair, float32 (size, size) in [0, 1], and the hairs' relative reflectance, float32 (size, size, 3).
+def draw_brows(albedo: np.ndarray, style: BrowStyle, seed: int) -> None:
+    """Lays brows over the skin, in place. ``albedo``: float32 (T, T, 3), the face's tile."""
+    rows, cover, hair = brows(style, seed, len(albedo))
+    skin = albedo[rows]
+    skin += cover[..., None] * (hair - skin)
 
-    ``size``: texels a side of the tile.
-    """
+
+def brows(style: BrowStyle, seed: int, size: int) -> tuple[slice, np.ndarray, np.ndarray]:
+    """Rows of the tile of ``size`` texels a side that brows lie in; there, cover by hair, float32 (h, size) in [0, 1],
+    and the hairs' relative reflectance, float32 (h, size, 3)."""
     rng = np.random.default_rng((seed, 5))
     scale = size / TILE
-    depth, light = (np.zeros((size, size), np.float32) for _ in range(2))
+    rows = slice(int(_ROWS[0] * scale), int(_ROWS[1] * scale))
+    depth, light = (np.zeros((rows.stop - rows.start, size), np.float32) for _ in range(2))
     for side in (0, 1):
-        _splat(_hairs(style, rng, side) * np.float32(scale), _tones(style, rng), scale, depth, light)
+        hairs = _hairs(style, rng, side) * np.float32(scale)
+        hairs[:, 1:6:2] -= rows.start
+        _splat(hairs, _tones(style, rng), depth, light)
     cover = 1 - np.exp(-depth)
     tone = light / np.maximum(depth, 1e-6)
     below = imaging.gaussian_blur(cover, (0, 0), 5.0 * scale)  # stubs and skin that the hairs shade
     cover = 1 - (1 - cover) * (1 - 0.34 * below)
-    tint = np.where(tone[..., None] > 0.3, (0.95, 1.0, 1.06), (1.06, 1.0, 0.97)).astype(np.float32)
-    tone = np.where(depth > 0.02, tone, np.float32(style.dark * 1.3))[..., None] * tint
-    return cover.astype(np.float32), tone.astype(np.float32)
-
-
-_HAIRS = 720
+    tint = np.where(tone[..., None] > 0.3, _COOL, _WARM)
+    return rows, cover, np.where(depth > 0.02, tone, np.float32(style.dark * 1.3))[..., None] * tint
 
 
 def _tones(style: BrowStyle, rng: np.random.Generator) -> np.ndarray:
@@ -109,7 +116,7 @@ def _hairs(style: BrowStyle, rng: np.random.Generator, side: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _splat(hairs: np.ndarray, tones: np.ndarray, scale: float, depth: np.ndarray, light: np.ndarray) -> None:
+def _splat(hairs: np.ndarray, tones: np.ndarray, depth: np.ndarray, light: np.ndarray) -> None:
     """Adds each hair's optical depth, and the same times its tone. ``hairs``: as :func:`_hairs`, in output texels."""
     height, width = depth.shape
     for k in range(hairs.shape[0]):
