@@ -18,9 +18,11 @@ from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.painter import Sitter, paint_picture
 from deid.people import Person, traits
 from deid.recognition.chips import CHIP
-from deid.recognition.thresholds import SAME_PERSON, STRANGERS
+from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
-_DRAWS = 12
+_DRAWS, _ENOUGH = 24, 10  # draws at most, and from when on one that is good but not as far as a stranger will do
+_FAR = 0.7  # mean distance that is good
+_MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
 _SHAPE_SPREAD = 0.8  # of the identity modes' standard deviations: faces of the middle of the distribution
 _SHAPE_LIMIT = 2.2
 _MEAN_AGE = 57.0  # of the portraits that the traits were learned from
@@ -43,7 +45,7 @@ class Likeness:
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogate:
     """``code``: the identity that stands in. ``distance``: from the subject, the mean over the pictures compared, each
-    before and after, or ``None`` without any. ``nearest``: the least between any two of them. ``codes``: float32 (n, 128), what the recogniser makes of it in the subject's place.
+    before and after, or ``None`` without any. ``nearest``: the least of these. ``codes``: float32 (n, 128), what the recogniser makes of it in the subject's place.
     ``pictures``: uint8 (n, 150, 150, 3), the likenesses with it in them. ``draws``: how many were looked at. ``safe``:
     whether it is a stranger to the subject and to everybody before."""
 
@@ -85,7 +87,8 @@ def choose(
     recognise: Recognise,
 ) -> Surrogate:
     """The first draw that is farther from the subject than the median stranger, and no match of any surrogate in
-    ``others``; else the farthest of those looked at. Depends on ``seed`` and the arguments only."""
+    ``others``; failing that, after some draws, the farthest of those looked at if it is far enough. Depends on
+    ``seed`` and the arguments only."""
     best: Surrogate | None = None
     before = recognise(np.stack([likeness.chip for likeness in likenesses])) if likenesses else np.empty((0, 128))
     for number in range(_DRAWS):
@@ -97,9 +100,10 @@ def choose(
         found = _judged(geometry, appearance, code, likenesses, before, others, recognise, number + 1)
         if best is None or (found.safe, found.distance) > (best.safe, best.distance):
             best = found
-        if found.safe and (found.distance or 0.0) >= STRANGERS:
-            break
         best = replace(best, draws=number + 1)
+        wanted = STRANGERS if number + 1 < _ENOUGH else _FAR
+        if best.safe and (best.distance or 0.0) >= wanted:
+            break
     assert best is not None
     return best
 
@@ -125,9 +129,9 @@ def _judged(
         chips.append(np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8))
     after = recognise(np.stack(chips))
     apart = np.linalg.norm(before[:, None] - after[None], axis=-1)
-    distance, nearest = float(np.diagonal(apart).mean()), float(apart.min())
-    beside = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).min()) for o in others if len(o.codes)]
-    safe = min([nearest, *beside]) > SAME_PERSON
+    distance, nearest = float(np.diagonal(apart).mean()), float(np.diagonal(apart).min())
+    beside = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).mean()) for o in others if len(o.codes)]
+    safe = nearest > FAR_1E3 + _MARGIN and min([distance, *beside]) > SAME_PERSON
     return Surrogate(code, distance, nearest, after, np.stack(chips), draws, safe)
 
 
