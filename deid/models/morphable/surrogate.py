@@ -45,9 +45,9 @@ class Likeness:
 @dataclass(frozen=True, slots=True, eq=False)
 class Surrogate:
     """``code``: the identity that stands in. ``distance``: from the subject, the mean over the pictures compared, each
-    before and after, or ``None`` without any. ``nearest``: the least of these. ``codes``: float32 (n, 128), what the recogniser makes of it in the subject's place.
-    ``pictures``: uint8 (n, 150, 150, 3), the likenesses with it in them. ``draws``: how many were looked at. ``safe``:
-    whether it is a stranger to the subject and to everybody before."""
+    before and after, or ``None`` without any. ``nearest``: the least of these. ``codes``: float32 (n, 128), what the
+    recogniser makes of it in the subject's place. ``pictures``: uint8 (n, 150, 150, 3), the likenesses with it in them.
+    ``draws``: how many were looked at. ``safe``: whether it is a stranger to the subject and to everybody before."""
 
     code: IdentityCode
     distance: float | None
