@@ -110,7 +110,7 @@ def film(frames: int, fps: float, width: int, height: int, seed: int = 7) -> Ite
     geometry, appearance = load_geometry(), load_appearance()
     rng = np.random.default_rng(seed)
     skin, iris, detail = appearance.sample(rng, gender=-0.6, age=45.0)
-    shape = np.clip(rng.normal(0, 0.7, len(geometry.identity)), -2, 2).astype(np.float32)
+    shape = np.clip(rng.normal(0, 1.25, len(geometry.identity)), -2.4, 2.4).astype(np.float32)
     code = IdentityCode(shape, skin, detail, iris)
     renderer = Renderer(geometry, appearance.albedo(code, 1024), appearance.gloss(1024), iris)
     neutral = geometry.neutral(shape)
@@ -141,7 +141,7 @@ def _composed(face: GeneratedFace, room: np.ndarray, truth: Truth, width: int, h
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     up = camera.rotation[:2, 1] * (1, -1) * camera.scale
     across = ((x - camera.translation[0]) * up[0] + (y - camera.translation[1]) * up[1]) / float(up @ up)
-    hair = np.clip((across - 1.2) / 1.6, 0, 1) * (face.part == Part.HEAD)
+    hair = np.clip((across - 3.4) / 1.2, 0, 1) * (face.part == Part.HEAD)
     hair = imaging.gaussian_blur(hair.astype(np.float32), (0, 0), max(1.0, camera.scale * 0.12))
     coded = coded * (1 - 0.82 * hair[..., None])
     cover = np.clip(face.alpha + face.head, 0, 1)[..., None]
@@ -164,14 +164,12 @@ def _dressed(picture: np.ndarray, camera: Camera, x: np.ndarray, y: np.ndarray) 
 
 
 def _room(width: int, height: int) -> np.ndarray:
-    """A wall out of focus, with a window's glow and a shelf; float32 RGB code values."""
+    """A wall out of focus, with a window's glow and a dark picture; float32 RGB code values."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     glow = np.exp(-(((x / width - 0.12) / 0.25) ** 2 + ((y / height - 0.3) / 0.4) ** 2))
     wall = np.array([118.0, 124.0, 126.0], np.float32) + glow[..., None] * np.array([70.0, 66.0, 58.0], np.float32)
-    for i, colour in enumerate(((120, 60, 45), (60, 80, 95), (150, 130, 80), (70, 95, 70), (105, 70, 90))):
-        left = width * (0.74 + 0.045 * i)
-        book = (x > left) & (x < left + width * 0.035) & (y > height * (0.3 + 0.02 * (i % 3))) & (y < height * 0.55)
-        wall[book] = colour
+    frame = ((x > width * 0.7) & (x < width * 0.93) & (y > height * 0.12) & (y < height * 0.42)).astype(np.float32)
+    wall = wall * (1 - 0.35 * frame[..., None])  # a picture on the wall
     return np.ascontiguousarray(imaging.gaussian_blur(wall, (0, 0), max(2.0, height / 60)))
 
 

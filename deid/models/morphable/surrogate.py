@@ -23,8 +23,8 @@ from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 _DRAWS, _ENOUGH = 24, 10  # draws at most, and from when on one that is good but not as far as a stranger will do
 _FAR = 0.7  # mean distance that is good
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
-_SHAPE_SPREAD = 0.8  # of the identity modes' standard deviations: faces of the middle of the distribution
-_SHAPE_LIMIT = 2.2
+_SHAPE_SPREAD, _WIDER = 0.85, 0.03  # of the identity modes' standard deviations, and how much more with every draw
+_SHAPE_LIMIT = 2.5
 _MEAN_AGE = 57.0  # of the portraits that the traits were learned from
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
@@ -58,11 +58,14 @@ class Surrogate:
     safe: bool
 
 
-def draw(geometry: Geometry, appearance: Appearance, rng: np.random.Generator, person: Person) -> IdentityCode:
-    """One random identity of the subject's apparent age and gender."""
+def draw(
+    geometry: Geometry, appearance: Appearance, rng: np.random.Generator, person: Person, number: int = 0
+) -> IdentityCode:
+    """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: later ones come from
+    further out, for subjects whom faces of the middle resemble."""
     age = None if np.isnan(person.age) else person.age
     skin, iris, detail = appearance.sample(rng, gender=person.female, age=age)
-    shape = np.clip(rng.normal(0, _SHAPE_SPREAD, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
+    shape = np.clip(rng.normal(0, _SHAPE_SPREAD + _WIDER * number, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
     shape = shape + typical_shape(len(shape), person.female, person.age)
     return IdentityCode(shape.astype(np.float32), skin, detail, iris)
 
@@ -93,7 +96,7 @@ def choose(
     before = recognise(np.stack([likeness.chip for likeness in likenesses])) if likenesses else np.empty((0, 128))
     for number in range(_DRAWS):
         rng = np.random.default_rng([seed, person.id, number])
-        code = draw(geometry, appearance, rng, person)
+        code = draw(geometry, appearance, rng, person, number)
         if not likenesses:
             nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
             return Surrogate(code, None, None, *nothing, 1, True)
