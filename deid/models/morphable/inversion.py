@@ -103,13 +103,14 @@ def invert_track(
         wide = slice(max(0, keep.start - _OVERLAP), min(count, keep.stop + _OVERLAP))
         seen, notes = witnessed.read(records, np.arange(wide.start, wide.stop), size)
         part = fit.fit_attributes(
-            geometry, identity.shape, identity.distance, seen, offsets=identity.offsets, scale=identity.scale
-        )
+            geometry, identity.shape, identity.distance, seen, offsets=identity.offsets, scale=identity.scale,
+            whole=False,
+        )  # fmt: skip
         inner = np.arange(keep.start - wide.start, keep.stop - wide.start)
         fitted.append(_rows(part, inner))
         photos.append(notes[inner])
     times = np.asarray(seconds, np.float64)[witnessed.frames]
-    raw = _joined(fitted)
+    raw = fit.finish_attributes(geometry, identity.shape, AttributeTrack.joined(fitted))
     attributes = smoothing.smooth_attributes(raw, times)
     lights = light.estimate_light(
         np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes.expression,
@@ -121,8 +122,3 @@ def invert_track(
 def _rows(of: Any, rows: np.ndarray) -> Any:
     """Some rows of a dataclass of arrays."""
     return replace(of, **{f.name: getattr(of, f.name)[rows] for f in fields(of)})
-
-
-def _joined(parts: list[Any]) -> Any:
-    """Dataclasses of arrays, one after the other."""
-    return replace(parts[0], **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(parts[0])})
