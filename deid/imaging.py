@@ -42,3 +42,9 @@ imread = cv2.imread
 imwrite = cv2.imwrite
 COLOR_RGB2LAB = cv2.COLOR_RGB2LAB
 read_onnx = cv2.dnn.readNetFromONNX
+fill_poly = cv2.fillPoly
+
+
+def signed_distance(polygon: object, point: object) -> float:
+    """Distance of a point from the outline of a closed polygon, float32 (n, 2): positive inside, negative outside."""
+    return float(cv2.pointPolygonTest(polygon, (float(point[0]), float(point[1])), True))  # type: ignore[index]

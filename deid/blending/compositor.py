@@ -20,7 +20,7 @@ from ..models.morphable import finish
 from ._kernels import BINS, CORE, OUTER, RIM, blend, closed, directions, seam_weight, without_arms
 from ._polar import seen_reach
 from .hair import FIRST, PITCH, Part, hair_model
-from .outline import FaceOutline, limits
+from .outline import CORE_RING, FaceOutline, limits
 
 if TYPE_CHECKING:
     from ..models.morphable.codes import AttributeCode
@@ -100,7 +100,7 @@ class Compositor:
             picture, clean, coded, part.cover, part.corner, centre, shown, hair.gate, hair.colour, fill, mask,
             FIRST, PITCH, out, touched,
         )  # fmt: skip
-        return Composite(out, touched, _doubt(mask, part))
+        return Composite(out, touched, _kept(mask, source_points))
 
 
 def _box(outer: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -124,21 +124,18 @@ def _filmed(
     coded[cover < 0.25] = fill  # what is blurred into the rim
     coded = finish.soften(coded, attributes.blur)
     cover = finish.soften(cover, attributes.blur)
-    coded = finish.add_grain(
-        coded, attributes.grain, seed, frame, attributes.grain_size, attributes.chroma_grain
-    )
+    coded = finish.add_grain(coded, attributes.grain, seed, frame, attributes.grain_size, attributes.chroma_grain)
     return Part(coded, cover, (box[0].start, box[1].start)), fill
 
 
-def _doubt(occlusion: np.ndarray, part: Part) -> float:
-    """Share of the face that is neither clear of what lies before it nor hidden by it."""
+def _kept(occlusion: np.ndarray, points: np.ndarray) -> float:
+    """Share of the face's core in which the frame's own pixels stay."""
     if occlusion is _NOTHING:
         return 0.0
-    top, left = part.corner
-    face = part.cover[::4, ::4] > 0.5
-    before = occlusion[top : top + part.cover.shape[0] : 4, left : left + part.cover.shape[1] : 4]
-    unsure = (before > 0.15) & (before < 0.85) & face
-    return float(unsure.sum() / max(int(face.sum()), 1))
+    core = np.zeros(occlusion.shape, np.uint8)
+    imaging.fill_poly(core, [np.round(points[CORE_RING, :2]).astype(np.int32)], 1)
+    inside = occlusion[core > 0]
+    return float(inside.mean()) if inside.size else 0.0
 
 
 def _matched(

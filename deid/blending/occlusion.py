@@ -1,5 +1,10 @@
 """What lies before a face and is to stay: hands.
 
+Keeping what is no hand would show the person, so a hand must be certain: the network must be sure of it, it must have
+the size of a hand beside the face, and it must come from somewhere, its wrist and forearm leading out of the face's
+outline. (A puckered mouth is taken for a small hand that lies in the face entirely.) Over eyes, nose and mouth it must
+have the colour that it has outside the face, and when it seems to cover much of them nothing stays.
+
 A hand's skeleton says roughly where it is; colour says where exactly it ends. Between what is hand for certain and what
 lies clear of it, each pixel goes to the nearer of two local colours, that of the hand and that of what is behind it.
 Where they do not differ the skeleton decides, and it is drawn tight: a strip of hand that is painted over looks odd, a
@@ -14,23 +19,77 @@ import numpy as np
 
 from .. import imaging
 from ..detection.hands import FINGERS, PALM, Hand
+from .outline import CORE_RING, OVAL
 
 _TIGHT, _WIDE = 0.12, 0.22  # half widths of a finger, in palm sizes: inside for certain, outside for certain
 _ARM = 1.3  # palm sizes of forearm beyond the wrist
 _LOCAL = 0.45  # reach of a local colour, in palm sizes
+_PRESENCE = 0.9
+_PALM_SIZE = (0.42, 2.6)  # in face sizes: a palm is about 0.7 of a face's width; turned it looks shorter, nearer longer
+_OUT = 0.12  # face sizes that the forearm must lead out of the face
+_ARM_POINT = 0.8  # palm sizes from the wrist to the point of the forearm that must lie outside
+_LEAST_OUTSIDE = 2  # of a hand's 21 points
+_MOST_CORE = 0.45  # share of the face's core, cheeks included, that may stay
+_UNLIKE = (0.17, 0.27)  # code values from a hand's own colour: kept up to the first, given up from the second on
 _GRID = 96  # longest side of the grid that masks are worked out on; palms are at least a sixth of it
 
 
-def hand_mask(hands: Sequence[Hand], picture: np.ndarray) -> np.ndarray:
-    """float32 (h, w), 0 to 1: how much of each pixel is hand.
+def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray) -> tuple[np.ndarray | None, float]:
+    """float32 (h, w), 0 to 1, how much of each pixel is hand and is to stay, ``None`` for nothing; and the share of the
+    face's core, 0 to 1, that hands seem to cover but that does not stay because it is too much to be risked.
 
-    ``hands``: in the picture's pixels. ``picture``: float32 (h, w, 3), the crop in code values.
+    ``hands``: in the picture's pixels. ``picture``: float32 (h, w, 3), the crop in code values. ``points``: (468 or
+    more, 2 or more), the face's mesh in its pixels.
     """
+    outline, core = (np.ascontiguousarray(points[ring, :2], np.float32) for ring in (OVAL, CORE_RING))
+    believed = [hand for hand in hands if plausible(hand, outline)]
+    if not believed:
+        return None, 0.0
     h, w = picture.shape[:2]
-    out = np.zeros((h, w), np.float32)
-    for hand in hands:
-        np.maximum(out, _one(hand, picture), out=out)
-    return out
+    mask = np.zeros((h, w), np.float32)
+    inner = _filled(core, (h, w))
+    face = _filled(outline, (h, w))
+    for hand in believed:
+        np.maximum(mask, _unlike_the_face(_one(hand, picture), picture, inner, face), out=mask)
+    share = float((mask * inner).sum() / max(float(inner.sum()), 1.0))
+    return (None, share) if share > _MOST_CORE else (mask, 0.0)
+
+
+def plausible(hand: Hand, outline: np.ndarray) -> bool:
+    """Whether a hand can be one that lies before, or beside, the face with this ``outline``, float32 (n, 2)."""
+    low, high = outline.min(axis=0), outline.max(axis=0)
+    size = float(max((high - low).max() * 0.8, 1.0))
+    palm = hand.palm_size
+    if hand.presence < _PRESENCE or not _PALM_SIZE[0] <= palm / size <= _PALM_SIZE[1]:
+        return False
+    xy = hand.points[:, :2].astype(np.float32)
+    away = xy[0] - xy[9]
+    forearm = xy[0] + _ARM_POINT * palm * away / max(float(np.hypot(*away)), 1e-6)
+    inwards = np.array([imaging.signed_distance(outline, p) for p in xy])
+    if (inwards < 0).sum() < _LEAST_OUTSIDE or inwards[0] >= 0:
+        return False
+    return imaging.signed_distance(outline, forearm) < -_OUT * size
+
+
+def _unlike_the_face(mask: np.ndarray, picture: np.ndarray, core: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """``mask`` without what, in the face's core, has not the colour that the hand has outside the face."""
+    sure = (mask > 0.9) & (face == 0)
+    if sure.sum() < 12:
+        return mask * (1 - core)
+    colour = np.median(picture[sure], axis=0).astype(np.float32)
+    apart = picture - colour
+    grey = apart.mean(axis=2)
+    redder = np.maximum(apart[..., 0] - grey, 0)
+    # light falls on a hand in many ways, but lips, nostrils, brows and flushed skin are redder or darker than it
+    distance = np.hypot(np.maximum(-0.8 * grey, 0), 2.5 * redder)
+    like = np.clip((_UNLIKE[1] - distance) / (_UNLIKE[1] - _UNLIKE[0]), 0, 1)
+    return np.asarray(mask * np.where(core > 0, like, 1), np.float32)
+
+
+def _filled(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    canvas = np.zeros(size, np.uint8)
+    imaging.fill_poly(canvas, [np.round(polygon).astype(np.int32)], 1)
+    return canvas.astype(np.float32)
 
 
 def _one(hand: Hand, picture: np.ndarray) -> np.ndarray:

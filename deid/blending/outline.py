@@ -36,6 +36,8 @@ OVAL = _table(_OVAL)
 """MediaPipe's face oval, clockwise on screen from the middle of the forehead."""
 JAW = OVAL[7:30]
 """From the top of the ear at the viewer's right along the chin to that at the left."""
+CORE_RING = _table(_RINGS[1])
+"""A closed ring of the mesh around brows, eyes, nose and mouth."""
 FOREHEAD = np.concatenate([OVAL[30:], OVAL[:7]])
 _EARS = (234, 454)
 _EDGES = np.concatenate(

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deid.blending import Compositor, FaceOutline
-from deid.blending.outline import FOREHEAD, JAW, OVAL
+from deid.blending.outline import CORE_RING, FOREHEAD, JAW, OVAL
 
 SIDE = 200
 CENTRE = np.array([100.0, 104.0])
@@ -38,6 +38,7 @@ def mesh(curve: np.ndarray) -> np.ndarray:
     points = np.zeros((478, 3), np.float32)
     points[:, :2] = middle + 0.5 * (curve[rng.integers(0, 36, 478)] - middle) * rng.random((478, 1))
     points[OVAL, :2] = curve
+    points[CORE_RING, :2] = middle + 0.6 * (curve - middle)
     return points
 
 
@@ -219,14 +220,16 @@ def test_jaw_and_forehead_share_the_temples():
     assert set(JAW) | set(FOREHEAD) == set(OVAL)
 
 
-def test_doubt_grows_with_what_is_neither_hidden_nor_clear():
+def test_doubt_is_what_of_the_core_was_kept():
     source, picture = oval(90, 120), textured()
     mask = np.zeros((SIDE, SIDE), np.float32)
     assert compose(picture, source, source).doubt == 0
-    mask[90:150] = 1
-    assert compose(picture, source, source, occlusion=mask).doubt == 0
-    mask[90:150] = 0.5
-    assert 0.2 < compose(picture, source, source, occlusion=mask).doubt < 0.9
+    mask[160:] = 1  # the chin, clear of the core
+    assert compose(picture, source, source, occlusion=mask).doubt < 0.02
+    mask[:] = 0.5
+    assert compose(picture, source, source, occlusion=mask).doubt == pytest.approx(0.5, abs=0.01)
+    mask[:] = 1
+    assert compose(picture, source, source, occlusion=mask).doubt == pytest.approx(1)
 
 
 @pytest.mark.parametrize("size", [0.06, 0.2, 1.0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deid.blending import Composite, Compositor, FaceOutline
-from deid.blending.occlusion import hand_mask
+from deid.blending.occlusion import hands_before
 from deid.detection.hands import HandFinder
 from deid.media.convert import bgr, ycbcr
 from deid.models.morphable.appearance import Appearance
@@ -86,23 +86,40 @@ def paint_frame(
     seed: int,
     hands: HandFinder | None = None,
 ) -> Frame:
+    """The first that :func:`paint_doubted` returns."""
+    return paint_doubted(frame, points, sitter, geometry, attributes, compositor, seed=seed, hands=hands)[0]
+
+
+def paint_doubted(
+    frame: Frame,
+    points: np.ndarray,
+    sitter: Sitter,
+    geometry: Geometry,
+    attributes: AttributeCode,
+    compositor: Compositor,
+    *,
+    seed: int,
+    hands: HandFinder | None = None,
+) -> tuple[Frame, float]:
     """``frame`` with one face replaced; ``points`` and ``attributes`` in frame pixels. Samples that the compositor
-    does not touch stay as they are, bit for bit. ``hands``: looks for hands before the face, which stay."""
+    does not touch stay as they are, bit for bit. ``hands``: looks for hands before the face, which stay. And how much
+    of the face's core is in doubt, 0 to 1: there the frame's own pixels stayed as a hand, or a hand was painted over
+    because too much would have stayed."""
     region = _region(frame, points)
     if region is None:
-        return frame
+        return frame, 0.0
     x0, y0, x1, y1 = region
     crop = np.ascontiguousarray(bgr(frame, region=region)[..., ::-1])
     picture = crop.astype(np.float32) / np.float32(255)
-    found = hands.run(crop, rgb=True) if hands is not None else []
-    occlusion = hand_mask(found, picture) if found else None
     local = points.copy()
     local[:, :2] -= (x0, y0)
+    found = hands.run(crop, rgb=True) if hands is not None else []
+    occlusion, doubt = hands_before(found, picture, local)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
     result = paint_picture(
         picture, local, sitter, geometry, moved, compositor, seed=seed, frame=frame.index, occlusion=occlusion
     )
-    return _written(frame, result, region)
+    return _written(frame, result, region), max(doubt, result.doubt)
 
 
 def _region(frame: Frame, points: np.ndarray) -> tuple[int, int, int, int] | None:
