@@ -9,6 +9,7 @@ Occlusion*, 2016, section 5: multi-bounce). The highlight is a GGX lobe of the d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -26,6 +27,8 @@ _SKIN_ALBEDO = np.array([0.62, 0.42, 0.33])  # what light that bounces inside a 
 _SPECULAR_SHARE = 0.028  # of white: what the broad lobe adds on average, and `tone` already holds
 # below this share of the mean, irradiance falls exponentially instead of through zero; red light enters skin deepest
 _TERMINATOR = np.array([0.20, 0.14, 0.12], np.float32)
+# how much redder and less blue skin is where it gets less light, as powers of that light: faces in footage, median
+_SHADED_RED, _SHADED_BLUE = np.float32(0.11), np.float32(0.04)
 _DEEPEST = 0.05  # no crease of skin is black: light comes through
 _DOUBT = 0.3  # how far the colour of white is drawn to grey
 _DARKEST = 5.0  # white over skin, luminance
@@ -64,12 +67,9 @@ def light_rig(light: Light) -> LightRig:
     limit = max(float(tone @ LUMA), 1e-4) * _DARKEST / max(float(white @ LUMA), 1e-4)
     white = white * np.float32(limit * np.tanh(1.0 / limit))
     grey = sh @ LUMA
-    strength = float(np.linalg.norm(grey[1:4]))
-    ambient = max(float(grey[0]), 1e-3)
-    # one lamp alone has |l1| = 2 l0 (irradiance max(0, n.l): 1/4 and 1/2); faces need a direction even without one
+    key, strength, ambient = _dominant(grey)
+    # one lamp alone has |l1| = 2 l0 (irradiance max(0, n.l): 1/4 and 1/2)
     focus = min(strength / (2.0 * ambient), 1.0)
-    key = grey[1:4] + np.array([0.0, 0.02, 0.03], np.float32) * ambient
-    key = key / max(float(np.linalg.norm(key)), 1e-6)
     # irradiance keeps 2/3 of band 1 and 1/4 of band 2 of the radiance; a broad lobe keeps .85 and .5
     environment = grey * np.array([1.0] + [1.27] * 3 + [2.0] * 5, np.float32)
     tint = np.maximum(sh[0] + key @ sh[1:4], 0.0)
@@ -86,6 +86,36 @@ def occlusion_rgb(occlusion: np.ndarray) -> np.ndarray:
     b = -4.7951 * _SKIN_ALBEDO + 0.6417
     c = 2.7552 * _SKIN_ALBEDO + 0.6903
     return np.maximum(x, ((x * a + b) * x + c) * x).clip(0.0, 1.0).astype(np.float32)
+
+
+def _dominant(grey: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Unit direction towards the light, from what a viewer can see: irradiance at visible normals, of ``grey``, (9,);
+    how much it grows along that direction, and how much comes from everywhere.
+
+    The plane through irradiance at visible normals: the first-order coefficients alone trade off against the second
+    order there, and may point away from the light.
+    """
+    terms, fit = _visible()
+    seen = np.maximum(terms @ grey.astype(np.float64), 0.0)
+    mean = max(float(seen.mean()), 1e-3)
+    slope = (fit @ seen)[1:]
+    strength = float(np.linalg.norm(slope))
+    slope[2] = max(slope[2], 0.25 * float(np.hypot(slope[0], slope[1])))
+    key = slope + mean * np.array([0.0, 0.02, 0.03])
+    key /= np.linalg.norm(key)
+    return key, strength, max(mean - strength * float(terms[:, 1:4].mean(axis=0) @ key), 0.1 * mean)
+
+
+@lru_cache(maxsize=1)
+def _visible() -> tuple[np.ndarray, np.ndarray]:
+    """float64 (n, 9), the harmonics of normals spread evenly over what faces the viewer, and (4, n): what gives
+    constant and slope of the plane through values there."""
+    k = np.arange(64)
+    z = 0.15 + 0.85 * (k + 0.5) / 64
+    turn, radius = k * np.pi * (3.0 - np.sqrt(5.0)), np.sqrt(1.0 - z * z)
+    x, y = radius * np.cos(turn), radius * np.sin(turn)
+    terms = np.stack([np.ones(64), x, y, z, x * y, x * z, y * z, x * x - y * y, 3.0 * z * z - 1.0], axis=1)
+    return terms, np.linalg.pinv(terms[:, :4])
 
 
 @njit(cache=True, nogil=True)
@@ -164,6 +194,10 @@ def light_vertices(
         table[i, LEVEL] = np.float32(LEVELS) * level
         for c in range(3):
             table[i, RED + c] = irradiance(sh, x, y, z, c) * open_rgb[i, c]
+        # light that has wandered through skin is red, and most of what shaded skin has has done so
+        shade = min(max(table[i, GREEN], np.float32(0.15)), np.float32(2.0))
+        table[i, RED] *= shade ** -_SHADED_RED
+        table[i, BLUE] *= shade**_SHADED_BLUE
         away = np.float32(inverse_distance)
         vx, vy, vz = -points[i, 0] * away, -points[i, 1] * away, one - points[i, 2] * away
         q = one / np.sqrt(vx * vx + vy * vy + vz * vz + np.float32(1e-8))
@@ -177,7 +211,7 @@ def light_vertices(
         nh = max((x * hx + y * hy + z * hz) * q, np.float32(0.0))
         lh = max((key[0] * hx + key[1] * hy + key[2] * hz) * q, np.float32(0.1))
         nl = min(max((x * key[0] + y * key[1] + z * key[2]) + np.float32(0.08), np.float32(0.0)), one)
-        # what lies behind the head was never measured, and harmonics run wild there: grazing skin mirrors what is beside
+        # what lies behind the head was never measured, and harmonics run wild there: grazing skin mirrors what's beside
         mx, my, mz = two * nv * x - vx, two * nv * y - vy, max(two * nv * z - vz, _BESIDE)
         q = one / np.sqrt(mx * mx + my * my + mz * mz)
         mirror = min(radiance(environment, mx * q, my * q, mz * q), _BRIGHTEST)

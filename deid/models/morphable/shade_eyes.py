@@ -17,8 +17,8 @@ from deid.models.morphable.shade import corner_weights, irradiance, radiance
 from deid.models.morphable.shade_noise import smoothstep, value_noise
 
 BINS = 32  # columns of a table of lid heights
-_LIMBUS = 0.93  # where the colour of the iris ends, of where the geometry's does: the limbus is soft
-_PUPIL = 0.37  # of the iris' radius
+_LIMBUS = 1.04  # where the colour of the iris ends, of where the geometry's does: 11.6 mm across, as in people
+_PUPIL = 0.34  # of the iris' radius
 _LID = 0.24  # centimetres that a lid stands before the eyeball: how wide its shadow is
 _TAU = 6.2831853
 
@@ -132,13 +132,13 @@ def _iris(r, angle, colour, pixels, seed, light_angle, out):  # type: ignore[no-
     fibres = (value_noise((turn + warp) * 26.0, r * 2.2, seed, 26) - np.float32(0.5)) * coarse
     fibres += (value_noise((turn + warp) * 71.0, r * 3.0, seed + 3, 71) - np.float32(0.5)) * fine
     ring = smoothstep(np.float32(-0.05), np.float32(0.16), t) * (one - smoothstep(np.float32(0.2), np.float32(0.55), t))
-    rim = smoothstep(np.float32(0.5), np.float32(1.0), t)
+    rim = smoothstep(np.float32(0.45), np.float32(1.1), t)
     # light bends through the cornea and falls on the side away from its source
     caustic = one + np.float32(0.38) * r * np.cos(angle - light_angle - np.float32(3.14159))
     gain = (
-        np.float32(0.62)
+        np.float32(0.40)
         * (one + np.float32(0.75) * fibres + np.float32(0.12) * ring)
-        * (one - np.float32(0.7) * rim)
+        * (one - np.float32(0.55) * rim)
         * caustic
     )
     warm = np.float32(0.35) * ring * (one + fibres)
@@ -206,13 +206,14 @@ def shade_eyes(
     one, two = np.float32(1.0), np.float32(2.0)
     rim_sine = np.float32(np.sin(IRIS_ANGLE) * _LIMBUS)
     iris_pixels = np.float32(pixels * radius * rim_sine)
-    soft = max(np.float32(0.09), np.float32(0.8) / iris_pixels)
+    soft = max(np.float32(0.12), np.float32(0.8) / iris_pixels)
     # light from above meets the brow first
     orbit = orbit * (1.0 - 0.35 * focus * max(key[1], 0.0))
     from_above = np.float32(0.5) + np.float32(0.25) * key[1]
     tint = np.empty(3, np.float32)
     white_of_eye = np.empty(3, np.float32)
-    gx, gy, gz = key[0] * np.float32(0.8), key[1] * np.float32(0.55) + np.float32(0.3), key[2] + np.float32(0.75)
+    gx, gy = key[0] * np.float32(0.8), key[1] * np.float32(0.55) + np.float32(0.3)
+    gz = key[2] * np.float32(0.8) + np.float32(0.4)
     gx += np.float32(0.22) if key[0] >= 0.0 else np.float32(-0.22)  # not in the middle of the pupil
     gn = one / np.sqrt(gx * gx + gy * gy + gz * gz)
     gx, gy, gz = gx * gn, gy * gn, gz * gn
@@ -280,9 +281,9 @@ def shade_eyes(
         blur = np.float32(0.006) + np.float32(0.09) / iris_pixels
         disc = np.float32(0.986) - np.float32(0.006) * (one - np.float32(focus))
         glint = smoothstep(disc - blur, disc + blur, rx * gx + ry * gy + rz * gz)
-        lamp = np.float32(1.2 + 0.8 * focus) * glint * smoothstep(np.float32(0.1), np.float32(0.5), seen)
+        lamp = np.float32(0.9 + 0.6 * focus) * glint * smoothstep(np.float32(0.1), np.float32(0.5), seen)
         lamp *= np.float32(0.08) + np.float32(0.92) * (one - smoothstep(np.float32(0.9), np.float32(1.1), r))
-        horizon = np.float32(0.55) + np.float32(0.75) * smoothstep(np.float32(-0.1), np.float32(0.45), ry)
+        horizon = np.float32(0.2) + np.float32(0.8) * smoothstep(np.float32(-0.1), np.float32(0.6), ry)
         mirror = radiance(environment, rx, ry, rz) * fresnel * horizon * seen
         for k in range(3):
             e = irradiance(sh, sx, sy, sz, k)
