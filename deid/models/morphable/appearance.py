@@ -42,13 +42,13 @@ _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
         (0.080, 0.042, 0.022),
         (0.140, 0.075, 0.035),
         (0.190, 0.135, 0.060),
-        (0.160, 0.180, 0.105),
+        (0.165, 0.172, 0.115),
         (0.230, 0.255, 0.265),
         (0.150, 0.225, 0.320),
     ],
     np.float32,
 )
-_IRIS_SHARES = (0.26, 0.30, 0.14, 0.08, 0.10, 0.12)
+_IRIS_SHARES = (0.28, 0.32, 0.14, 0.05, 0.09, 0.12)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +181,8 @@ class Appearance:
             v, u = np.mgrid[y0 : y0 + 17, x0 : x0 + 17].astype(np.float32)
             lean, long = rng.uniform(-0.3, 0.3), rng.uniform(0.8, 1.25)
             distance = np.hypot((u - x + lean * (v - y)) * long, (v - y) / long) / radius
-            out[y0 : y0 + 17, x0 : x0 + 17] -= (depth / (1 + np.exp(5 * (distance - 1)))).astype(np.float32)
+            edge = np.exp(np.minimum(5 * (distance - 1), 60))
+            out[y0 : y0 + 17, x0 : x0 + 17] -= (depth / (1 + edge)).astype(np.float32)
         return np.maximum(out, -0.8)
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
