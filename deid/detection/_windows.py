@@ -12,6 +12,8 @@ GRID = 32
 SIDES = (192, 384, 768)
 _AROUND = 48.0  # pixels and
 _HEADS = 1.0  # sizes of the finding to see around it: beyond, the network's answer hardly depends on what is there
+LARGEST = (SIDES[-1] - 2 * _AROUND) / (1 + 2 * _HEADS)
+"""The size of the largest finding that a window can show."""
 _MOST = 0.5  # share of the picture from which one search of the whole is cheaper
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from deid.detection._mediapipe import EXECUTOR, Graph, float_picture
 from deid.detection._onnx import Layer, read_layers
 from deid.detection._rounding import Steps, digest, read_ranges, rounded
-from deid.detection._windows import SIDES, Window, plan_windows
+from deid.detection._windows import LARGEST, SIDES, Window, plan_windows
 from deid.detection.boxes import Patch, check_picture, iou, nms, region, scaled
 from deid.errors import ModelError
 from deid.types import Detection
@@ -36,7 +36,7 @@ _MULTIPLE = 32  # the network halves its input five times
 _STRIDE = 4
 _NMS_IOU = 0.3
 _LENIENT = 0.1  # threshold where a face is expected
-_SURE, _ROOM = 0.4, 0.3  # integers: score from which one is believed; how far below the threshold, as a logit, to look
+_SURE, _ROOM = 0.4, 0.6  # integers: score from which one is believed; how far below the threshold, as a logit, to look
 _writing = threading.Lock()
 _Found: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes (n, 4), scores (n,), points (n, 5, 2)
 
@@ -131,9 +131,11 @@ class CenterFace:
         keep = nms(boxes, scores, _NMS_IOU)
         boxes, scores, points = boxes[keep], scores[keep], points[keep]
         sure = scores >= max(_SURE, threshold)
-        doubtful = np.flatnonzero(~sure)
+        # what is below the threshold is worth a window, not a search of the whole
+        small = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0) <= LARGEST
+        doubtful = np.flatnonzero(~sure & (small | (scores >= threshold)))
         if not len(doubtful):
-            return boxes, scores, points
+            return boxes[sure], scores[sure], points[sure]
         if self._exact is None:
             self._exact = CenterFace(self.threshold, self._threads, max_networks=1 + len(SIDES))
         windows = plan_windows(boxes[doubtful], picture.shape[1], picture.shape[0])
