@@ -35,7 +35,8 @@ from face_textures import FaceModel, read_portraits  # noqa: E402
 
 from deid import imaging  # noqa: E402
 
-MODES = 56
+MODES = 48
+_LEVERAGE = 0.58  # no donor takes a larger part in the space of the modes
 SHEETS = 10
 _LUMA, _CHROMA = (214, 220), (107, 110)  # width, height at which modes are kept
 _CHROMA_WEIGHT = 1.5
@@ -82,9 +83,14 @@ def _components(left: np.ndarray, donors: Donors) -> tuple[dict[str, np.ndarray]
         chroma.append(_resized(np.stack([image[..., 0] - grey, image[..., 2] - grey], 2), _CHROMA).ravel())
     flat = np.concatenate([np.array(luma), _CHROMA_WEIGHT * np.array(chroma)], axis=1)
     flat -= flat.mean(0)
-    power, axes = np.linalg.eigh(flat @ flat.T)
+    alike = flat @ flat.T
+    share = np.ones(count)  # donors who are far from the others count for less, so that no mode is one person's
+    for _ in range(12):
+        power, axes = np.linalg.eigh(alike * share[:, None] * share)
+        axes = axes[:, ::-1][:, :MODES]
+        share *= np.minimum(1, _LEVERAGE / np.linalg.norm(axes, axis=1))
     print(f"{MODES} modes hold {power[::-1][:MODES].sum() / power.sum():.2f} of the variance", flush=True)
-    axes = axes[:, ::-1][:, :MODES]
+    flat *= share[:, None]
     codes = axes * np.sqrt(count)
     modes = axes.T @ flat / np.sqrt(count)
     luma_modes = modes[:, : _LUMA[0] * _LUMA[1]].reshape(MODES, _LUMA[1], _LUMA[0])
@@ -92,7 +98,7 @@ def _components(left: np.ndarray, donors: Donors) -> tuple[dict[str, np.ndarray]
     design = _traits(donors)
     solved = np.linalg.solve(design.T @ design + np.diag([0, 2, 2]), design.T @ codes)
     spread = (codes - design @ solved).std(0)
-    _check_weights(axes, solved, spread)
+    _check_weights(axes * share[:, None], solved, spread)
     brows = np.zeros(len(_BROWS_FEMALE))
     arrays = {
         "centre": np.r_[solved[0], brows],
@@ -103,7 +109,7 @@ def _components(left: np.ndarray, donors: Donors) -> tuple[dict[str, np.ndarray]
     arrays = {name: a.astype(np.float32) for name, a in arrays.items()}
     arrays["luma_modes"], arrays["luma_scale"] = _quantised(luma_modes)
     arrays["chroma_modes"], arrays["chroma_scale"] = _quantised(chroma_modes)
-    return arrays, codes, luma_modes
+    return arrays, codes / share[:, None], luma_modes
 
 
 def _traits(donors: Donors) -> np.ndarray:

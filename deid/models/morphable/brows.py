@@ -20,8 +20,8 @@ TILE = 768  # texels a side in which lengths here are measured
 _INNER, _OUTER = 355.0, 196.0  # where a brow begins and ends in the tile's left half
 _KNOTS = (0.0, 0.15, 0.4, 0.65, 0.85, 1.0)
 _MIDDLE = (167.5, 163.5, 159.0, 156.5, 159.5, 166.0)  # of the band, at the knots from the nose outwards
-_HALF_WIDTH = (9.0, 11.0, 10.5, 8.5, 6.0, 3.0)
-_DEPTH = 2.6  # optical depth through the middle of a hair
+_HALF_WIDTH = (9.5, 11.5, 11.0, 9.5, 7.5, 5.0)
+_DEPTH = 2.1  # optical depth through the middle of a hair
 _HAIR_WIDTH = 0.36
 _HAIRS = 720  # a side, before thinning
 _ROWS = (105, 225)  # of the tile, that hold every brow
@@ -54,7 +54,7 @@ class BrowStyle:
             thick=float(np.exp(0.2 * n[3])),
             inner=4.0 * n[4],
             dense=float(np.exp(0.25 * n[5])),
-            dark=float(np.clip(0.15 * np.exp(0.45 * n[6]), 0.05, 0.42)),
+            dark=float(np.clip(0.19 * np.exp(0.4 * n[6]), 0.07, 0.45)),
             grey=float(np.clip(0.10 + 0.16 * n[7], 0.0, 0.7)),
         )
 
@@ -80,7 +80,7 @@ def brows(style: BrowStyle, seed: int, size: int) -> tuple[slice, np.ndarray, np
     cover = 1 - np.exp(-depth)
     tone = light / np.maximum(depth, 1e-6)
     below = imaging.gaussian_blur(cover, (0, 0), 5.0 * scale)  # stubs and skin that the hairs shade
-    cover = 1 - (1 - cover) * (1 - 0.34 * below)
+    cover = 1 - (1 - cover) * (1 - 0.30 * below)
     tint = np.where(tone[..., None] > 0.3, _COOL, _WARM)
     return rows, cover, np.where(depth > 0.02, tone, np.float32(style.dark * 1.3))[..., None] * tint
 
@@ -105,10 +105,12 @@ def _hairs(style: BrowStyle, rng: np.random.Generator, side: int) -> np.ndarray:
     rise = np.deg2rad(72 * np.exp(-t / 0.13) + 10 - 22 * t + across * (26 - 8 * t) + rng.normal(0, 9, count))
     length = (15 + 11 * np.sin(np.pi * np.clip(t + 0.12, 0, 1))) * np.exp(rng.normal(0, 0.2, count))
     length *= 0.75 + 0.25 * style.thick
-    bend = rise * 0.35 - np.deg2rad(6 + 10 * t)
+    bend = rise * (0.35 + 0.4 * np.exp(-np.abs(t) / 0.15)) - np.deg2rad(6 + 10 * t)
     mx, my = x - 0.5 * length * np.cos(rise), y - 0.5 * length * np.sin(rise)
     tx, ty = mx - 0.5 * length * np.cos(bend), my - 0.5 * length * np.sin(bend)
-    keep = rng.random(count) < np.clip(style.dense * 0.72 * np.clip(0.3 + t / 0.14, 0.12, 1), 0, 1)
+    keep = rng.random(count) < np.clip(
+        style.dense * 0.68 * np.clip(0.3 + t / 0.14, 0.12, 1) * np.clip((1.06 - t) / 0.3, 0.2, 1), 0, 1
+    )
     width = np.where(keep, _HAIR_WIDTH * np.exp(rng.normal(0, 0.15, count)), 0)
     if side:
         x, mx, tx = TILE - x, TILE - mx, TILE - tx
