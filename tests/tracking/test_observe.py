@@ -1,0 +1,67 @@
+"""Every face of every frame is noted, in order, with good pictures of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deid.config import RunConfig
+from deid.pipeline import analyse
+from deid.progress import QuietProgress
+from deid.tracking.observe import Observer
+from deid.tracking.records import RecordFile
+
+PHOTO = np.dtype([("mean", np.float32)])
+
+
+def note(crop: np.ndarray, points: np.ndarray) -> np.void:
+    assert crop.dtype == np.uint8 and crop.ndim == 3
+    assert (points[:468, :2].min(0) > -0.5 * np.array(crop.shape[1::-1])).all()
+    out = np.zeros((), PHOTO)
+    out["mean"] = crop.mean()
+    return out[()]
+
+
+@pytest.fixture(scope="module")
+def watched(face_clip):
+    records = RecordFile(PHOTO)
+    observer = Observer(records, note)
+    analysis, _ = analyse(face_clip, RunConfig(), QuietProgress(), observer)
+    chips = observer.finish()
+    yield analysis, records, chips, observer
+    observer.close()
+    records.close()
+
+
+def test_no_frame_of_a_face_is_left_out(watched) -> None:
+    analysis, records, _, _ = watched
+    (track,) = analysis.tracks
+    numbers = records.match(analysis.tracks)[track.id]
+    assert records.frames(numbers).tolist() == list(range(track.first, track.last + 1))
+    rows = records.read(numbers)
+    assert (rows["presence"] > 0.5).all() and (rows["photo"]["mean"] > 0).all()
+    points = RecordFile.points(rows)
+    boxes = track.boxes
+    assert (np.abs(points[:, :468, :2].mean(1) - boxes[:, :2]) < 0.3 * boxes[:, 3:4]).all()
+
+
+def test_the_pictures_show_the_face(watched) -> None:
+    analysis, _, chips, _ = watched
+    assert 1 <= len(chips) <= 6
+    assert all(c.picture.shape == (150, 150, 3) and c.picture.std() > 20 for c in chips)
+    frames = sorted(c.frame for c in chips)
+    assert all(b - a >= 8 for a, b in zip(frames, frames[1:], strict=False)) or len(frames) == 1
+    assert all(0 < c.quality <= 1 for c in chips)
+
+
+def test_an_error_while_noting_fails_the_run(face_clip) -> None:
+    def broken(crop: np.ndarray, points: np.ndarray) -> np.void:
+        raise RuntimeError("no notes today")
+
+    records = RecordFile(PHOTO)
+    observer = Observer(records, broken)
+    with pytest.raises(RuntimeError, match="no notes today"):
+        analyse(face_clip, RunConfig(), QuietProgress(), observer)
+        observer.finish()
+    observer.close()
+    records.close()
