@@ -9,6 +9,7 @@ import numpy as np
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import Camera
 from deid.models.morphable.fit_basis import fit_basis, surface_points
+from deid.models.morphable.gaze import eyeballs
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.tracks import Observations
 
@@ -66,7 +67,7 @@ def observe(
     """What MediaPipe would see, with ``noise`` pixels of error in each point."""
     neutral = geometry.neutral(truth.shape)
     offset = fit_basis(geometry).mean - surface_points(geometry, geometry.vertices)
-    centres = geometry.eyeball_centres(truth.shape)
+    centres, radii = eyeballs(geometry, truth.shape)
     n = len(truth.expression)
     points = np.empty((n, 478, 3), np.float32)
     for i, camera in enumerate(truth.cameras):
@@ -76,7 +77,7 @@ def observe(
         for eye in range(2):
             left, up = truth.gaze[i, eye]
             sight = np.array([np.sin(left) * np.cos(up), np.sin(up), np.cos(left) * np.cos(up)])
-            irises[face_points.IRISES[eye] - 468] = centres[eye] + geometry.eye_radius * sight
+            irises[face_points.IRISES[eye] - 468] = centres[eye] + radii[eye] * sight
         seen = camera.project(np.concatenate([surface, irises]).astype(np.float64))
         seen[:, 2] *= -camera.scale
         points[i] = seen + rng.normal(0, noise, seen.shape) * (1, 1, 4)

@@ -39,17 +39,28 @@ def with_gaze(track: AttributeTrack) -> AttributeTrack:
     return track.with_values(gaze=through_blinks(track.frames, gaze, trust.max(axis=1)).astype(np.float32))
 
 
+def eyeballs(geometry: Geometry, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centres (2, 3) of the eyeballs of identity ``shape``, left first, and how far before them the irises lie (2,)."""
+    shape = np.asarray(shape, np.float32)
+    neutral, centres = geometry.neutral(shape), geometry.eyeball_centres(shape).astype(np.float64)
+    radii = np.empty(2)
+    for eye, members in enumerate((geometry.eye_left, geometry.eye_right)):
+        from_axis = np.hypot(*(geometry.uv[members] - 0.5).T)  # eyes are laid out around their optical axis
+        radii[eye] = np.linalg.norm(neutral[members[from_axis.argmin()]] - centres[eye])
+    return centres, radii
+
+
 def eye_angles(
     geometry: Geometry, shape: np.ndarray, neutral: np.ndarray, track: AttributeTrack, observations: Observations
 ) -> np.ndarray:
     """Each eye by itself: angles (n, 2, 2), left eye first."""
-    centres = geometry.eyeball_centres(np.asarray(shape, np.float32)).astype(np.float64)
-    n, radius = len(track), float(geometry.eye_radius)
+    centres, radii = eyeballs(geometry, shape)
+    n = len(track)
     points = observations.points[..., :2].astype(np.float64) * (1, -1)
     place = track.translation * (1, -1)
     angles = np.empty((n, 2, 2))
     for eye in range(2):
-        centre = track.rotation @ centres[eye]  # (n, 3), camera space
+        centre, radius = track.rotation @ centres[eye], radii[eye]  # (n, 3), camera space
         corners = face_points.EYE_CORNERS[eye]
         modelled = np.einsum("nij,pj->npi", track.rotation, neutral[corners])
         near = track.scale[:, None] / (1 - modelled[..., 2] / track.distance[:, None])

@@ -22,8 +22,8 @@ BRIDGED = 0.25
 """Seconds without a row over which motion is still taken to be continuous."""
 
 _MOTION_WINDOW = 0.12  # seconds around a row whose motion decides how freely it may move
-_ROTATION_NOISE = np.array([0.36, 0.38, 0.21])  # centimetres times radians a centimetre of mesh noise: pitch, yaw, roll
-_SCALE_NOISE, _PLACE_NOISE = 0.14, 1.1
+_ROTATION_NOISE = np.array([0.42, 0.45, 0.25])  # centimetres times radians a centimetre of mesh noise: pitch, yaw, roll
+_SCALE_NOISE, _PLACE_NOISE = 0.16, 1.25
 _FACE = np.array([0.0, 0.0, 9.0])  # centimetres, the middle of the face in the head
 _PRECISE = 0.04  # median expression noise above which weights are smoothed as far as noise goes
 
@@ -162,11 +162,11 @@ def smooth_weights(values: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
     if len(values) < 6:
         return values.copy()
     noise = np.minimum(strength * noise_level(values), _PRECISE)
-    tolerance = 2 * (2.0 * noise) ** 2 + 1e-12
+    tolerance = 2 * (2.8 * noise) ** 2 + 1e-12
     padded = np.pad(values, ((2, 2), (0, 0)), mode="edge").astype(np.float64)
     total = np.zeros(values.shape)
     weight = np.zeros(values.shape)
-    for shift, near in zip(range(-2, 3), (0.25, 0.7, 1.0, 0.7, 0.25), strict=True):
+    for shift, near in zip(range(-2, 3), (0.4, 0.8, 1.0, 0.8, 0.4), strict=True):
         other = padded[2 + shift : 2 + shift + len(values)]
         part = near * np.exp(-((other - values) ** 2) / tolerance)
         total += part * other
