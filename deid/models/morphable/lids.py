@@ -18,7 +18,8 @@ _SHUT = 0.04  # openness below which an eye is shut whatever else moves it
 _READ = np.array([0.0, 0.04, 0.10, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 2.0])
 _TRUE = np.array([0.0, 0.06, 0.32, 0.41, 0.46, 0.51, 0.565, 0.63, 0.79, 1.0, 2.0])
 """Openness as MediaPipe reads it from a picture, and what it is: lashes hide the lower half of a closing eye's range.
-Measured on renderings of known openness; up to 0.3 they read as shut."""
+Read off the output of one clip whose openness was known frame by frame; up to 0.3 it read as shut. To be measured anew,
+on more identities, whenever lashes are drawn differently."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

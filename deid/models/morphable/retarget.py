@@ -21,6 +21,7 @@ from deid.models.morphable.tracks import AttributeTrack
 _OPENERS = ("jawOpen", "mouthLowerDown_L", "mouthLowerDown_R", "mouthUpperUp_L", "mouthUpperUp_R")
 _GAZE_PITCHES = np.array([-0.5, -0.25, 0.0, 0.25, 0.5])
 _FOLLOWED = 0.6  # how much of the corners' own movement with gaze the landmark model sees in renderings
+# both chosen on the outputs of two clips, not measured by themselves
 _LID_PULL = 0.10  # cm; by how much an iris seems lower when the upper lid comes down on it
 _CLOSED_LIPS = 0.15  # cm; a track whose lips never come closer than this has no closed state of its own
 

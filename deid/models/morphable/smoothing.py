@@ -132,7 +132,8 @@ def _drive(values: np.ndarray, steps: np.ndarray, noise: float) -> np.ndarray:
 def smooth_poses(track: AttributeTrack, times: np.ndarray) -> dict[str, np.ndarray]:
     """``rotation``, ``scale`` and ``translation`` of one segment without the mesh's noise.
 
-    What the noise of the mesh makes of each was measured on photographs that move smoothly and are compressed. The
+    What the noise of the mesh makes of each was measured on photographs that move smoothly and are compressed (0.33,
+    0.31, 0.18 for yaw, pitch, roll; 0.12; 0.95), then raised by a third, because outputs still trembled. The
     place that is smoothed is the face's, not the head's origin behind it: that swings with the noise of the rotation.
     """
     if len(track) < 6:
