@@ -14,8 +14,8 @@ from numba import njit
 BINS = 256
 _QUARTER = BINS // 4
 _STILL = np.float32(0.03)  # pixels: surroundings that would move by less stay
-ANCHOR, EDGE, END, INNER, OUTER, RIM, CORE, STRETCH, HASTE, SKIN = range(10)
-"""Columns of the tables that :func:`blend` reads; ``SKIN`` is the first of three."""
+ANCHOR, EDGE, END, INNER, OUTER, RIM, CORE, STRETCH, HASTE, SKIN, HAIR = (*range(10), 12)
+"""Columns of the tables that :func:`blend` reads; ``SKIN`` and ``HAIR`` are the first of three."""
 
 
 @lru_cache(maxsize=1)
@@ -244,17 +244,17 @@ def _surroundings(picture, tables, cx, cy, x, y, fill):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill, occluder, first, pitch, out, touched):  # type: ignore[no-untyped-def]
+def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occluder, first, pitch, out, touched):  # type: ignore[no-untyped-def]
     """Lay a face over a frame whose surroundings are drawn to the face's outline.
 
     ``picture``: float32 (h, w, 3), the frame; ``clean``: the same as it is to be drawn around the face. ``face``:
     float32 (a, b, 3), what is laid over it from the row and column ``corner`` on, and ``cover``: float32 (a, b), where
-    it has something to show; they hold all that is nearer than ``outer`` (below). ``tables``: float32 (BINS + 1, 12),
+    it has something to show; they hold all that is nearer than ``outer`` (below). ``tables``: float32 (BINS + 1, 15),
     distances from ``centre`` in each direction: anchor (frame content nearer to the centre is never shown), edge (where
     the frame is shown from), end (where it is in its place), inner and outer (where the face begins to fade, and has
     faded), rim (the anchor without its margin), core (inside, there is nothing but the face); then how much of outer
-    the face reaches by itself, the reciprocal of the way from edge to end, and the colour of skin. ``gate``: float32
-    (BINS / 2 + 1, levels), where hair may hang. ``hair``: float32 (4,): colour and how much it may be trusted.
+    the face reaches by itself, the reciprocal of the way from edge to end, the colour of skin and that of hair.
+    ``gate``: float32 (BINS / 2 + 1, levels), where hair may hang.
     ``fill``: float32 (3,), skin where nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. All
     colours are code values.
     Writes ``out`` and ``touched``.
@@ -315,7 +315,7 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                     continue
                 gain = _at(tables, row, part, STRETCH)
                 still = min(np.float32(0.8), np.float32(0.85) * gain) * far
-                if gain < np.float32(0.999) and r > still:
+                if abs(gain - 1) > np.float32(0.001) and r > still:
                     q = still + (r - still) * (gain * far - still) / (far - still)
                     fx, fy = cx + ux * q - left, cy + uy * q - top
                     front[0], front[1], front[2] = _bilinear(face, fx, fy)
@@ -325,7 +325,8 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                     for k in range(3):
                         front[k] = face[y - top, x - left, k]
                 near = _at(tables, row, part, INNER)
-                alpha *= 1 - _smooth((r - near) / max(far - near, np.float32(1e-3)))
+                fading = 1 - _smooth((r - near) / max(far - near, np.float32(1e-3)))
+                alpha *= fading
                 if alpha < np.float32(0.999):
                     rho = r + shift * _bend((r - e) * haste) if r >= e else start + np.float32(0.5) * (e - r)
                     ground[0], ground[1], ground[2] = _surroundings(
@@ -333,7 +334,7 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                     )
                     for k in range(3):
                         front[k] = alpha * front[k] + (1 - alpha) * ground[k]
-                if hair[3] > 0 and r < far and r > _at(tables, row, part, CORE):
+                if r < far and r > _at(tables, row, part, CORE):
                     bend = _bend((r - e) * haste) if r >= e else _bend((e - r) / (np.float32(0.4) * e))
                     rho = r + shift * bend
                     passing = _grid_at(gate, step, (rho / _at(tables, row, part, RIM) - first) / pitch)
@@ -342,14 +343,15 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, hair, fill,
                         strand[0], strand[1], strand[2] = _bilinear(clean, px, py)
                         along, size = np.float32(0), np.float32(1e-6)
                         for k in range(3):
-                            line = _at(tables, row, part, SKIN + k) - hair[k]
-                            along += (line + hair[k] - strand[k]) * line
+                            skin = _at(tables, row, part, SKIN + k)
+                            line = skin - _at(tables, row, part, HAIR + k)
+                            along += (skin - strand[k]) * line
                             size += line * line
                         share = min(along / size, np.float32(1))
-                        kept = passing * _smooth((share - np.float32(0.45)) / np.float32(0.35))
-                        skinny = (1 - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))
+                        kept = passing * _smooth((share - np.float32(0.3)) / np.float32(0.5))
+                        skinny = fading * (1 - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))
                         for k in range(3):  # what of the pixel is not hair is the frame's own skin: taken out
-                            line = _at(tables, row, part, SKIN + k) - hair[k]
+                            line = _at(tables, row, part, SKIN + k) - _at(tables, row, part, HAIR + k)
                             front[k] += kept * (strand[k] - skinny * line - front[k])
             for k in range(3):
                 out[y, x, k] = front[k] + o * (picture[y, x, k] - front[k])

@@ -17,8 +17,8 @@ from scipy.ndimage import gaussian_filter1d
 
 from .. import imaging
 from ..models.morphable import finish
-from ._kernels import BINS, CORE, OUTER, RIM, blend, closed, directions, seam_weight, without_arms
-from ._polar import seen_reach
+from ._kernels import BINS, CORE, OUTER, RIM, STRETCH, blend, closed, directions, seam_weight, without_arms
+from ._polar import polar_colours, seen_reach
 from .hair import FIRST, PITCH, Part, hair_model
 from .outline import CORE_RING, FaceOutline, limits
 
@@ -32,7 +32,11 @@ _FADE = 0.42  # face widths over which the surroundings come back to their place
 _STEEPEST = 0.7  # largest change of the shift per pixel: 1 would fold
 _SOFT_EDGE = 0.008  # least softness of the jaw's edge, in face widths
 _FOREHEAD_FOLLOWS = 0.6  # how far the hairline moves with the new outline
+_RIM_FOLLOWS = 0.6  # of the way from the new outline to the old that the rendered rim is drawn, cheeks and jaw
+_MOST_SHIFT = 0.035  # face widths that what lies beside cheeks and jaw may move
+_MOST_PRESSED = 0.3  # how much further than its place the rendered rim may be read, to be drawn in
 _CHEEK_FEATHER = 0.035
+_CHIN_FEATHER = 0.07  # where the frame's own face ends without an edge, as before its neck
 _FOREHEAD_FEATHER = 0.09
 _ARM_REACH = 0.075  # face widths along the circle: more than twice as thick as the arms of glasses
 _COARSE = 4  # pixels of the frame to one of the picture that the seam's colours are compared in
@@ -82,12 +86,14 @@ class Compositor:
         picture = np.ascontiguousarray(crop_rgb, np.float32)
         centre = source.centre.astype(np.float32)
         rim = _rounded(source.reach(centre))
-        tables, (above, beside, arms) = _tables(rim, target, source, centre, face, attributes.blur)
-        part, fill = _filmed(face, _box(tables[OUTER], centre, (h, w)), attributes, seed, frame)
+        tables, (above, beside, arms) = _tables(picture, rim, target, source, centre, face, attributes.blur)
+        part, fill = _filmed(
+            face, _box(tables[OUTER] * np.maximum(tables[STRETCH], 1), centre, (h, w)), attributes, seed, frame
+        )
         limit = limits(source_points, source, centre, rim)
         tables[CORE] = np.minimum(tables[CORE], limit * rim)
         hair = hair_model(picture, part, source_points, centre, rim, limit, above)
-        shown = closed(np.concatenate([tables, hair.skin]))
+        shown = closed(np.concatenate([tables, hair.colours]))
         coded = _matched(part, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
         out, touched = np.empty_like(picture), np.empty((h, w), np.bool_)
@@ -97,7 +103,7 @@ class Compositor:
             picture, clean, centre[0], centre[1], shown, closed(arms[None]), np.float32(_ARM_REACH * source.width)
         )
         blend(
-            picture, clean, coded, part.cover, part.corner, centre, shown, hair.gate, hair.colour, fill, mask,
+            picture, clean, coded, part.cover, part.corner, centre, shown, hair.gate, fill, mask,
             FIRST, PITCH, out, touched,
         )  # fmt: skip
         return Composite(out, touched, _kept(mask, source_points))
@@ -162,7 +168,13 @@ def _rounded(reach: np.ndarray) -> np.ndarray:
 
 
 def _tables(
-    rim: np.ndarray, target: FaceOutline, source: FaceOutline, centre: np.ndarray, face: GeneratedFace, blur: float
+    picture: np.ndarray,
+    rim: np.ndarray,
+    target: FaceOutline,
+    source: FaceOutline,
+    centre: np.ndarray,
+    face: GeneratedFace,
+    blur: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The tables of :func:`deid.blending._kernels.blend`, float32 (9, BINS), and how much forehead a direction is."""
     h, w = face.alpha.shape
@@ -174,7 +186,7 @@ def _tables(
     above = _ramp(height, 0.3, 0.75)
     beside = _ramp(height, -0.45, 0.0) * (1 - above)
     arms = _ramp(height, -0.1, 0.1) * (1 - _ramp(height, 0.35, 0.5))
-    anchor = rim + np.float32(MARGIN * max(width, 0.8 * source.height))
+    anchor = rim + np.float32(MARGIN * max(width, 0.8 * source.height) + 0.5)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
     new = np.minimum(_rounded(target.reach(centre)), whole)
     new = anchor * gaussian_filter1d(new / anchor, 3.0, mode="wrap")
@@ -182,16 +194,33 @@ def _tables(
     fade = np.clip(np.minimum(_FADE * width, border - np.maximum(anchor, new)), 0.02 * width, None)
     most = _STEEPEST * fade / 1.5
     follows = 1 - (1 - _FOREHEAD_FOLLOWS) * above
-    edge = np.clip(anchor + follows * (new - anchor), anchor - most, anchor + most)
+    # beside and below, what lies around moves less than the outline differs: a wider face covers it, and the rim of a
+    # narrower one is drawn out to meet it
+    beyond = new - anchor
+    meets = np.maximum(beyond * (1 - _RIM_FOLLOWS), -np.minimum(most, _MOST_SHIFT * width))
+    face_edge = anchor + (1 - above) * meets + above * np.clip(follows * beyond, -most, most)
+    edge = np.minimum(face_edge, anchor) * (1 - above) + face_edge * above
+    edge = np.clip(edge, anchor - most, anchor + most)
     soft = max(_SOFT_EDGE * width, 1.3 * blur, 0.7)
-    feather = soft * 2.5 + beside * max(_CHEEK_FEATHER * width - soft * 2.5, 0)
-    inner = edge - (1 - above) * feather
-    outer = edge + above * max(_FOREHEAD_FEATHER * width, 2 * soft)
+    wide = np.maximum(beside * _CHEEK_FEATHER, _faintness(picture, centre, rim) * _CHIN_FEATHER) * width
+    feather = np.maximum(soft * 2.5, wide)
+    inner = face_edge - (1 - above) * feather
+    outer = face_edge + above * max(_FOREHEAD_FEATHER * width, 2 * soft)
     reached = (1 - above) * np.minimum(whole, new) + above * skin
-    stretch = np.clip(reached / outer, 0.6, 1)
-    core = np.minimum(inner, np.where(stretch < 0.999, np.minimum(0.8, 0.85 * stretch) * outer, inner))
+    stretch = np.clip(reached / outer, 0.6, 1 + _MOST_PRESSED * (1 - above))
+    core = np.minimum(inner, np.where(np.abs(stretch - 1) > 0.001, np.minimum(0.8, 0.85 * stretch) * outer, inner))
     rows = np.stack([anchor, edge, edge + fade, inner, outer, rim, core, stretch, 1 / fade])
     return rows.astype(np.float32), np.stack([above, beside, arms]).astype(np.float32)
+
+
+def _faintness(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> np.ndarray:
+    """float32 (BINS,): how little the frame's own face differs from what lies beyond it, 0 to 1, over the width of the
+    rim: before a neck of the same light, or where motion has blurred the edge."""
+    near, far = (np.float32(0.92), np.float32(1.09))
+    colours = polar_colours(picture, centre[0], centre[1], directions(), rim, near, far - near, 2)
+    apart = gaussian_filter1d(np.linalg.norm(colours[:, 0] - colours[:, 1], axis=1), 2.0, mode="wrap")
+    faint = np.clip((0.4 - apart) / 0.25, 0, 1)
+    return np.interp(np.arange(BINS) / 2, np.arange(BINS // 2), faint, period=BINS // 2).astype(np.float32)
 
 
 def _seen(face: GeneratedFace, head: float, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:
