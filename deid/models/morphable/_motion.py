@@ -15,6 +15,7 @@ from numba import njit
 
 _LOOK = 0.5  # radians of gaze at which the lids' look shapes are whole
 _TEAR_HEIGHT = 0.004  # centimetres over the eyeball
+_LOWER_FOLLOWS = np.float32(0.7)  # share of a gap that the lower lip closes
 _SOFT = 0.7  # of a vertex's clearance, over which contact with the eyeball sets in
 
 
@@ -247,6 +248,26 @@ def _height_at(x, xs, ys):  # type: ignore[no-untyped-def]
         if xs[m] <= x < xs[m + 1]:
             return ys[m] + (ys[m + 1] - ys[m]) * (x - xs[m]) / (xs[m + 1] - xs[m])
     return ys[-1]
+
+
+@njit(cache=True, nogil=True)
+def seal_lips(out, lower, upper, region, weights, share):  # type: ignore[no-untyped-def]
+    """Close ``share`` of the gap between the lips; the lower lip, which is the looser one, goes most of the way."""
+    rings, count = lower.shape
+    move = np.zeros(2 * count, np.float32)
+    for m in range(1, count - 1):
+        top, bottom = np.float32(-1e9), np.float32(1e9)
+        for r in range(rings):
+            top = max(top, out[lower[r, m], 1])
+            bottom = min(bottom, out[upper[r, m], 1])
+        gap = np.float32(share) * max(bottom - top, np.float32(0.0))
+        move[m] = _LOWER_FOLLOWS * gap
+        move[count + m] = (_LOWER_FOLLOWS - np.float32(1.0)) * gap
+    for n in range(len(region)):
+        shift = np.float32(0.0)
+        for c in range(2 * count):
+            shift += weights[n, c] * move[c]
+        out[region[n], 1] += shift
 
 
 @njit(cache=True, nogil=True)

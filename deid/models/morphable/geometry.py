@@ -33,6 +33,8 @@ from deid.models.morphable import _motion
 from deid.models.morphable._motion import Motion
 
 _ASSET = Path(__file__).with_name("geometry.safetensors")
+_OPENERS = ("jawOpen", "mouthClose", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
+_LIPS_APART = 0.35  # centimetres of opening from which lips do not hold together
 IRIS_ANGLE = 0.37  # radians, as seen from the centre of the eyeball
 INDEX_SETS = (
     "jawline",
@@ -138,6 +140,11 @@ class Geometry:
         _motion.add_shapes(out, motion.start, motion.index, motion.delta, weights)
         for eye in (0, 1):
             self._pose_eye(out, neutral, eye, blinks[eye], gaze[eye])
+        seal = 1 - float(weights @ _opening(self)) / _LIPS_APART
+        if seal > 0:
+            _motion.seal_lips(
+                out, motion.lip_lower, motion.lip_upper, motion.lip_region, motion.lip_weights, min(seal, 1.0)
+            )
         _motion.part_lips(out, motion.lip_lower, motion.lip_upper, motion.lip_region, motion.lip_weights)
         return out
 
@@ -163,6 +170,22 @@ class _Columns(NamedTuple):
     jaw: int
     close: int
     blinks: tuple[int, int]
+
+
+@lru_cache(maxsize=4)
+def _opening(geometry: Geometry) -> np.ndarray:
+    """float32 (E,): centimetres between the lips that each shape that opens them adds, 0 for the others.
+
+    What only moves or curls lips (a shrug, a sneer) leaves lips that touch together: the other one follows, which a sum
+    of shapes does not know.
+    """
+    motion = geometry.motion
+    middle = slice(motion.lip_upper.shape[1] // 3, -(motion.lip_upper.shape[1] // 3))
+    rises = [
+        geometry.expression[:, ring[:, middle], 1].mean(axis=(1, 2)) for ring in (motion.lip_upper, motion.lip_lower)
+    ]
+    opens = np.array([name.startswith(_OPENERS) for name in geometry.expression_names])
+    return np.where(opens, rises[0] - rises[1], 0).astype(np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -17,6 +17,7 @@ from .codes import Light
 from .finish import CODE_TO_LINEAR8
 from .geometry import Geometry
 from .photo_finish import finish_of
+from .photo_match import match_finish
 from .photo_reference import SkinReference, load_reference
 from .photo_shading import basis, faded, keep_positive, normal_equations, robust_weights, solve
 from .photo_smooth import bilateral, median_of, neighbours
@@ -103,6 +104,11 @@ def estimate_light(
     tone = tone + veil
     white = estimate_white(records, tone, times)
     blur, grain, chroma, size = finish_of(records, times)
+    matched = match_finish(records, geometry, neutral, expression, rotation, (sh, tone, white, veil), blur)
+    if matched is not None:
+        blur = np.hypot(blur, matched.blur)
+        veil = veil + matched.haze[:, None] * np.maximum(tone - veil, 0)
+        grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
     parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 

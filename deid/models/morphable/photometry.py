@@ -14,6 +14,7 @@ from numba import njit
 
 from .photo_quality import measure_blur, measure_noise
 from .photo_samples import COUNT, TRIPLES
+from .photo_structure import measure_structure, window_of
 
 RECORD = np.dtype(
     [
@@ -30,6 +31,7 @@ RECORD = np.dtype(
         ("noise", np.float32),
         ("coarse_noise", np.float32),
         ("chroma_noise", np.float32),
+        ("structure", np.float32, (3,)),
     ]
 )
 """One face in one frame, about 1.1 kB; colours are the picture's own sRGB-like code values, 0 to 255.
@@ -41,7 +43,8 @@ box lies inside the crop. ``sclera``: bright part of the visible white of the ey
 centimetre. ``blur``: width of the sharpest features, standard deviation in pixels, nan when there
 are none; ``edges``: strength of the edges it was measured on, code values a pixel. ``noise``: standard deviation of
 the luma's noise, code values; ``coarse_noise``: of means over 2 x 2 pixels (half of it if noise is white);
-``chroma_noise``: of blue and red difference, means over 2 x 2.
+``chroma_noise``: of blue and red difference, means over 2 x 2. ``structure``: contrast of fine, middle and coarse
+detail between eyes and mouth, code values, see :mod:`.photo_structure`; 0 where that is not in the crop.
 """
 
 PhotoRecord = np.void
@@ -87,6 +90,9 @@ def observe(crop_rgb: np.ndarray, points: np.ndarray) -> np.void:
     noise, coarse, chroma = measure_noise(crop, mesh, scale)
     out["noise"], out["coarse_noise"], out["chroma_noise"] = noise, coarse, chroma
     out["blur"], out["edges"] = measure_blur(crop, mesh, scale, noise)
+    window = window_of(mesh, crop.shape[1], crop.shape[0])
+    if window is not None:
+        out["structure"] = measure_structure(crop[window], noise)
     return cast(np.void, out[()])
 
 

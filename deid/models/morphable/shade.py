@@ -196,7 +196,7 @@ def light_vertices(
             table[i, RED + c] = irradiance(sh, x, y, z, c) * open_rgb[i, c]
         # light that has wandered through skin is red, and most of what shaded skin has has done so
         shade = min(max(table[i, GREEN], np.float32(0.15)), np.float32(2.0))
-        table[i, RED] *= shade ** -_SHADED_RED
+        table[i, RED] *= shade**-_SHADED_RED
         table[i, BLUE] *= shade**_SHADED_BLUE
         away = np.float32(inverse_distance)
         vx, vy, vz = -points[i, 0] * away, -points[i, 1] * away, one - points[i, 2] * away

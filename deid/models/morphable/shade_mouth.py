@@ -19,9 +19,9 @@ BINS = 24
 _LIP_REACH = 1.0  # centimetres from where lips touch: what they darken
 _HALF_OPEN = 0.25  # centimetres between the lips at which half of that is gone
 _OPEN = 0.75  # openness of the lips' inner sides in an open mouth
-_TOOTH = np.array([0.74, 0.68, 0.57], np.float32)
-_GUM = np.array([0.46, 0.20, 0.18], np.float32)
-_TONGUE = np.array([0.40, 0.18, 0.16], np.float32)
+_TOOTH = np.array([0.64, 0.59, 0.505], np.float32)
+_GUM = np.array([0.54, 0.24, 0.21], np.float32)
+_TONGUE = np.array([0.60, 0.29, 0.27], np.float32)
 _TEAR = np.array([0.50, 0.30, 0.27], np.float32)
 
 
@@ -162,13 +162,14 @@ def shade_mouth(
                 # the lips' own inner side, which takes light from the lips
                 near = np.exp(-depth * np.float32(3.0))
                 seen, rough = seen + near * (np.float32(0.3) - np.float32(0.3) * seen), rough + np.float32(0.3) * near
-                seen = np.float32(0.05) + np.float32(0.95) * seen  # flesh passes light on
+                seen = np.float32(0.08) + np.float32(0.92) * seen  # flesh passes light on
             elif part == 3:
                 base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.6)
                 seen = np.sqrt(seen) * np.float32(0.35) + seen * np.float32(0.65)  # enamel passes light on
                 seen = seen / (one + depth * depth * depth * np.float32(0.2)) + np.float32(0.02)  # cheeks hide molars
             elif part == 7:
                 base, wet = _TONGUE, np.float32(0.45)
+                seen = np.float32(0.06) + np.float32(0.94) * np.sqrt(seen * (np.float32(0.3) + np.float32(0.7) * seen))
         # what enters by the slit comes from the front, whatever the sides of the face get
         sx, sy, sz = nx * np.float32(0.6), ny * np.float32(0.6), nz * np.float32(0.6) + np.float32(0.5)
         length = one / np.sqrt(sx * sx + sy * sy + sz * sz + np.float32(1e-8))

@@ -1,0 +1,143 @@
+"""Softness, veil and grain by analysis through synthesis: a face is rendered as the footage's is, measured as it was,
+and the finish corrected until both measure the same.
+
+What an edge's width tells is little where a face is small, dim or hazy; the contrast of details of several sizes
+(:mod:`.photo_structure`) still tells there. Corrections go one way, towards softer and hazier, and stop short of a
+tolerance, since people's features differ.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from . import finish
+from .appearance import load_appearance
+from .codes import Camera, IdentityCode, Light
+from .fit_basis import surface_points
+from .geometry import Geometry
+from .photo_quality import measure_noise
+from .photo_structure import measure_structure, window_of
+from .photo_surface import skin_level
+from .render import Renderer
+
+_SAMPLES = 6  # frames of a track
+_EXTRA = np.array([0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6])  # pixels
+_LARGEST = 0.45  # centimetres, of those
+_HAZE = np.array([0.0, 0.04, 0.08, 0.13, 0.19, 0.26, 0.35, 0.45, 0.57, 0.7])  # share of the skin's light
+_TOLERANCE = 1.12  # people's features differ by as much
+_CLEAR = (6.0, 14.0, 1.45)
+"""Between so many pixels a centimetre a face's darkest spots come to tell haze by themselves, and contrast may differ
+by as much."""
+_DARK = 0.8  # code values: where no contrast is larger, none tells how soft the picture is
+_SHARP = 0.6  # pixels: no more blur than that for the sake of smooth skin
+_AROUND = 0.08  # of the mesh's size, margin of the rendered picture
+_FLOOR = 0.25  # code values: contrasts below that are rounding
+_TEXTURE = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matched:
+    """Corrections for n frames, float64 (n,): ``blur`` in pixels, to be added in quadrature; ``haze``, share of the
+    skin's light to be added as a veil; ``texture``, standard deviation of the noise, in code values, that rendered skin
+    has already."""
+
+    blur: np.ndarray
+    haze: np.ndarray
+    texture: np.ndarray
+
+
+def match_finish(
+    records: np.ndarray,
+    geometry: Geometry,
+    neutral: np.ndarray,
+    expression: np.ndarray,
+    rotation: np.ndarray,
+    lights: tuple[np.ndarray, ...],
+    blur: np.ndarray,
+) -> Matched | None:
+    """Corrections for a track, or ``None`` where ``records`` hold no measure of structure.
+
+    ``records``: (n,) of :data:`.photometry.RECORD`. ``neutral``: (V, 3). ``expression``: (n, E). ``rotation``:
+    (n, 3, 3). ``lights``: arrays of :class:`Light`'s fields in their order. ``blur``: (n,) pixels, measured.
+    """
+    usable = np.flatnonzero((records["structure"][:, 2] > 0) & (records["scale"] > 1.5))
+    if not len(usable):
+        return None
+    rows = usable[np.unique(np.linspace(0, len(usable) - 1, _SAMPLES).round().astype(int))]
+    found = []
+    for row in rows.tolist():
+        light = Light(*(np.asarray(part[row], np.float32) for part in lights))
+        found.append(_match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row])))
+    extra, haze, texture = np.array(found).T
+    at = np.arange(len(records))
+    scale = records["scale"].astype(float)
+    return Matched(
+        np.interp(at, rows, extra / scale[rows]) * scale, np.interp(at, rows, haze), np.interp(at, rows, texture)
+    )
+
+
+def _match(
+    record: np.void,
+    geometry: Geometry,
+    neutral: np.ndarray,
+    expression: np.ndarray,
+    rotation: np.ndarray,
+    light: Light,
+    blur: float,
+) -> tuple[float, float, float]:
+    """Extra blur, extra haze, and texture of the skin of one frame."""
+    scale = float(record["scale"])
+    vertices = geometry.pose(neutral, expression, np.zeros((2, 2), np.float32))
+    camera = Camera(np.asarray(rotation, np.float64), scale, np.zeros(2), np.inf)
+    mesh = camera.project(surface_points(geometry, vertices)).astype(np.float32)
+    low, high = mesh[:, :2].min(axis=0), mesh[:, :2].max(axis=0)
+    margin = _AROUND * (high - low)
+    mesh[:, :2] -= low - margin
+    width, height = np.ceil(high - low + 2 * margin).astype(int).tolist()
+    window = window_of(mesh, width, height)
+    if window is None:
+        return 0.0, 0.0, 0.0
+    face = _model_face(geometry).render(vertices, camera.moved(*(margin - low)), light, width, height, whole=False)
+    linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
+    wanted = np.maximum(record["structure"].astype(float), _FLOOR)
+    coded = finish.to_code(finish.veiled(linear, light.veil, light.tone))
+    for extra in _EXTRA[: max(int(np.searchsorted(_EXTRA, _LARGEST * scale)), 3)].tolist():
+        made = _structure(coded[window], float(np.hypot(blur, extra)))
+        against = (1.0, 1.0) if wanted.max() < _DARK else (made[2], wanted[2])
+        if made[0] / against[0] <= _TOLERANCE * wanted[0] / against[1]:
+            break
+    soft = finish.soften(coded, float(np.hypot(blur, extra)))
+    texture = _texture(soft, mesh, scale)
+    if texture > max(float(record["noise"]), 0.3) and extra < _SHARP:
+        extra = max(extra, min(_SHARP, 0.5 * (texture / max(float(record["noise"]), 0.3) - 1) + 0.25))
+        texture = _texture(finish.soften(coded, float(np.hypot(blur, extra))), mesh, scale)
+    tolerance = float(np.interp(scale, _CLEAR[:2], (_TOLERANCE, _CLEAR[2])))
+    for haze in _HAZE.tolist():
+        veil = light.veil + haze * (light.tone - light.veil)
+        hazy = finish.to_code(finish.veiled(linear[window], veil, light.tone))
+        made = _structure(hazy, float(np.hypot(blur, extra)))
+        if (made[1:] / wanted[1:]).mean() <= tolerance:
+            break
+    return extra, haze, texture * (1 - haze)
+
+
+def _structure(coded: np.ndarray, blur: float) -> np.ndarray:
+    return np.maximum(measure_structure(finish.soften(coded, blur) * np.float32(255)), _FLOOR)
+
+
+def _texture(coded: np.ndarray, mesh: np.ndarray, scale: float) -> float:
+    picture = np.clip(np.rint(coded * 255), 0, 255).astype(np.uint8)
+    return measure_noise(picture, mesh, scale)[0]
+
+
+@lru_cache(maxsize=1)
+def _model_face(geometry: Geometry) -> Renderer:
+    """Somebody ordinary."""
+    appearance = load_appearance()
+    skin, iris, _ = appearance.sample(np.random.default_rng(5), gender=0.0, age=40.0)
+    code = IdentityCode(np.zeros(len(geometry.identity), np.float32), skin, 5, iris)
+    albedo = appearance.albedo(code, _TEXTURE)
+    return Renderer(geometry, albedo / skin_level(geometry, albedo), appearance.gloss(_TEXTURE), iris)
