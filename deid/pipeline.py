@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from deid import __version__
 from deid.compare import Comparer, choose_faces
@@ -68,12 +69,14 @@ def run(source: Path, target: Path | None, config: RunConfig, progress: Progress
     if target is not None:
         check_target(target, config.overwrite, info)
     seed = secrets.randbits(32) if config.seed is None else config.seed
-    engine = open_engine(config, seed)
-    try:
-        return _run(source, target, config, progress, clock, info, seed, engine)
-    finally:
-        if engine is not None:
-            engine.close()
+    # products of small matrices: BLAS's own threads, one for each core in each of ours, would spend their time waiting
+    with threadpool_limits(1, user_api="blas"):
+        engine = open_engine(config, seed)
+        try:
+            return _run(source, target, config, progress, clock, info, seed, engine)
+        finally:
+            if engine is not None:
+                engine.close()
 
 
 def _run(

@@ -1,12 +1,11 @@
 """Where MediaPipe's mesh points lie relative to the face model's, on average over people.
 
-    python tools/calibrate_mesh.py landmarks.npz
+    python tools/calibrate_mesh.py ../shared/data/portraits
 
 MediaPipe's points and the model's differ in the same way for everybody: both were put on a mean face by hand. Fitting
 that difference with expressions would give every face a frown. This script fits the appearance model's portraits (those
 with closed mouths and the narrowest mouths, so that a mean smile does not become part of the difference), and keeps the
-median of what remains, made symmetric. ``landmarks.npz``: ``lm`` float32 (n, 478, 3), MediaPipe's mesh of portraits of
-1024 x 1024, and ``meta`` (n, 4), presence, roll, yaw, pitch. Run it again whenever the geometry changes.
+median of what remains, made symmetric. Run it again whenever the geometry changes.
 """
 
 from __future__ import annotations
@@ -18,6 +17,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+
+from _portraits import portraits
+
+from deid.detection.pose import head_pose
 from deid.models.morphable import face_points, fit, fit_basis
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.tracks import Observations
@@ -25,13 +29,14 @@ from deid.models.morphable.tracks import Observations
 PORTRAITS, ROUNDS, DISTANCE = 160, 4, 150.0  # studio portraits are taken from a metre and a half
 
 
-def chosen(points: np.ndarray, meta: np.ndarray) -> np.ndarray:
-    """Indices of portraits that look ahead with closed lips and a mouth at rest."""
+def chosen(points: np.ndarray, yaw: np.ndarray) -> np.ndarray:
+    """Indices of portraits that look ahead with closed lips and a mouth at rest. ``points``: (n, 478, 3); ``yaw``: (n,)
+    degrees."""
     left, right = face_points.EYE_CORNERS[:, 1]
     eyes = np.linalg.norm(points[:, left] - points[:, right], axis=1) + 1e-6
     gap = np.linalg.norm(points[:, 13] - points[:, 14], axis=1) / eyes
     width = np.linalg.norm(points[:, 61] - points[:, 291], axis=1) / eyes
-    usable = np.flatnonzero((meta[:, 0] > 0.9) & (np.abs(meta[:, 2]) < 22) & (gap < 0.03))
+    usable = np.flatnonzero((np.abs(yaw) < 22) & (gap < 0.03))
     return usable[np.argsort(width[usable])[:PORTRAITS]]
 
 
@@ -45,9 +50,9 @@ def remaining(basis: fit_basis.FitBasis, points: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    data = np.load(sys.argv[1])
-    points = data["lm"]
-    rows = chosen(points, data["meta"])
+    meshes = [p.mesh for p in portraits(Path(sys.argv[1]))]
+    points = np.stack(meshes).astype(np.float32)
+    rows = chosen(points, np.array([head_pose(mesh)[1] for mesh in meshes]))
     basis = fit_basis.fit_basis(load_geometry(), calibrated=False)
     mean, offset = basis.mean, np.zeros((468, 3))
     flipped = mean * (-1, 1, 1)
