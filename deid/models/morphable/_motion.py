@@ -16,6 +16,7 @@ from numba import njit
 _LOOK = 0.5  # radians of gaze at which the lids' look shapes are whole
 _TEAR_HEIGHT = 0.004  # centimetres over the eyeball
 _LOWER_FOLLOWS = np.float32(0.7)  # share of a gap that the lower lip closes
+_LIP_LINE = np.float32(0.02)  # centimetres left between lips that close
 _SOFT = 0.7  # of a vertex's clearance, over which contact with the eyeball sets in
 
 
@@ -260,7 +261,7 @@ def seal_lips(out, lower, upper, region, weights, share):  # type: ignore[no-unt
         for r in range(rings):
             top = max(top, out[lower[r, m], 1])
             bottom = min(bottom, out[upper[r, m], 1])
-        gap = np.float32(share) * max(bottom - top, np.float32(0.0))
+        gap = np.float32(share) * max(bottom - top - _LIP_LINE, np.float32(0.0))
         move[m] = _LOWER_FOLLOWS * gap
         move[count + m] = (_LOWER_FOLLOWS - np.float32(1.0)) * gap
     for n in range(len(region)):

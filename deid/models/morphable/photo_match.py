@@ -31,6 +31,7 @@ _TOLERANCE = 1.12  # people's features differ by as much
 _CLEAR = (6.0, 14.0, 1.45)
 """Between so many pixels a centimetre a face's darkest spots come to tell haze by themselves, and contrast may differ
 by as much."""
+_DROWNED = 0.8  # of the noise: less contrast than that cannot be told from it
 _DARK = 0.8  # code values: where no contrast is larger, none tells how soft the picture is
 _SHARP = 0.6  # pixels: no more blur than that for the sake of smooth skin
 _AROUND = 0.08  # of the mesh's size, margin of the rendered picture
@@ -103,11 +104,12 @@ def _match(
     face = _model_face(geometry).render(vertices, camera.moved(*(margin - low)), light, width, height, whole=False)
     linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
     wanted = np.maximum(record["structure"].astype(float), _FLOOR)
+    finest = 1 if wanted[0] < _DROWNED * float(record["noise"]) else 0
     coded = finish.to_code(finish.veiled(linear, light.veil, light.tone))
     for extra in _EXTRA[: max(int(np.searchsorted(_EXTRA, _LARGEST * scale)), 3)].tolist():
         made = _structure(coded[window], float(np.hypot(blur, extra)))
         against = (1.0, 1.0) if wanted.max() < _DARK else (made[2], wanted[2])
-        if made[0] / against[0] <= _TOLERANCE * wanted[0] / against[1]:
+        if made[finest] / against[0] <= _TOLERANCE * wanted[finest] / against[1]:
             break
     soft = finish.soften(coded, float(np.hypot(blur, extra)))
     texture = _texture(soft, mesh, scale)

@@ -11,7 +11,7 @@ from deid.models.morphable.geometry import Geometry
 
 _UPPER, _LOWER = 120, 60  # strands a lid
 _UPPER_LENGTH, _LOWER_LENGTH = 0.8, 0.42  # centimetres
-_UPPER_WIDTH, _LOWER_WIDTH = 0.019, 0.0085  # centimetres at the root
+_UPPER_WIDTH, _LOWER_WIDTH = 0.026, 0.0085  # centimetres at the root
 _FOLLOW = 1.3  # how much a lash turns further than its lid when the lid closes
 
 

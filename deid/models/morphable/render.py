@@ -25,6 +25,7 @@ NOTHING = 255  # in `GeneratedFace.part`: no surface
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
 _BOX = np.array([0, 0, 1, 1, 2, 3, 0, 1, 0], np.uint8)  # by part: 1 is seen through the mouth, 2 and 3 between lids
 _TOOTH_GROWTH = 0.02  # centimetres
+_LID_TINT = np.array([0.96, 0.88, 0.85])
 _STEEP = 5.0  # pixels of depth between neighbouring pixels that make an edge: a surface turned 79 degrees away
 _SHARPNESS = 0.35  # mip levels: a little sharper than a box filter, as photographs are
 
@@ -267,7 +268,7 @@ def _model(geometry: Geometry) -> _Model:
         face=parts == Part.SKIN,
         skin_vertices=np.unique(triangles[skin]).astype(np.int32),
         occlusion=geometry.occlusion,
-        open_rgb=shade.occlusion_rgb(geometry.occlusion),
+        open_rgb=shade.occlusion_rgb(geometry.occlusion) * _lid_tint(geometry),
         lips=lip_tables(geometry),
         teeth=_inflated_teeth(geometry),
         texel_density=_texel_density(geometry, triangles[skin], textured),
@@ -334,6 +335,16 @@ def _covered(geometry: Geometry, triangles: np.ndarray, textured: np.ndarray, si
         raster.rasterise(fixed, flat, np.ascontiguousarray(order), 0, 0, box, everywhere, depth, owner)
         hit |= owner >= 0
     return hit
+
+
+def _lid_tint(geometry: Geometry) -> np.ndarray:
+    """float32 (V, 3): lids are thin, and what lies beneath makes them redder and darker than other skin."""
+    from scipy.spatial import cKDTree
+
+    points = geometry.vertices.astype(np.float64)
+    edges = np.concatenate([geometry.lid_upper_left, geometry.lid_upper_right])
+    near = np.exp(-((cKDTree(points[edges]).query(points)[0] / 0.6) ** 2))[:, None]
+    return (1.0 - near * (1.0 - _LID_TINT)).astype(np.float32)
 
 
 def _wetness(geometry: Geometry) -> np.ndarray:

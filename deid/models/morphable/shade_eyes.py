@@ -18,6 +18,7 @@ from deid.models.morphable.shade_noise import smoothstep, value_noise
 
 BINS = 32  # columns of a table of lid heights
 _LIMBUS = 1.04  # where the colour of the iris ends, of where the geometry's does: 11.6 mm across, as in people
+_PURITY = 0.68  # how much of its colour an iris keeps behind lashes and tears that mirror their surroundings
 _PUPIL = 0.34  # of the iris' radius
 _LID = 0.24  # centimetres that a lid stands before the eyeball: how wide its shadow is
 _TAU = 6.2831853
@@ -143,9 +144,12 @@ def _iris(r, angle, colour, pixels, seed, light_angle, out):  # type: ignore[no-
     )
     warm = np.float32(0.35) * ring * (one + fibres)
     mean = (colour[0] + colour[1] + colour[2]) * np.float32(0.3333)
-    out[0] = gain * (colour[0] + warm * mean * np.float32(0.9))
-    out[1] = gain * (colour[1] + warm * mean * np.float32(0.35))
-    out[2] = gain * (colour[2] - warm * colour[2] * np.float32(0.3))
+    red = mean + np.float32(_PURITY) * (colour[0] - mean)
+    green = mean + np.float32(_PURITY) * (colour[1] - mean)
+    blue = mean + np.float32(_PURITY) * (colour[2] - mean)
+    out[0] = gain * (red + warm * mean * np.float32(0.9))
+    out[1] = gain * (green + warm * mean * np.float32(0.35))
+    out[2] = gain * (blue - warm * blue * np.float32(0.3))
     pupil = one - smoothstep(
         np.float32(_PUPIL) - max(np.float32(0.03), np.float32(0.7) / pixels),
         np.float32(_PUPIL) + max(np.float32(0.03), np.float32(0.7) / pixels),
