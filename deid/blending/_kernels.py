@@ -182,20 +182,19 @@ def seam_weight(picture, cover, cx, cy, tables, beside, gate, first, pitch):  # 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def without_arms(picture, clean, cx, cy, tables, arms, reach):  # type: ignore[no-untyped-def]
-    """Copy into ``clean`` what of ``picture`` lies beside the eyes, just outside the face, without thin lines that run
-    away from it: the arms of glasses, which would end at the new face's edge.
+    """Copy into ``clean`` what of ``picture`` lies beside the eyes, at the face's rim and outside, without thin lines
+    that run away from it: the arms of glasses, which would end at the new face's edge.
 
     ``tables``: as :func:`blend` reads them. ``arms``: float32 (BINS + 1, 1), where arms may be. ``reach``: pixels to
-    each side, along the circle, that say what would be there: a median of seven.
+    each side, along the circle, beyond which a line has ended: what is unlike both sides, where they are alike, is one.
     """
     h, w = picture.shape[0], picture.shape[1]
-    tones, order = np.empty(7, np.float32), np.empty(7, np.int64)
-    columns, rows = np.empty(7, np.int64), np.empty(7, np.int64)
+    ends, between = np.empty((2, 3), np.float32), np.empty(3, np.float32)
     farthest, nearest = np.float32(0), np.float32(1e9)
     for i in range(tables.shape[0]):
         if arms[i, 0] > 0:
-            farthest = max(farthest, tables[i, ANCHOR] * np.float32(1.25))
-            nearest = min(nearest, tables[i, ANCHOR] * np.float32(0.97))
+            farthest = max(farthest, tables[i, ANCHOR] * np.float32(1.3))
+            nearest = min(nearest, tables[i, ANCHOR] * np.float32(0.75))
     for y in range(max(int(cy - farthest), 0), min(int(cy + farthest) + 1, h)):
         for x in range(max(int(cx - farthest), 0), min(int(cx + farthest) + 1, w)):
             dx, dy = np.float32(x) - cx, np.float32(y) - cy
@@ -209,25 +208,36 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach):  # type: ignore[n
                 continue
             r = np.sqrt(square)
             place = r / _at(tables, row, step - row, ANCHOR)
-            if place < np.float32(0.97) or place > np.float32(1.25):
+            if place < np.float32(0.75) or place > np.float32(1.3):
                 continue
-            for k in range(7):
-                away = reach * np.float32(k - 3) / np.float32(3) / r
-                rows[k] = _held(cy + dy + away * dx, h)
-                columns[k] = _held(cx + dx - away * dy, w)
-                tone = picture[rows[k], columns[k], 0] + picture[rows[k], columns[k], 1] * 2
-                tones[k] = tone + picture[rows[k], columns[k], 2]
-                j = k
-                while j > 0 and tones[order[j - 1]] > tones[k]:
-                    order[j] = order[j - 1]
-                    j -= 1
-                order[j] = k
-            usual = order[3]
-            apart = abs(tones[3] - tones[usual]) / np.float32(4)
-            edge = min((np.float32(1.25) - place) / np.float32(0.15), np.float32(1))
-            taken = wanted * edge * _smooth((apart - np.float32(0.02)) / np.float32(0.04))
+            tone = picture[y, x, 0] + 2 * picture[y, x, 1] + picture[y, x, 2]
+            best = np.float32(0)
+            for scale in range(1, 3):  # thin lines, then thick ones
+                for side in range(2):
+                    for c in range(3):
+                        ends[side, c] = 0
+                    for k in range(2):
+                        away = reach * np.float32(scale) * np.float32((k + 3) * (2 * side - 1)) / np.float32(8) / r
+                        ex, ey = dx - away * dy, dy + away * dx
+                        turned = _step(ex, ey)  # as far out in the outline's terms: never nearer to the face
+                        far = place * _at(tables, int(turned), turned - int(turned), ANCHOR)
+                        far /= np.sqrt(ex * ex + ey * ey)
+                        row_at, column = _held(cy + far * ey, h), _held(cx + far * ex, w)
+                        for c in range(3):
+                            ends[side, c] += picture[row_at, column, c] / 2
+                before = tone - (ends[0, 0] + 2 * ends[0, 1] + ends[0, 2])
+                after = tone - (ends[1, 0] + 2 * ends[1, 1] + ends[1, 2])
+                unlike = min(abs(before), abs(after)) - np.float32(1.5) * abs(before - after)
+                if before * after > 0 and unlike > best:
+                    best = unlike
+                    for c in range(3):
+                        between[c] = (ends[0, c] + ends[1, c]) / 2
+            if best <= 0:
+                continue
+            edge = min((np.float32(1.3) - place) / np.float32(0.15), np.float32(1))
+            taken = wanted * edge * _smooth((best / np.float32(4) - np.float32(0.015)) / np.float32(0.04))
             for c in range(3):
-                clean[y, x, c] += taken * (picture[rows[usual], columns[usual], c] - picture[y, x, c])
+                clean[y, x, c] += taken * (between[c] - picture[y, x, c])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -341,15 +351,19 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occlu
                     px, py = cx + ux * rho, cy + uy * rho
                     if passing > np.float32(0.004) and px >= 0 and py >= 0 and px <= w - 1 and py <= h - 1:
                         strand[0], strand[1], strand[2] = _bilinear(clean, px, py)
-                        along, size = np.float32(0), np.float32(1e-6)
+                        along, size, apart = np.float32(0), np.float32(1e-6), np.float32(0)
                         for k in range(3):
                             skin = _at(tables, row, part, SKIN + k)
                             line = skin - _at(tables, row, part, HAIR + k)
                             along += (skin - strand[k]) * line
                             size += line * line
+                            apart += (skin - strand[k]) ** 2
                         share = min(along / size, np.float32(1))
-                        kept = passing * _smooth((share - np.float32(0.3)) / np.float32(0.5))
-                        skinny = fading * (1 - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))
+                        kept = passing * _smooth((share - np.float32(0.35)) / np.float32(0.5))
+                        # what is far from every mixture of skin and hair is something else
+                        kept *= 1 - _smooth((apart - along * along / size - np.float32(0.02)) / np.float32(0.05))
+                        pure = max(fading, min((e - r) * np.float32(0.5), np.float32(1)))
+                        skinny = pure * (1 - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))
                         for k in range(3):  # what of the pixel is not hair is the frame's own skin: taken out
                             line = _at(tables, row, part, SKIN + k) - _at(tables, row, part, HAIR + k)
                             front[k] += kept * (strand[k] - skinny * line - front[k])

@@ -19,6 +19,7 @@ from .. import imaging
 from ..models.morphable import finish
 from ._kernels import BINS, CORE, OUTER, RIM, STRETCH, blend, closed, directions, seam_weight, without_arms
 from ._polar import polar_colours, seen_reach
+from .glasses import glasses_seen
 from .hair import FIRST, PITCH, Part, hair_model
 from .outline import CORE_RING, FaceOutline, limits
 
@@ -38,7 +39,7 @@ _MOST_PRESSED = 0.3  # how much further than its place the rendered rim may be r
 _CHEEK_FEATHER = 0.035
 _CHIN_FEATHER = 0.07  # where the frame's own face ends without an edge, as before its neck
 _FOREHEAD_FEATHER = 0.09
-_ARM_REACH = 0.075  # face widths along the circle: more than twice as thick as the arms of glasses
+_ARM_REACH = 0.12  # face widths along the circle: more than twice as thick as the arms of glasses
 _COARSE = 4  # pixels of the frame to one of the picture that the seam's colours are compared in
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
 _NOTHING = np.zeros((1, 1), np.float32)
@@ -92,16 +93,18 @@ class Compositor:
         )
         limit = limits(source_points, source, centre, rim)
         tables[CORE] = np.minimum(tables[CORE], limit * rim)
-        hair = hair_model(picture, part, source_points, centre, rim, limit, above)
+        glasses = glasses_seen(picture, centre, rim, arms, source.width)
+        clean = picture
+        if glasses > 0:
+            clean = picture.copy()
+            where = closed(np.float32(glasses) * arms[None])
+            reach = np.float32(_ARM_REACH * source.width)
+            without_arms(picture, clean, centre[0], centre[1], closed(tables), where, reach)
+        hair = hair_model(clean, part, source_points, centre, rim, limit, above)
         shown = closed(np.concatenate([tables, hair.colours]))
         coded = _matched(part, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
         out, touched = np.empty_like(picture), np.empty((h, w), np.bool_)
-        clean = picture.copy()
-
-        without_arms(
-            picture, clean, centre[0], centre[1], shown, closed(arms[None]), np.float32(_ARM_REACH * source.width)
-        )
         blend(
             picture, clean, coded, part.cover, part.corner, centre, shown, hair.gate, fill, mask,
             FIRST, PITCH, out, touched,
@@ -185,7 +188,7 @@ def _tables(
     height = rim * up / tall
     above = _ramp(height, 0.3, 0.75)
     beside = _ramp(height, -0.45, 0.0) * (1 - above)
-    arms = _ramp(height, -0.1, 0.1) * (1 - _ramp(height, 0.35, 0.5))
+    arms = _ramp(height, -0.15, 0.05) * (1 - _ramp(height, 0.4, 0.6))
     anchor = rim + np.float32(MARGIN * max(width, 0.8 * source.height) + 0.5)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
     new = np.minimum(_rounded(target.reach(centre)), whole)
