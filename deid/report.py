@@ -37,9 +37,9 @@ class TrackReport:
 @dataclass(frozen=True, slots=True)
 class PersonReport:
     """Someone in the clip. ``tracks``: the ids of theirs. ``distance``: of the surrogate from the person, as the
-    recognisers ``chosen_by`` see it, the mean over the pictures compared when the surrogate was chosen; ``nearest``: the
-    least; ``None`` when there was no picture to compare. ``stranger``: the distance that half of all pairs of strangers exceed. ``draws``:
-    how many surrogates were looked at."""
+    recognisers ``chosen_by`` see it, the mean over the pictures compared when the surrogate was chosen; ``nearest``:
+    the least; ``None`` when there was no picture to compare. ``stranger``: the distance that half of all pairs of
+    strangers exceed. ``draws``: how many surrogates were looked at."""
 
     id: int
     tracks: tuple[int, ...]

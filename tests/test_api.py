@@ -63,7 +63,7 @@ def test_progress_hears_of_every_frame_and_of_the_end(face_clip: Path, tmp_path:
     listener = Listener()
     report = deidentify(face_clip, tmp_path / "out.mp4", progress=listener, end=0.4)
     assert report.frames == 10 and report.tracks
-    assert set(listener.counts.values()) == {10} and len(listener.counts) == 2
+    assert [listener.counts[stage] for stage in ("finding faces", "rendering")] == [10, 10]
     assert listener.closed and (tmp_path / "out.mp4").stat().st_size > 0
 
 

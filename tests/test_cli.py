@@ -43,7 +43,8 @@ def called(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str
 def some_report(**changes: Any) -> RunReport:
     numbers = {"seed": 1, "frames": 10, "width": 64, "height": 48, "shots": 1, "searches": 2, "damaged_frames": 0}
     texts = {"version": __version__, "source": "in.mp4", "target": "out.mp4", "engine": "blur", "mark": None}
-    rest = {"tracks": (), "people": (), "streams": (), "verify": None, "timing": {"analyse": 1.0}, "warnings": ("look at it",)}
+    rest = {"tracks": (), "people": (), "streams": (), "verify": None, "timing": {"analyse": 1.0}}
+    rest["warnings"] = ("look at it",)
     sizes = {"seconds": 0.4, "faces_per_frame": 0.0, "peak_memory": 1}
     return RunReport(**{**numbers, **texts, **rest, **sizes, **changes})  # type: ignore[arg-type]
 

@@ -160,12 +160,12 @@ def test_no_face_is_done_with_a_warning(place: Path, faceless_clip: Path) -> Non
     assert everything_under(place) == ["out.mp4", "tmp"]
 
 
-def test_a_run_obscures_and_reports(place: Path, face_clip: Path) -> None:
+def test_a_run_replaces_and_reports(place: Path, face_clip: Path) -> None:
     untouched = state(face_clip)
     words = ("run", face_clip, "-o", place / "out.mp4", "--report", place / "r.json", "--seed", "5", "--threads", "1")
     result = deid(*words)
     assert result.returncode == 0 and "deid: " not in result.stderr
-    assert f"wrote {place / 'out.mp4'}" in result.stdout and "obscured (blur)" in result.stdout
+    assert f"wrote {place / 'out.mp4'}" in result.stdout and "1 replaced" in result.stdout
     report = json.loads((place / "r.json").read_text())
     assert report["frames"] == 24 and report["seed"] == 5 and report["timing"]["analyse"] > 0
     assert all(track["outcome"] == "obscured" for track in report["tracks"]) and report["tracks"]

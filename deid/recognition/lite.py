@@ -22,7 +22,8 @@ _SAME, _VALID = schema.Padding.SAME, schema.Padding.VALID
 
 
 class LiteRecogniser:
-    """Turns face chips into 128 numbers whose distances tell people apart. One instance belongs to one thread at a time.
+    """Turns face chips into 128 numbers whose distances tell people apart. One instance belongs to one thread at a
+    time.
 
     Raises :class:`ModelError` when the weights are missing or damaged.
     """

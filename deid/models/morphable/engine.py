@@ -38,7 +38,7 @@ from deid.tracking.records import RecordFile
 from deid.types import Analysis, Frame, Track
 
 _JUDGED = 4  # pictures of a person that a surrogate is tried on
-_TEXTURE, _SMALL_TEXTURE, _SMALL_FACE = 512, 256, 110.0
+_TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixels up to which so many texels will do
 _AROUND_MATCH = 0.5  # seconds: what lies so near a face that is still recognised is obscured with it
 _HANDS_REACH = 10  # frames around a sighting of a hand in which it is looked for in every one
 _UNSEEN = "no landmarks"
@@ -180,7 +180,7 @@ class MorphableEngine:
         bias: PoseBias,
     ) -> None:
         height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
-        size = _SMALL_TEXTURE if height < _SMALL_FACE else _TEXTURE
+        size = next(texels for limit, texels in _TEXTURES if height < limit)
         sitter = Sitter.make(self._geometry, self._appearance, surrogate.code, size)
         for track in tracks:
             of = codes[track.id]

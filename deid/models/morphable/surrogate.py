@@ -61,8 +61,8 @@ class Surrogate:
 def draw(
     geometry: Geometry, appearance: Appearance, rng: np.random.Generator, person: Person, number: int = 0
 ) -> IdentityCode:
-    """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: later ones come from
-    further out, for subjects whom faces of the middle resemble."""
+    """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: later ones come
+    from further out, for subjects whom faces of the middle resemble."""
     age = None if np.isnan(person.age) else person.age
     skin, iris, detail = appearance.sample(rng, gender=person.female, age=age)
     shape = np.clip(rng.normal(0, _SHAPE_SPREAD + _WIDER * number, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
