@@ -168,7 +168,7 @@ def test_a_run_replaces_and_reports(place: Path, face_clip: Path) -> None:
     assert f"wrote {place / 'out.mp4'}" in result.stdout and "1 replaced" in result.stdout
     report = json.loads((place / "r.json").read_text())
     assert report["frames"] == 24 and report["seed"] == 5 and report["timing"]["analyse"] > 0
-    assert all(track["outcome"] == "obscured" for track in report["tracks"]) and report["tracks"]
+    assert all(track["outcome"] == "replaced" for track in report["tracks"]) and report["tracks"]
     assert str(place) not in json.dumps(report)
     assert everything_under(place) == ["out.mp4", "r.json", "tmp"] and state(face_clip) == untouched
     again = deid(*words)
