@@ -17,10 +17,10 @@ _SHOULDER = 0.86
 """Code value above which :func:`to_code` bends towards 1."""
 _LEAST_BLUR = 0.25  # pixels; less does not show
 _TILE = 256
-SEAM_LIMIT = 0.10
-"""Largest correction of :func:`seam_correction`, of the code range: a light that was told 10 % wrong, no more."""
+SEAM_LIMIT = 0.14
+"""Largest correction of :func:`seam_correction`, of the code range: a light that was told 14 % wrong, no more."""
 _SEAM_GRID = 40
-_SEAM_TINT = 0.04
+_SEAM_TINT = 0.08
 """Largest part of the correction in which channels differ."""
 
 
@@ -173,8 +173,8 @@ def seam_correction(
 
     The field is a membrane over a grid of 40 cells (Perez et al., *Poisson Image Editing*, 2003, with weights), held by
     the differences on the boundary and drawn to 0 away from it. Differences that stand out from the others along the
-    boundary (hair, background, a collar) count little. The result stays within 0.10 of the code range, channels within
-    0.04 of each other, and varies over no less than a fortieth of the picture: light and cast pass, features do not.
+    boundary (hair, background, a collar) count little. The result stays within 0.14 of the code range, channels within
+    0.08 of each other, and varies over no less than a fortieth of the picture: light and cast pass, features do not.
     """
     height, width = rendered.shape[:2]
     rows, columns = _grid(height, width)

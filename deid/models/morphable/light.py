@@ -35,7 +35,7 @@ _LIGHT_CHANGE = 0.12  # root mean square change of shading that is a change of t
 _GAIN_SIGMA, _GAIN_CHANGE = 0.05, 0.02  # seconds, logarithm: exposure is followed, its noise is not
 _CAST_SIGMA, _CAST_CHANGE = 0.3, 0.04
 _FLOOR = 0.05  # least shading in any visible direction, of its mean
-_TINT_SHARE = 0.1  # colours of neighbours err together more than their brightness does
+_TINT_SHARE = 0.4  # colours of neighbours err together more than their brightness does
 _SKIN_TINT = 0.15  # within which a sample has the colour of a face's skin, logarithm
 _CLIPPED = 250  # code value from which a channel may have been brighter than it shows
 

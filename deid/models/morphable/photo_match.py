@@ -33,7 +33,7 @@ _CLEAR = (6.0, 14.0, 1.45)
 by as much."""
 _DROWNED = 0.8  # of the noise: less contrast than that cannot be told from it
 _DARK = 0.8  # code values: where no contrast is larger, none tells how soft the picture is
-_SHARP = 0.6  # pixels: no more blur than that for the sake of smooth skin
+_SHARP = 0.45  # pixels: no more blur than that for the sake of smooth skin
 _AROUND = 0.08  # of the mesh's size, margin of the rendered picture
 _FLOOR = 0.25  # code values: contrasts below that are rounding
 _TEXTURE = 256
@@ -104,12 +104,13 @@ def _match(
     face = _model_face(geometry).render(vertices, camera.moved(*(margin - low)), light, width, height, whole=False)
     linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
     wanted = np.maximum(record["structure"].astype(float), _FLOOR)
+    dark = wanted.max() < _DARK
     finest = 1 if wanted[0] < _DROWNED * float(record["noise"]) else 0
     coded = finish.to_code(finish.veiled(linear, light.veil, light.tone))
     for extra in _EXTRA[: max(int(np.searchsorted(_EXTRA, _LARGEST * scale)), 3)].tolist():
         made = _structure(coded[window], float(np.hypot(blur, extra)))
-        against = (1.0, 1.0) if wanted.max() < _DARK else (made[2], wanted[2])
-        if made[finest] / against[0] <= _TOLERANCE * wanted[finest] / against[1]:
+        fine = made[finest] <= wanted[finest]
+        if fine or (not dark and made[finest] / made[2] <= _TOLERANCE * wanted[finest] / wanted[2]):
             break
     soft = finish.soften(coded, float(np.hypot(blur, extra)))
     texture = _texture(soft, mesh, scale)

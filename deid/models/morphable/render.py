@@ -25,6 +25,7 @@ NOTHING = 255  # in `GeneratedFace.part`: no surface
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
 _BOX = np.array([0, 0, 1, 1, 2, 3, 0, 1, 0], np.uint8)  # by part: 1 is seen through the mouth, 2 and 3 between lids
 _TOOTH_GROWTH = 0.02  # centimetres
+_BODY = 0.4  # of the light from below, which a chest keeps from the underside of the jaw
 _LID_TINT = np.array([0.96, 0.88, 0.85])
 _STEEP = 5.0  # pixels of depth between neighbouring pixels that make an edge: a surface turned 79 degrees away
 _SHARPNESS = 0.35  # mip levels: a little sharper than a box filter, as photographs are
@@ -259,6 +260,7 @@ def _model(geometry: Geometry) -> _Model:
     parts = np.ascontiguousarray(geometry.parts[shown], np.uint8)
     skin = parts <= Part.HEAD
     textured = _in_face_tile(len(geometry.vertices), triangles[skin], parts[skin])
+    occlusion = geometry.occlusion * _body_shade(geometry, triangles[skin])
     return _Model(
         triangles=triangles,
         parts=parts,
@@ -267,8 +269,8 @@ def _model(geometry: Geometry) -> _Model:
         skin=skin,
         face=parts == Part.SKIN,
         skin_vertices=np.unique(triangles[skin]).astype(np.int32),
-        occlusion=geometry.occlusion,
-        open_rgb=shade.occlusion_rgb(geometry.occlusion) * _lid_tint(geometry),
+        occlusion=occlusion,
+        open_rgb=shade.occlusion_rgb(occlusion) * _lid_tint(geometry),
         lips=lip_tables(geometry),
         teeth=_inflated_teeth(geometry),
         texel_density=_texel_density(geometry, triangles[skin], textured),
@@ -335,6 +337,15 @@ def _covered(geometry: Geometry, triangles: np.ndarray, textured: np.ndarray, si
         raster.rasterise(fixed, flat, np.ascontiguousarray(order), 0, 0, box, everywhere, depth, owner)
         hit |= owner >= 0
     return hit
+
+
+def _body_shade(geometry: Geometry, triangles: np.ndarray) -> np.ndarray:
+    """float32 (V,): share of light that a chest, which the head model lacks, leaves to the jaw's underside."""
+    normals = np.empty_like(geometry.vertices)
+    raster.vertex_normals(geometry.vertices, triangles, geometry.weld, normals)
+    down = np.clip((-normals[:, 1] - 0.1) / 0.75, 0.0, 1.0)
+    below = np.clip((geometry.vertices[geometry.lips_outer, 1].min() - 1.0 - geometry.vertices[:, 1]) / 1.5, 0.0, 1.0)
+    return (1.0 - _BODY * below * down * down * (3.0 - 2.0 * down)).astype(np.float32)
 
 
 def _lid_tint(geometry: Geometry) -> np.ndarray:
