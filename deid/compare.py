@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from deid.audit.appearance import Look, left_alone
 from deid.media.convert import bgr
 from deid.models.engine import Engine
 from deid.plan import FaceAt, Plan, State
@@ -17,11 +18,13 @@ from deid.recognition.chips import CHIP, chip_from_picture, cut_chip
 from deid.types import Analysis, Frame
 
 _EACH = 5  # crops of every track that are looked at
+_DOUBTFUL = 8
 _PENDING = 4
+_LEFT = 0.2  # share of a face's texture that may pass for the source's; of a replaced face some per cent do by chance
 
 
 def choose_faces(analysis: Analysis, plan: Plan) -> dict[int, list[FaceAt]]:
-    """Five replaced faces of every track, spread over it, and those beside a change-over: by frame."""
+    """Five replaced faces of every track, spread over it, those beside a change-over, and doubtful ones: by frame."""
     at: dict[int, dict[int, FaceAt]] = {}
     for frame, faces in plan.faces.items():
         for face in faces:
@@ -35,17 +38,24 @@ def choose_faces(analysis: Analysis, plan: Plan) -> dict[int, list[FaceAt]]:
         if len(whole) == 0:
             continue
         edges = whole[np.flatnonzero(np.diff(whole) > 1)]
-        picked = {int(i) for i in whole[np.linspace(0, len(whole) - 1, _EACH).round().astype(int)]}
-        for row in sorted(picked | {int(i) for i in edges[:_EACH]}):
+        doubtful = whole[plan.doubtful[track.id][whole]] if track.id in plan.doubtful else whole[:0]
+        picked = {*_spread(whole, _EACH), *_spread(doubtful, _DOUBTFUL), *(int(i) for i in edges[:_EACH])}
+        for row in sorted(picked):
             out.setdefault(track.first + row, []).append(at[track.id][track.first + row])
     return out
+
+
+def _spread(rows: np.ndarray, count: int) -> set[int]:
+    """Up to ``count`` of ``rows``, evenly."""
+    return {int(i) for i in rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]} if len(rows) else set()
 
 
 class Comparer:
     """Compares in the background. A context manager: leaving it waits.
 
-    ``matches``: (frame, face) that are still the same person to the recogniser. ``compared``: how many were looked at.
-    ``nearest``: the least distance between an original and its replacement, ``None`` when none was looked at.
+    ``matches``: (frame, face) that are still the same person to the recogniser, or show too much of the original.
+    ``compared``: how many were looked at. ``nearest``: the least distance between an original and its replacement,
+    ``None`` when none was looked at.
     """
 
     def __init__(self, faces: dict[int, list[FaceAt]], engine: Engine | None, limit: float) -> None:
@@ -88,7 +98,9 @@ class Comparer:
             points = self._engine.source_points(face)
             chips = np.stack([chip(source, points), chip(done, points)])
             before, after = self._engine.recognise(chips)
-            out.append((source.index, face, float(np.linalg.norm(before - after))))
+            left = left_alone(Look.of(chips[0]), Look.of(chips[1]))
+            apart = 0.0 if left > _LEFT else float(np.linalg.norm(before - after))
+            out.append((source.index, face, apart))
         return out
 
 

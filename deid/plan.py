@@ -45,19 +45,21 @@ class Replacement:
 
     ``rows``: int32 (n,), for each frame of the track its row in the engine's codes, -1 where there is none.
     ``weights``: float32 (n,), 1 replaced, 0 obscured. ``reasons``: (n,) of str, why it is not replaced, empty where it
-    is.
+    is. ``doubtful``: bool (n,), frames that the check should look at first.
     """
 
     rows: np.ndarray
     weights: np.ndarray
     reasons: tuple[str, ...]
+    doubtful: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """``outcomes``: what happens to each track for the most part, and why, by track id. ``regions``, ``veils``,
     ``faces``: by frame. ``states``: uint8 (n,) :class:`State` by track id. ``reasons``: frames by reason for which a
-    track is obscured although it might have been replaced."""
+    track is obscured although it might have been replaced. ``doubtful``: bool (n,) by track id, see
+    :class:`Replacement`."""
 
     outcomes: dict[int, tuple[str, str]]
     regions: dict[int, list[Region]]
@@ -66,6 +68,7 @@ class Plan:
     faces: dict[int, list[FaceAt]] = field(default_factory=dict)
     states: dict[int, np.ndarray] = field(default_factory=dict)
     reasons: dict[int, dict[str, int]] = field(default_factory=dict)
+    doubtful: dict[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def replaces(self) -> bool:
@@ -94,6 +97,8 @@ def _lay_out(plan: Plan, track: Track, replacement: Replacement | None, rate: fl
     weights = np.zeros(len(track), np.float32) if replacement is None else replacement.weights
     states = np.where(weights >= 1, State.REPLACED, np.where(weights <= 0, State.OBSCURED, State.CHANGING))
     plan.states[track.id] = states.astype(np.uint8)
+    if replacement is not None and replacement.doubtful is not None:
+        plan.doubtful[track.id] = replacement.doubtful
     for offset, region in enumerate(regions_of(track, rate)):
         frame, weight = track.first + offset, float(weights[offset])
         if replacement is not None and weight > 0:

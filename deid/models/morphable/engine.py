@@ -213,7 +213,10 @@ class MorphableEngine:
             reasons[place] = words[row] if safe else _UNSAFE
         weights = np.where(rows >= 0, coverage(trusted, self._rate), 0).astype(np.float32)
         why = tuple("" if w >= 1 else r or _BRIEF for w, r in zip(weights, reasons, strict=True))
-        return Replacement(rows, weights, why)
+        doubtful = np.zeros(len(track), bool)
+        near = self._near_hands(track, codes)
+        doubtful[codes.witnessed.frames[near] - track.first] = True
+        return Replacement(rows, weights, why, doubtful)
 
     # -- the second pass --------------------------------------------------------------------------------------------
 
