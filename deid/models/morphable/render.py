@@ -28,7 +28,7 @@ _TOOTH_GROWTH = 0.02  # centimetres
 _BODY = 0.4  # of the light from below, which a chest keeps from the underside of the jaw
 _LID_TINT = np.array([0.96, 0.88, 0.85])
 _STEEP = 5.0  # pixels of depth between neighbouring pixels that make an edge: a surface turned 79 degrees away
-_SHARPNESS = 0.35  # mip levels: a little sharper than a box filter, as photographs are
+_SHARPNESS = -0.4  # mip levels: a little softer than a box filter, as compressed footage shows skin
 
 
 @dataclass(frozen=True, slots=True, eq=False)
