@@ -20,7 +20,7 @@ from deid.types import Analysis, Frame
 _EACH = 5  # crops of every track that are looked at
 _DOUBTFUL = 8
 _PENDING = 4
-_LEFT = 0.2  # share of a face's texture that may pass for the source's; of a replaced face some per cent do by chance
+_LEFT = 0.45  # share of a face's texture that may pass for the source's: a hand before it, which stays, is texture too
 
 
 def choose_faces(analysis: Analysis, plan: Plan) -> dict[int, list[FaceAt]]:
