@@ -13,7 +13,7 @@ from numba import njit
 
 BINS = 256
 _QUARTER = BINS // 4
-_STILL = np.float32(0.03)  # pixels: surroundings that would move by less stay
+STILL = np.float32(0.03)  # pixels: surroundings that would move by less stay
 ANCHOR, EDGE, END, INNER, OUTER, RIM, CORE, STRETCH, HASTE, SKIN, HAIR = (*range(10), 12)
 """Columns of the tables that :func:`blend` reads; ``SKIN`` and ``HAIR`` are the first of three."""
 
@@ -267,7 +267,7 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occlu
     ``gate``: float32 (BINS / 2 + 1, levels), where hair may hang.
     ``fill``: float32 (3,), skin where nothing else is known. ``occluder``: float32 (h, w) or (1, 1) for none. All
     colours are code values.
-    Writes ``out`` and ``touched``.
+    Writes into ``out``, which holds the frame, and ``touched``, which holds ``False``.
     """
     h, w = picture.shape[0], picture.shape[1]
     top, left = corner
@@ -278,8 +278,8 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occlu
         nearest = min(nearest, tables[i, CORE])
     hidden = occluder.shape[0] == h and occluder.shape[1] == w
     ground, front, strand = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(3, np.float32)
-    for y in range(h):
-        for x in range(w):
+    for y in range(max(int(cy - farthest), 0), min(int(cy + farthest) + 2, h)):
+        for x in range(max(int(cx - farthest), 0), min(int(cx + farthest) + 2, w)):
             dx, dy = np.float32(x) - cx, np.float32(y) - cy
             r = np.sqrt(dx * dx + dy * dy)
             step, e, far, part = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
@@ -294,8 +294,6 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occlu
             o = occluder[y, x] if hidden else np.float32(0)
             touched[y, x] = not outside
             if outside or o >= 1:
-                for k in range(3):
-                    out[y, x, k] = picture[y, x, k]
                 continue
             if r <= nearest:
                 alpha = cover[y - top, x - left]
@@ -312,16 +310,13 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occlu
                 ux, uy = dx * inverse, dy * inverse
                 if r >= far:  # nothing but surroundings, out of their place
                     moved = shift * _bend((r - e) * haste)
-                    touched[y, x] = abs(moved) > _STILL
+                    touched[y, x] = abs(moved) > STILL
                     if touched[y, x]:
                         px, py = np.float32(x) + ux * moved, np.float32(y) + uy * moved
                         red, green, blue = _surroundings(clean, tables, cx, cy, px, py, fill)
                         out[y, x, 0] = red + o * (picture[y, x, 0] - red)
                         out[y, x, 1] = green + o * (picture[y, x, 1] - green)
                         out[y, x, 2] = blue + o * (picture[y, x, 2] - blue)
-                    else:
-                        for k in range(3):
-                            out[y, x, k] = picture[y, x, k]
                     continue
                 gain = _at(tables, row, part, STRETCH)
                 still = min(np.float32(0.8), np.float32(0.85) * gain) * far

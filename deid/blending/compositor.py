@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from .. import imaging
 from ..models.morphable import finish
-from ._kernels import BINS, CORE, OUTER, RIM, STRETCH, blend, closed, directions, seam_weight, without_arms
+from ._kernels import BINS, CORE, OUTER, RIM, STILL, STRETCH, blend, closed, directions, seam_weight, without_arms
 from ._polar import polar_colours, seen_reach
 from .glasses import glasses_seen
 from .hair import FIRST, PITCH, Part, hair_model
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 MARGIN = 0.03
 """How far beyond the mesh's outline the source's face may still show, in face widths (measured on real clips)."""
-_FADE = 0.42  # face widths over which the surroundings come back to their place
+_FADE = 0.42  # face widths over which, at most, the surroundings come back to their place
+_GENTLY = 5.0  # lengths of the shift over which they do
 _STEEPEST = 0.7  # largest change of the shift per pixel: 1 would fold
 _SOFT_EDGE = 0.008  # least softness of the jaw's edge, in face widths
 _FOREHEAD_FOLLOWS = 0.6  # how far the hairline moves with the new outline
@@ -104,7 +105,7 @@ class Compositor:
         shown = closed(np.concatenate([tables, hair.colours]))
         coded = _matched(part, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
-        out, touched = np.empty_like(picture), np.empty((h, w), np.bool_)
+        out, touched = picture.copy(), np.zeros((h, w), np.bool_)
         blend(
             picture, clean, coded, part.cover, part.corner, centre, shown, hair.gate, fill, mask,
             FIRST, PITCH, out, touched,
@@ -125,7 +126,8 @@ def _filmed(
 ) -> tuple[Part, np.ndarray]:
     """The face in ``box`` as the frame's camera would have taken it, and its mean colour, float32 (3,) code values."""
     light = attributes.light
-    coded = finish.to_code(finish.veiled(face.rgb[box], light.veil, light.tone))
+    linear = face.rgb[box]
+    coded = finish.to_code(finish.veiled(linear, light.veil, light.tone) if light.veil.any() else linear)
     alpha = face.alpha[box]
     cover = np.minimum(alpha + face.head[box], np.float32(1))
     there = alpha[::4, ::4] > 0.5
@@ -212,7 +214,10 @@ def _tables(
     reached = (1 - above) * np.minimum(whole, new) + above * skin
     stretch = np.clip(reached / outer, 0.6, 1 + _MOST_PRESSED * (1 - above))
     core = np.minimum(inner, np.where(np.abs(stretch - 1) > 0.001, np.minimum(0.8, 0.85 * stretch) * outer, inner))
-    rows = np.stack([anchor, edge, edge + fade, inner, outer, rim, core, stretch, 1 / fade])
+    shift = np.abs(edge - anchor)
+    fade = np.minimum(fade, np.maximum(_GENTLY * shift, 0.12 * width))  # no farther than a gentle return takes
+    end = edge + np.where(shift > STILL, fade, 0)
+    rows = np.stack([anchor, edge, end, inner, outer, rim, core, stretch, 1 / fade])
     return rows.astype(np.float32), np.stack([above, beside, arms]).astype(np.float32)
 
 

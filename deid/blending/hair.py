@@ -99,9 +99,9 @@ def _own_skin(rim: np.ndarray, hair: np.ndarray, seen: np.ndarray) -> np.ndarray
     near = seen[:, _RIM]
     weight = np.exp(((near - rim[:, None]) ** 2).sum(axis=2) / -0.03)
     weight = (weight * np.clip((0.6 - _along(near, rim, hair)) / 0.25, 0, 1))[..., None]
-    total = gaussian_filter1d((near * weight).sum(axis=1), 4.0, axis=0, mode="wrap")
-    share = gaussian_filter1d(weight.sum(axis=1), 4.0, axis=0, mode="wrap")
-    return np.asarray((total + 0.5 * rim) / (share + 0.5), np.float32)
+    sums = np.concatenate([(near * weight).sum(axis=1), weight.sum(axis=1)], axis=1)
+    sums = gaussian_filter1d(sums, 4.0, axis=0, mode="wrap")
+    return np.asarray((sums[:, :3] + 0.5 * rim) / (sums[:, 3:] + 0.5), np.float32)
 
 
 def _along(seen: np.ndarray, skin: np.ndarray, hair: np.ndarray) -> np.ndarray:
@@ -139,9 +139,11 @@ def _hair_colours(
     hue = np.linalg.norm((ring - ring.mean(axis=2, keepdims=True)) - (mean - mean.mean()), axis=2)
     alike = np.clip((0.5 - lighter) / 0.3, 0, 1) * np.clip((0.2 - hue) / 0.1, 0, 1)
     weight *= above[:, None] + (1 - above[:, None]) * alike
-    total = gaussian_filter1d((ring * weight[..., None]).sum(axis=1), 3.0, axis=0, mode="wrap")
-    size = gaussian_filter1d(weight.sum(axis=1), 3.0, axis=0, mode="wrap")
-    every = gaussian_filter1d(counts.sum(axis=1), 3.0, axis=0, mode="wrap")
+    sums = np.empty((len(ring), 5))
+    sums[:, :3] = (ring * weight[..., None]).sum(axis=1)
+    sums[:, 3], sums[:, 4] = weight.sum(axis=1), counts.sum(axis=1)
+    sums = gaussian_filter1d(sums, 3.0, axis=0, mode="wrap")
+    total, size, every = sums[:, :3], sums[:, 3], sums[:, 4]
     colour = (total + 0.1 * mean) / (size + 0.1)[:, None]
     contrast = np.linalg.norm(skin - colour, axis=1)
     trust = np.clip((size / np.maximum(every, 1e-6) - 0.15) / 0.15, 0, 1)

@@ -16,6 +16,7 @@ SIDE = 200
 CENTRE = np.array([100.0, 104.0])
 GREEN = np.array([0.0, 1.0, 0.0], np.float32)
 PALE = np.array([0.9, 0.85, 0.9], np.float32)  # lighter than skin: cannot be hair
+SEAM = 0.03  # how green skin may become by being matched to a frame whose skin is
 GREY = np.array([0.45, 0.45, 0.45], np.float32)
 SKIN = np.array([0.55, 0.35, 0.28], np.float32)  # linear light
 LIGHT = SimpleNamespace(tone=np.full(3, 0.3, np.float32), veil=np.zeros(3, np.float32))
@@ -90,9 +91,9 @@ wobbles = st.tuples(*[st.floats(-0.04, 0.04)] * 4)
 
 
 @settings(max_examples=40, deadline=None)
-@given(sizes, sizes, wobbles, wobbles, st.sampled_from([(PALE, 0.01), (GREY, 0.14)]))
-@example((110.0, 130.0), (60.0, 80.0), (0.0,), (0.0,), (PALE, 0.01))
-@example((60.0, 80.0), (110.0, 130.0), (0.0,), (0.0,), (PALE, 0.01))
+@given(sizes, sizes, wobbles, wobbles, st.sampled_from([(PALE, SEAM), (GREY, 0.14)]))
+@example((110.0, 130.0), (60.0, 80.0), (0.0,), (0.0,), (PALE, SEAM))
+@example((60.0, 80.0), (110.0, 130.0), (0.0,), (0.0,), (PALE, SEAM))
 def test_nothing_of_the_sources_face_is_left(source_size, target_size, source_wobble, target_wobble, around):
     """Grey surroundings may pass for hair, and hair's edge may keep a breath of what it lies before."""
     source, target = oval(*source_size, source_wobble), oval(*target_size, target_wobble)
@@ -109,7 +110,7 @@ def test_a_face_cut_by_the_picture_is_covered_too(dx, dy, target_size):
     source, target = oval(90, 120) + shift, oval(*target_size) + shift
     picture = np.broadcast_to(PALE, (SIDE, SIDE, 3)).copy()
     picture[filled(source)] = GREEN
-    assert greenness(compose(picture, source, target).rgb) < 0.01
+    assert greenness(compose(picture, source, target).rgb) < SEAM
 
 
 @settings(max_examples=15, deadline=None)
