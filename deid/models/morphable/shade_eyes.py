@@ -144,6 +144,8 @@ def _iris(r, angle, colour, pixels, seed, light_angle, out):  # type: ignore[no-
     )
     warm = np.float32(0.35) * ring * (one + fibres)
     mean = (colour[0] + colour[1] + colour[2]) * np.float32(0.3333)
+    # light irises are darker in place than by themselves: their brightness was measured without lids and lashes
+    gain *= np.float32(1.15) / (one + np.float32(2.8) * mean)
     red = mean + np.float32(_PURITY) * (colour[0] - mean)
     green = mean + np.float32(_PURITY) * (colour[1] - mean)
     blue = mean + np.float32(_PURITY) * (colour[2] - mean)
