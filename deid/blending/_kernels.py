@@ -357,7 +357,7 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occlu
                         kept = passing * _smooth((share - np.float32(0.35)) / np.float32(0.5))
                         # what is far from every mixture of skin and hair is something else
                         kept *= 1 - _smooth((apart - along * along / size - np.float32(0.02)) / np.float32(0.05))
-                        pure = max(fading, min((e - r) * np.float32(0.5), np.float32(1)))
+                        pure = fading if r >= e else np.float32(1)
                         skinny = pure * (1 - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))
                         for k in range(3):  # what of the pixel is not hair is the frame's own skin: taken out
                             line = _at(tables, row, part, SKIN + k) - _at(tables, row, part, HAIR + k)
