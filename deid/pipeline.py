@@ -26,7 +26,7 @@ from deid.config import RunConfig
 from deid.errors import PrivacyError
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
 from deid.models.engine import Engine, open_engine
-from deid.plan import Plan, Replacement, make_plan, rate_of
+from deid.plan import FaceAt, Plan, Replacement, make_plan, rate_of
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
 from deid.render import Finisher, finished
@@ -108,7 +108,8 @@ def _run(
                 Comparer(compared, engine, FAR_1E3) as comparer,
             ):
                 render(source, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
-            passed = not verifier.leaks and not comparer.matches
+            doubts = engine.doubts() if engine else []
+            passed = not (verifier.leaks or comparer.matches or doubts)
             if passed:
                 writer.commit()
         if passed:
@@ -118,7 +119,7 @@ def _run(
             break
         with clock.stage("patch"):
             analysis, replacements = _repair(
-                source, config, analysis, seconds, replacements, verifier, comparer, progress, engine
+                source, config, analysis, seconds, replacements, verifier, comparer, doubts, progress, engine
             )
         plan = make_plan(analysis, config, replacements)
     raise PrivacyError(
@@ -164,10 +165,16 @@ def _repair(
     replacements: dict[int, Replacement],
     verifier: Verifier,
     comparer: Comparer,
+    doubts: list[tuple[int, FaceAt]],
     progress: Progress,
     engine: Engine | None,
 ) -> tuple[Analysis, dict[int, Replacement]]:
-    """What the check found, taken into the plan: bare faces are followed, recognisable ones obscured."""
+    """What the check found, taken into the plan: bare faces are followed, recognisable and doubtful ones obscured."""
+    if doubts and engine is not None:
+        progress.note("something lies before a face that could not be told from it: obscuring there, rendering again")
+        replacements = {**replacements}
+        for _, face in doubts:
+            replacements[face.track] = engine.refuse(face.track, face.row, "covered")
     if comparer.matches and engine is not None:
         when = ", ".join(sorted({f"{seconds[frame]:.2f} s" for frame, _ in comparer.matches}))
         progress.note(f"a replaced face was still recognised at {when}: obscuring it and rendering again")

@@ -40,8 +40,14 @@ class Engine(Protocol):
         """Recognition codes, float32 (n, 128), of aligned faces, uint8 (n, 150, 150, 3) RGB. Thread-safe."""
         ...
 
-    def refuse(self, track: int, row: int) -> Replacement:
-        """This face was still recognised after it was replaced: the track's replacement without it and its like."""
+    def doubts(self) -> list[tuple[int, FaceAt]]:
+        """(frame, face) painted since the last call where something before the face could neither be kept nor told from
+        it; forgets them."""
+        ...
+
+    def refuse(self, track: int, row: int, why: str = ...) -> Replacement:
+        """This face was still recognised after it was replaced, or is in doubt: the track's replacement without it and
+        its like. ``why``: for the report."""
         ...
 
     def people(self) -> tuple[PersonReport, ...]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deid.detection.hands import HandFinder
+from deid.detection.hands import Hand, HandFinder
 from deid.detection.landmarks import (
     FaceLandmarker,
     FaceLandmarks,
@@ -50,6 +50,15 @@ class Chip:
     yaw: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenHands:
+    """Hands before or beside the face at ``place`` (x, y of its middle), in frame pixels."""
+
+    frame: int
+    place: tuple[float, float]
+    hands: tuple[Hand, ...]
+
+
 @dataclass(slots=True)
 class _Memory:
     """Of one tracklet, from frame to frame."""
@@ -63,7 +72,7 @@ class Observer:
     """Feed it frames with their faces, in order; then :meth:`finish`.
 
     ``note``: makes the engine's photometric note from an RGB crop, uint8 (h, w, 3), and landmarks in its pixels.
-    ``hands``: (frame, place of the face) where a hand was seen before or beside a face; it is looked for now and then.
+    ``hands``: those that were seen before or beside a face.
     """
 
     def __init__(self, records: RecordFile, note: Callable[[np.ndarray, np.ndarray], np.void]) -> None:
@@ -71,7 +80,8 @@ class Observer:
         self._note = note
         self._chips: dict[int, list[Chip]] = {}
         self._known: dict[int, _Memory] = {}
-        self.hands: list[tuple[int, tuple[float, float]]] = []
+        self.hands: list[SeenHands] = []
+        self._handled: dict[int, int] = {}
         self._landmarker: FaceLandmarker | None = None
         self._hand_finder: HandFinder | None = None
         self._looked: dict[int, int] = {}
@@ -124,7 +134,7 @@ class Observer:
                 points = seen.points.copy()
                 points[:, :2] -= origin
                 self._keep_chip(key, frame.index, crop, points, seen)
-                self._look_for_hands(key, frame.index, crop, points, seen)
+                self._look_for_hands(key, frame.index, crop, origin, points, seen)
                 note = self._note(crop, points)
                 self.records.append(FaceRecord(frame.index, seen.points, seen.presence, note))
                 self._known[key] = _Memory(frame.index, seen.points, box)
@@ -147,20 +157,27 @@ class Observer:
         return crop, (x0, y0), seen
 
     def _look_for_hands(
-        self, key: int, frame: int, crop: np.ndarray, points: np.ndarray, seen: FaceLandmarks
+        self, key: int, frame: int, crop: np.ndarray, origin: tuple[int, int], points: np.ndarray, seen: FaceLandmarks
     ) -> None:
-        """Note when a hand is near the face. Now and then, and when the landmark model has a doubt."""
-        if frame - self._looked.get(key, -_HANDS_EVERY) < _HANDS_EVERY and seen.presence >= _DOUBTFUL:
+        """Note the hands near the face: now and then, when the landmark model has a doubt, and in every frame for a
+        while after one was seen."""
+        since = frame - self._looked.get(key, -_HANDS_EVERY)
+        lately = frame - self._handled.get(key, -_HANDS_EVERY - 1) <= _HANDS_EVERY
+        if since < _HANDS_EVERY and seen.presence >= _DOUBTFUL and not lately:
             return
         self._looked[key] = frame
         if self._hand_finder is None:
             self._hand_finder = HandFinder()
         low, high = points[:468, :2].min(0), points[:468, :2].max(0)
+        near = []
         for hand in self._hand_finder.run(crop, rgb=True):
-            inside = ((hand.points[:, :2] > low) & (hand.points[:, :2] < high)).all(1)
-            if inside.any():
-                self.hands.append((frame, (float(seen.box[0]), float(seen.box[1]))))
-                return
+            if ((hand.points[:, :2] > low) & (hand.points[:, :2] < high)).all(1).any():
+                moved = hand.points.copy()
+                moved[:, :2] += origin
+                near.append(replace(hand, points=moved))
+        if near:
+            self._handled[key] = frame
+            self.hands.append(SeenHands(frame, (float(seen.box[0]), float(seen.box[1])), tuple(near)))
 
     def _keep_chip(self, key: int, frame: int, crop: np.ndarray, points: np.ndarray, seen: FaceLandmarks) -> None:
         frontal = max(0.05, 1 - abs(seen.yaw) / 60) * max(0.3, 1 - abs(seen.pitch) / 60)

@@ -14,7 +14,7 @@ import numpy as np
 
 from deid.blending import Compositor
 from deid.config import RunConfig
-from deid.detection.hands import HandFinder
+from deid.detection.hands import Hand
 from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.calibrate import PoseBias, pose_bias
@@ -40,7 +40,8 @@ from deid.types import Analysis, Frame, Track
 _JUDGED = 4  # pictures of a person that a surrogate is tried on
 _TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixels up to which so many texels will do
 _AROUND_MATCH = 0.5  # seconds: what lies so near a face that is still recognised is obscured with it
-_HANDS_REACH = 10  # frames around a sighting of a hand in which it is looked for in every one
+_HANDS_LAST = 4  # frames for which a hand that is not found is still held to be there
+_DOUBT = 0.3  # share of a face's core that may lie under what could neither be kept nor told from it
 _UNSEEN = "no landmarks"
 _BRIEF = "beside a doubt, or too short"
 _UNSAFE = "no surrogate was unlike the person"
@@ -49,15 +50,15 @@ _MATCHED = "still recognised after it was replaced"
 
 @dataclass(slots=True, eq=False)
 class _Cast:
-    """One track ready to be rendered: its codes, and the attributes turned to the surrogate's face. ``hands``: bool
-    (n,), rows in which a hand may be before the face."""
+    """One track ready to be rendered: its codes, and the attributes turned to the surrogate's face. ``hands``:
+    those before the face, by row."""
 
     track: Track
     person: Person
     codes: TrackCodes
     attributes: AttributeTrack
     sitter: Sitter
-    hands: np.ndarray
+    hands: dict[int, tuple[Hand, ...]]
 
 
 class MorphableEngine:
@@ -79,15 +80,12 @@ class MorphableEngine:
         self._recogniser_lock = threading.Lock()
         self._recogniser: LiteRecogniser | None = None
         self._records_lock = threading.Lock()
-        self._local = threading.local()
-        self._finders: list[HandFinder] = []
+        self._doubts: set[tuple[int, FaceAt]] = set()
 
     def close(self) -> None:
         self.observer.close()
         self._records.close()
         self._casts.clear()
-        for finder in self._finders:
-            finder.close()
         if self._recogniser is not None:
             self._recogniser.close()
 
@@ -187,19 +185,29 @@ class MorphableEngine:
             turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape)(of.attributes)
             turned = turned.with_values(rotation=turned.rotation @ bias.correction())
             placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
-            self._casts[track.id] = _Cast(track, person, of, turned, placed, self._near_hands(track, of))
+            self._casts[track.id] = _Cast(track, person, of, turned, placed, self._hands(track, of))
             self._replacements[track.id] = self._replacement(track, of, safe=surrogate.safe)
 
-    def _near_hands(self, track: Track, codes: TrackCodes) -> np.ndarray:
-        """bool (n,): rows near a frame in which a hand was seen at this face."""
+    def _hands(self, track: Track, codes: TrackCodes) -> dict[int, tuple[Hand, ...]]:
+        """The hands before the face, by row; where none was found although one was there just before or after, that
+        one, moved as the face moved."""
         frames = codes.witnessed.frames
-        near = np.zeros(len(frames), bool)
-        for frame, place in self.observer.hands:
-            if track.covers(frame):
-                box = track.box_at(frame)
-                if np.hypot(box[0] - place[0], box[1] - place[1]) < 0.5 * box[3]:
-                    near |= np.abs(frames - frame) <= _HANDS_REACH
-        return near
+        found: dict[int, tuple[Hand, ...]] = {}
+        for seen in self.observer.hands:
+            row = codes.attributes.row_of(seen.frame)
+            if row is not None and track.covers(seen.frame):
+                box = track.box_at(seen.frame)
+                if np.hypot(box[0] - seen.place[0], box[1] - seen.place[1]) < 0.5 * box[3]:
+                    found[row] = seen.hands
+        out = dict(found)
+        places = codes.attributes.translation
+        for row in range(len(frames)):
+            near = [r for r in range(row - _HANDS_LAST, row + _HANDS_LAST + 1) if r in found]
+            if row not in found and near:
+                nearest = min(near, key=lambda r: (abs(int(frames[r]) - int(frames[row])), r))
+                shift = np.append(places[row] - places[nearest], 0).astype(np.float32)
+                out[row] = tuple(replace(hand, points=hand.points + shift) for hand in found[nearest])
+        return out
 
     def _replacement(self, track: Track, codes: TrackCodes, *, safe: bool) -> Replacement:
         rows = np.full(len(track), -1, np.int32)
@@ -214,8 +222,8 @@ class MorphableEngine:
         weights = np.where(rows >= 0, coverage(trusted, self._rate), 0).astype(np.float32)
         why = tuple("" if w >= 1 else r or _BRIEF for w, r in zip(weights, reasons, strict=True))
         doubtful = np.zeros(len(track), bool)
-        near = self._near_hands(track, codes)
-        doubtful[codes.witnessed.frames[near] - track.first] = True
+        for row in self._hands(track, codes):
+            doubtful[int(codes.witnessed.frames[row]) - track.first] = True
         return Replacement(rows, weights, why, doubtful)
 
     # -- the second pass --------------------------------------------------------------------------------------------
@@ -224,7 +232,7 @@ class MorphableEngine:
         # The nearer, larger face comes last, over the others.
         for face in sorted(faces, key=lambda f: self._casts[f.track].attributes.scale[f.row]):
             cast = self._casts[face.track]
-            frame = paint_frame(
+            frame, doubt = paint_frame(
                 frame,
                 self.source_points(face),
                 cast.sitter,
@@ -232,17 +240,18 @@ class MorphableEngine:
                 _code(cast.codes, cast.attributes, face.row),
                 self._compositor,
                 seed=self._seed,
-                hands=self._hand_finder() if cast.hands[face.row] else None,
+                hands=cast.hands.get(face.row, ()),
             )
+            if doubt > _DOUBT:
+                with self._records_lock:
+                    self._doubts.add((frame.index, face))
         return frame
 
-    def _hand_finder(self) -> HandFinder:
-        """One for each thread that paints."""
-        finder: HandFinder | None = getattr(self._local, "hands", None)
-        if finder is None:
-            finder = self._local.hands = HandFinder()
-            self._finders.append(finder)
-        return finder
+    def doubts(self) -> list[tuple[int, FaceAt]]:
+        with self._records_lock:
+            out = sorted(self._doubts, key=lambda d: (d[0], d[1].track))
+            self._doubts.clear()
+        return out
 
     def source_points(self, face: FaceAt) -> np.ndarray:
         return self._points(self._casts[face.track].codes, face.row)
@@ -258,14 +267,14 @@ class MorphableEngine:
                 self._recogniser = LiteRecogniser()
             return self._recogniser.embed(chips)
 
-    def refuse(self, track: int, row: int) -> Replacement:
+    def refuse(self, track: int, row: int, why: str = _MATCHED) -> Replacement:
         codes = self._casts[track].codes
         old = self._replacements[track]
         times = np.asarray(self._seconds, np.float64)
         frames = np.arange(len(old.rows)) + self._casts[track].track.first
         near = np.abs(times[frames] - times[int(codes.witnessed.frames[row])]) <= _AROUND_MATCH
         weights = np.where(near, 0, old.weights).astype(np.float32)
-        reasons = tuple(_MATCHED if n else r for n, r in zip(near, old.reasons, strict=True))
+        reasons = tuple(why if n else r for n, r in zip(near, old.reasons, strict=True))
         self._replacements[track] = replace(old, weights=weights, reasons=reasons)
         return self._replacements[track]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deid.blending import Composite, Compositor, FaceOutline
 from deid.blending.occlusion import hands_before
-from deid.detection.hands import HandFinder
+from deid.detection.hands import Hand
 from deid.media.convert import bgr, ycbcr
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, IdentityCode
@@ -84,27 +85,12 @@ def paint_frame(
     compositor: Compositor,
     *,
     seed: int,
-    hands: HandFinder | None = None,
-) -> Frame:
-    """The first that :func:`paint_doubted` returns."""
-    return paint_doubted(frame, points, sitter, geometry, attributes, compositor, seed=seed, hands=hands)[0]
-
-
-def paint_doubted(
-    frame: Frame,
-    points: np.ndarray,
-    sitter: Sitter,
-    geometry: Geometry,
-    attributes: AttributeCode,
-    compositor: Compositor,
-    *,
-    seed: int,
-    hands: HandFinder | None = None,
+    hands: Sequence[Hand] = (),
 ) -> tuple[Frame, float]:
     """``frame`` with one face replaced; ``points`` and ``attributes`` in frame pixels. Samples that the compositor
-    does not touch stay as they are, bit for bit. ``hands``: looks for hands before the face, which stay. And how much
-    of the face's core is in doubt, 0 to 1: there the frame's own pixels stayed as a hand, or a hand was painted over
-    because too much would have stayed."""
+    does not touch stay as they are, bit for bit. ``hands``: those before the face, in frame pixels; they stay. And how
+    much of the face's core is in doubt, 0 to 1: there the frame's own pixels stayed as a hand, or a hand was painted
+    over because too much would have stayed."""
     region = _region(frame, points)
     if region is None:
         return frame, 0.0
@@ -113,7 +99,7 @@ def paint_doubted(
     picture = crop.astype(np.float32) / np.float32(255)
     local = points.copy()
     local[:, :2] -= (x0, y0)
-    found = hands.run(crop, rgb=True) if hands is not None else []
+    found = [replace(hand, points=hand.points - np.array([x0, y0, 0], np.float32)) for hand in hands]
     occlusion, doubt = hands_before(found, picture, local)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
     result = paint_picture(
