@@ -23,11 +23,11 @@ def glasses_seen(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray, arms:
     rows = arms > 0.9
     if not rows.any():
         return 0.0
-    unit = directions()
+    unit = directions()[rows]
     grey = picture[..., 1]  # green: most of luma, and no copy
     across = np.stack([-unit[:, 1], unit[:, 0]], axis=1)[:, None] * np.float32(_THICK * width)
-    places = centre + unit[:, None] * (rim[:, None] * _LEVELS)[..., None]
-    middle, before, after = (_nearest(grey, p, rows) for p in (places, places - across, places + across))
+    places = centre + unit[:, None] * (rim[rows, None] * _LEVELS)[..., None]
+    middle, before, after = (_nearest(grey, p) for p in (places, places - across, places + across))
     light, dark = np.minimum(middle - before, middle - after), np.minimum(before - middle, after - middle)
     strongest = 0.0
     for line in (light, dark):
@@ -39,9 +39,7 @@ def glasses_seen(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray, arms:
     return float(np.clip((strongest - _SEEN[0]) / (_SEEN[1] - _SEEN[0]), 0, 1))
 
 
-def _nearest(grey: np.ndarray, places: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """float32 (BINS, levels): ``grey`` at ``places``, held inside; 0 for directions that are not in ``rows``."""
-    out = np.zeros(places.shape[:2], np.float32)
-    at = np.round(places[rows]).astype(np.intp)
-    out[rows] = grey[at[..., 1].clip(0, grey.shape[0] - 1), at[..., 0].clip(0, grey.shape[1] - 1)]
-    return out
+def _nearest(grey: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """float32 (n, levels): ``grey`` at ``places``, (n, levels, 2), held inside."""
+    at = np.round(places).astype(np.intp)
+    return np.asarray(grey[at[..., 1].clip(0, grey.shape[0] - 1), at[..., 0].clip(0, grey.shape[1] - 1)])
