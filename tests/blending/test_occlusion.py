@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 
 from deid import imaging
 from deid.blending.occlusion import hands_before, plausible
 from deid.blending.outline import CORE_RING, OVAL
-from deid.detection.hands import FINGERS, Hand
+from deid.detection.hands import FINGERS, Hand, HandFinder
+from deid.detection.landmarks import FaceLandmarker, roi_from_box
 
+CLIP = Path(__file__).parents[3] / "shared/clips/expr_glasses_man_512x480.mp4"
 H, W = 160, 200
 PALM = 40.0
 
@@ -121,3 +126,23 @@ def test_a_hand_over_most_of_the_core_is_doubted_and_does_not_stay():
     hand = drawn(points, 24)
     mask, doubt = hands_before([Hand(points, 1.0)], picture(hand, (0.8, 0.6, 0.5), (0.3, 0.2, 0.2)), face)
     assert mask is None and doubt > 0.45
+
+
+@pytest.mark.skipif(not CLIP.exists(), reason="shared clips are not here")
+def test_a_puckered_mouth_is_no_hand():
+    """Eight seconds into a real clip, the network sees a hand over the mouth, and is sure of it."""
+    av = pytest.importorskip("av")
+    taken = 0
+    with av.open(str(CLIP)) as container, FaceLandmarker() as landmarker, HandFinder() as finder:
+        for index, frame in enumerate(container.decode(video=0)):
+            if index > 246:
+                break
+            if index not in (242, 244, 246):
+                continue
+            seen = frame.to_ndarray(format="bgr24")
+            found = landmarker.run(seen, roi_from_box(np.array([130.0, 120.0, 372.0, 405.0])))
+            assert found is not None and found.presence > 0.5
+            hands = finder.run(seen)
+            taken += len(hands)
+            assert hands_before(hands, seen[..., ::-1].astype(np.float32) / 255, found.points)[0] is None
+    assert taken  # otherwise nothing was tested
