@@ -92,7 +92,7 @@ def test_a_hole_is_refused_or_marked_all_around(tmp_path: Path, name: str) -> No
     clean = samples(whole)
     data = bytearray(whole.read_bytes())
     middle = len(data) * 2 // 5
-    data[middle : middle + 3000] = np.random.default_rng(5).bytes(3000)
+    data[middle : middle + 8000] = np.random.default_rng(5).bytes(8000)
     hurt = tmp_path / f"hurt.{name}"
     hurt.write_bytes(data)
     with pytest.raises(DamagedInput, match=r"about \d+\.\d+ s.*--salvage"):

@@ -20,7 +20,7 @@ from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
 from deid.types import Frame
 
-_AROUND = 0.62  # of the face's width: how far around it the picture may change
+_AROUND = 0.32  # of the face's longer side: how far around it the picture is looked at; what changes lies within 0.2
 _MOST = 4096  # pixels, side of a crop
 
 
