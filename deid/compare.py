@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from deid.audit.appearance import Look, left_alone
 from deid.media.convert import bgr
 from deid.models.engine import Engine
 from deid.plan import FaceAt, Plan, State
@@ -92,6 +91,8 @@ class Comparer:
         self._pending.append(self._pool.submit(self._compare, source, done, tuple(faces)))
 
     def _compare(self, source: Frame, done: Frame, faces: Sequence[FaceAt]) -> list[tuple[int, FaceAt, float]]:
+        from deid.audit.appearance import Look, left_alone  # not for runs that only obscure
+
         assert self._engine is not None
         out = []
         for face in faces:
