@@ -110,7 +110,7 @@ def film(frames: int, fps: float, width: int, height: int, seed: int = 7) -> Ite
     geometry, appearance = load_geometry(), load_appearance()
     rng = np.random.default_rng(seed)
     skin, iris, detail = appearance.sample(rng, gender=-0.6, age=45.0)
-    shape = np.clip(rng.normal(0, 1.25, len(geometry.identity)), -2.4, 2.4).astype(np.float32)
+    shape = np.clip(rng.normal(0, 1.0, len(geometry.identity)), -2.2, 2.2).astype(np.float32)
     code = IdentityCode(shape, skin, detail, iris)
     renderer = Renderer(geometry, appearance.albedo(code, 1024), appearance.gloss(1024), iris)
     neutral = geometry.neutral(shape)
@@ -155,8 +155,7 @@ def _dressed(picture: np.ndarray, camera: Camera, x: np.ndarray, y: np.ndarray) 
     cx, cy = camera.translation[0], camera.translation[1]
     u, v = (x - cx) / s, (y - cy) / s
     shoulder = 12.5 + 0.012 * u * u + 0.00035 * np.abs(u) ** 3
-    collar = 12.2 - 0.06 * (np.abs(u) - 6.5) ** 2
-    edge = np.where(np.abs(u) < 6.5, shoulder + np.clip(1.4 - 0.03 * u * u, 0, None), np.minimum(shoulder, collar + 40))
+    edge = shoulder + np.where(np.abs(u) < 6.5, np.clip(1.4 - 0.03 * u * u, 0, None), 0.0)
     cover = np.clip((v - edge) * s / 2.0 + 0.5, 0, 1)[..., None]
     shade = 1.0 - 0.35 * np.clip(u / 18, -1, 1) * 0.6 - 0.15 * np.clip((v - 16) / 10, 0, 1)
     cloth = np.array([46.0, 58.0, 74.0], np.float32) * shade[..., None].astype(np.float32)

@@ -23,8 +23,8 @@ from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 _DRAWS, _ENOUGH = 24, 10  # draws at most, and from when on one that is good but not as far as a stranger will do
 _FAR = 0.7  # mean distance that is good
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
-_SHAPE_SPREAD, _WIDER = 0.85, 0.03  # of the identity modes' standard deviations, and how much more with every draw
-_SHAPE_LIMIT = 2.5
+_SHAPE_SPREAD, _WIDER = 0.85, 0.012  # of the identity modes' standard deviations, and how much more with every draw
+_SHAPE_LIMIT = 2.2
 _MEAN_AGE = 57.0  # of the portraits that the traits were learned from
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
