@@ -22,6 +22,34 @@ EXECUTOR = 'executor { type: "ApplicationThreadExecutor" }'
 """Part of every graph's configuration: without it MediaPipe makes a thread pool per graph."""
 
 
+def network_graph(stream: str, end: str, threads: int) -> str:
+    """Configuration of a graph that runs a TensorFlow Lite model, given as the side packet ``model``, on pictures:
+    samples 0..255 as floats go in. ``end``: the calculator, with its options, that makes ``stream`` of the stream
+    ``TENSORS:output``."""
+    return f"""
+        input_stream: "picture" output_stream: "{stream}" input_side_packet: "model"
+        {EXECUTOR}
+        node {{
+          calculator: "TfLiteModelCalculator"
+          input_side_packet: "MODEL_BLOB:model" output_side_packet: "MODEL:loaded"
+        }}
+        node {{
+          calculator: "TensorConverterCalculator" input_stream: "IMAGE:picture" output_stream: "TENSORS:input"
+          options {{ [mediapipe.TensorConverterCalculatorOptions.ext] {{
+            output_tensor_float_range {{ min: 0 max: 255 }}
+          }} }}
+        }}
+        node {{
+          calculator: "InferenceCalculatorCpu" input_side_packet: "MODEL:loaded"
+          input_stream: "TENSORS:input" output_stream: "TENSORS:output"
+          options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
+            delegate {{ xnnpack {{ num_threads: {threads} }} }}
+          }} }}
+        }}
+        node {{ {end} }}
+    """
+
+
 def package_root() -> Path:
     """The folder that holds the ``mediapipe`` package. Raises :class:`ModelError` when there is none."""
     spec = find_spec("mediapipe")

@@ -59,7 +59,7 @@ def write_model(
     """
     trunk, merged = _merged([x for x in layers if x.output not in heads], [_named(layers, name) for name in heads])
     position = next(i for i, layer in enumerate(trunk) if layer.output == strip_end) + 1
-    writer = _Writer(steps or {})
+    writer = ModelWriter(steps or {})
     picture = writer.tensor((1, height + 1, width + 1, 3))
     tensors = {layer_input(trunk): picture}
     tensors[strip_end] = writer.strips(trunk[:position], picture, strip_end, strip_rows)
@@ -89,11 +89,11 @@ def _merged(trunk: list[Layer], heads: list[Layer]) -> tuple[list[Layer], Layer]
     return trunk, replace(heads[0], weights=weights, bias=np.concatenate([head.bias for head in heads]))
 
 
-class _Writer:
+class ModelWriter:
     """Collects tensors and operators; tensors are known by their number."""
 
-    def __init__(self, steps: Mapping[str, Steps]) -> None:
-        self._steps = steps
+    def __init__(self, steps: Mapping[str, Steps] | None = None) -> None:
+        self._steps = steps or {}
         self._model = schema.ModelT()
         self._model.version = 3
         self._model.buffers = [schema.BufferT()]  # the first one means: no data

@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from deid.detection._mediapipe import EXECUTOR, Graph, float_picture
+from deid.detection._mediapipe import Graph, float_picture, network_graph
 from deid.detection._onnx import Layer, read_layers
 from deid.detection._rounding import Steps, digest, read_ranges, rounded
 from deid.detection._windows import LARGEST, SIDES, Window, plan_windows
@@ -224,31 +224,11 @@ def _written(weights: _Weights, height: int, width: int, strip_rows: int) -> byt
 
 def _build(weights: _Weights, height: int, width: int, threads: int) -> Graph:
     model = _model(weights, height, width)
-    config = f"""
-        input_stream: "picture" output_stream: "maps" input_side_packet: "model"
-        {EXECUTOR}
-        node {{
-          calculator: "TfLiteModelCalculator"
-          input_side_packet: "MODEL_BLOB:model" output_side_packet: "MODEL:loaded"
-        }}
-        node {{
-          calculator: "TensorConverterCalculator" input_stream: "IMAGE:picture" output_stream: "TENSORS:input"
-          options {{ [mediapipe.TensorConverterCalculatorOptions.ext] {{
-            output_tensor_float_range {{ min: 0 max: 255 }}
-          }} }}
-        }}
-        node {{
-          calculator: "InferenceCalculatorCpu" input_side_packet: "MODEL:loaded"
-          input_stream: "TENSORS:input" output_stream: "TENSORS:output"
-          options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
-            delegate {{ xnnpack {{ num_threads: {threads} }} }}
-          }} }}
-        }}
-        node {{
-          calculator: "TensorsToSegmentationCalculator" input_stream: "TENSORS:output" output_stream: "MASK:maps"
-          options {{ [mediapipe.TensorsToSegmentationCalculatorOptions.ext] {{ activation: NONE }} }}
-        }}
-    """
+    end = (
+        'calculator: "TensorsToSegmentationCalculator" input_stream: "TENSORS:output" output_stream: "MASK:maps" '
+        "options { [mediapipe.TensorsToSegmentationCalculatorOptions.ext] { activation: NONE } }"
+    )
+    config = network_graph("maps", end, threads)
     return Graph(config, ("maps",), {"model": model})
 
 

@@ -7,12 +7,11 @@ gigabyte: this is what a run uses.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import flatbuffers
 import numpy as np
 
-from deid.detection._mediapipe import EXECUTOR, Graph, floats, schema
+from deid.detection._mediapipe import Graph, floats, network_graph, schema
+from deid.detection._tflite import ModelWriter
 
 from .chips import CHIP
 from .dlib_weights import BLOCKS, MEAN, WIDTH, Convolution, DlibWeights, load_weights
@@ -52,30 +51,8 @@ class LiteRecogniser:
 
 
 def _config(threads: int) -> str:
-    return f"""
-        input_stream: "picture" output_stream: "code" input_side_packet: "model"
-        {EXECUTOR}
-        node {{
-          calculator: "TfLiteModelCalculator"
-          input_side_packet: "MODEL_BLOB:model" output_side_packet: "MODEL:loaded"
-        }}
-        node {{
-          calculator: "TensorConverterCalculator" input_stream: "IMAGE:picture" output_stream: "TENSORS:input"
-          options {{ [mediapipe.TensorConverterCalculatorOptions.ext] {{
-            output_tensor_float_range {{ min: 0 max: 255 }}
-          }} }}
-        }}
-        node {{
-          calculator: "InferenceCalculatorCpu" input_side_packet: "MODEL:loaded"
-          input_stream: "TENSORS:input" output_stream: "TENSORS:output"
-          options {{ [mediapipe.InferenceCalculatorOptions.ext] {{
-            delegate {{ xnnpack {{ num_threads: {threads} }} }}
-          }} }}
-        }}
-        node {{
-          calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:output" output_stream: "FLOATS:code"
-        }}
-    """
+    end = 'calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:output" output_stream: "FLOATS:code"'
+    return network_graph("code", end, threads)
 
 
 def _model(weights: DlibWeights) -> bytes:
@@ -84,7 +61,7 @@ def _model(weights: DlibWeights) -> bytes:
     # the normalisation of the picture goes into the first layer, which has no padding
     scaled = stem.weights / 256
     stem = Convolution(scaled, stem.bias - np.einsum("oiyx,i->o", scaled, np.array(MEAN, np.float32)))
-    picture = writer.tensor((CHIP, CHIP, 3))
+    picture = writer.tensor((1, CHIP, CHIP, 3))
     x = writer.pool(_Op.MAX_POOL_2D, writer.convolution(picture, stem, stride=2, padding=_VALID, relu=True), 3, 2)
     for (_, halve), first, second in zip(BLOCKS, rest[0::2], rest[1::2], strict=True):
         y = writer.convolution(x, first, stride=2 if halve else 1, padding=_VALID if halve else _SAME, relu=True)
@@ -92,60 +69,33 @@ def _model(weights: DlibWeights) -> bytes:
         skip = writer.pool(_Op.AVERAGE_POOL_2D, x, 2, 2) if halve else x
         shape = tuple(max(pair) for pair in zip(writer.shapes[y], writer.shapes[skip], strict=True))
         x = writer.add(writer.grown(y, shape), writer.grown(skip, shape))
-    side = writer.shapes[x][0]
+    side = writer.shapes[x][1]
     return writer.finish(picture, writer.dense(writer.pool(_Op.AVERAGE_POOL_2D, x, side, side), weights.head))
 
 
-class _Writer:
-    """Collects tensors and operators of a float network for one picture; shapes are (rows, columns, channels)."""
-
-    def __init__(self) -> None:
-        self._model = schema.ModelT()
-        self._model.version = 3
-        self._model.buffers = [schema.BufferT()]  # the first one means: no data
-        self._model.operatorCodes = []
-        self._graph = schema.SubGraphT()
-        self._graph.tensors, self._graph.operators = [], []
-        self._codes: dict[int, int] = {}
-        self.shapes: list[tuple[int, ...]] = []
-
-    def tensor(self, shape: tuple[int, ...]) -> int:
-        return self._tensor((1, *shape), schema.TensorType.FLOAT32, 0, shape)
-
-    def _tensor(self, stored: tuple[int, ...], kind: int, buffer: int, shape: tuple[int, ...]) -> int:
-        tensor = schema.TensorT()
-        tensor.shape, tensor.type, tensor.buffer = [int(n) for n in stored], kind, buffer
-        self._graph.tensors.append(tensor)
-        self.shapes.append(shape)
-        return len(self._graph.tensors) - 1
-
-    def constant(self, values: np.ndarray) -> int:
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
-        self._model.buffers.append(buffer)
-        kind = schema.TensorType.INT32 if values.dtype == np.int32 else schema.TensorType.FLOAT32
-        return self._tensor(values.shape, kind, len(self._model.buffers) - 1, values.shape)
+class _Writer(ModelWriter):
+    """Adds what this network consists of. Activations have the shape (1, rows, columns, channels)."""
 
     def convolution(self, source: int, layer: Convolution, *, stride: int, padding: int, relu: bool) -> int:
-        rows, columns, _ = self.shapes[source]
+        _, rows, columns, _ = self.shapes[source]
         outputs, _, kernel, _ = layer.weights.shape
         lost = 0 if padding == _SAME else kernel - 1
         options = schema.Conv2DOptionsT()
         options.padding, options.strideW, options.strideH = padding, stride, stride
         options.fusedActivationFunction = _Act.RELU if relu else _Act.NONE
-        target = self.tensor((-(-(rows - lost) // stride), -(-(columns - lost) // stride), outputs))
+        target = self.tensor((1, -(-(rows - lost) // stride), -(-(columns - lost) // stride), outputs))
         weights = self.constant(layer.weights.transpose(0, 2, 3, 1).astype(np.float32))
         bias = self.constant(layer.bias.astype(np.float32))
         self._operator(_Op.CONV_2D, [source, weights, bias], target, _Kind.Conv2DOptions, options)
         return target
 
     def pool(self, operator: int, source: int, size: int, stride: int) -> int:
-        rows, columns, channels = self.shapes[source]
+        _, rows, columns, channels = self.shapes[source]
         options = schema.Pool2DOptionsT()
         options.padding, options.strideW, options.strideH = _VALID, stride, stride
         options.filterWidth = options.filterHeight = size
         options.fusedActivationFunction = _Act.NONE
-        target = self.tensor(((rows - size) // stride + 1, (columns - size) // stride + 1, channels))
+        target = self.tensor((1, (rows - size) // stride + 1, (columns - size) // stride + 1, channels))
         self._operator(operator, [source], target, _Kind.Pool2DOptions, options)
         return target
 
@@ -154,7 +104,7 @@ class _Writer:
         have = self.shapes[source]
         if have == shape:
             return source
-        margin = np.array([[0, 0], *[[0, wanted - had] for wanted, had in zip(shape, have, strict=True)]], np.int32)
+        margin = np.array([[0, wanted - had] for wanted, had in zip(shape, have, strict=True)], np.int32)
         target = self.tensor(shape)
         self._operator(_Op.PAD, [source, self.constant(margin)], target, _Kind.PadOptions, schema.PadOptionsT())
         return target
@@ -169,27 +119,8 @@ class _Writer:
     def dense(self, source: int, weights: np.ndarray) -> int:
         options = schema.FullyConnectedOptionsT()
         options.fusedActivationFunction = _Act.NONE
-        target = self.tensor((len(weights),))
+        target = self.tensor((1, len(weights)))
         bias = self.constant(np.zeros(len(weights), np.float32))
         inputs = [source, self.constant(weights.astype(np.float32)), bias]
         self._operator(_Op.FULLY_CONNECTED, inputs, target, _Kind.FullyConnectedOptions, options)
         return target
-
-    def finish(self, source: int, target: int) -> bytes:
-        self._graph.inputs, self._graph.outputs = [source], [target]
-        self._model.subgraphs = [self._graph]
-        builder = flatbuffers.Builder(32 << 20)
-        builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
-
-    def _operator(self, code: int, inputs: list[int], target: int, kind: int, options: Any) -> None:
-        if code not in self._codes:
-            entry = schema.OperatorCodeT()
-            entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), 1
-            self._codes[code] = len(self._model.operatorCodes)
-            self._model.operatorCodes.append(entry)
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self._codes[code]
-        operator.inputs, operator.outputs = inputs, [target]
-        operator.builtinOptionsType, operator.builtinOptions = kind, options
-        self._graph.operators.append(operator)

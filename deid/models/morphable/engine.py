@@ -7,7 +7,7 @@ with a model in which both are explicit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -185,8 +185,9 @@ class MorphableEngine:
             turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape)(of.attributes)
             turned = turned.with_values(rotation=turned.rotation @ bias.correction())
             placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
-            self._casts[track.id] = _Cast(track, person, of, turned, placed, self._hands(track, of))
-            self._replacements[track.id] = self._replacement(track, of, safe=surrogate.safe)
+            hands = self._hands(track, of)
+            self._casts[track.id] = _Cast(track, person, of, turned, placed, hands)
+            self._replacements[track.id] = self._replacement(track, of, hands, safe=surrogate.safe)
 
     def _hands(self, track: Track, codes: TrackCodes) -> dict[int, tuple[Hand, ...]]:
         """The hands before the face, by row; where none was found although one was there just before or after, that
@@ -209,7 +210,9 @@ class MorphableEngine:
                 out[row] = tuple(replace(hand, points=hand.points + shift) for hand in found[nearest])
         return out
 
-    def _replacement(self, track: Track, codes: TrackCodes, *, safe: bool) -> Replacement:
+    def _replacement(
+        self, track: Track, codes: TrackCodes, hands: Collection[int], *, safe: bool
+    ) -> Replacement:
         rows = np.full(len(track), -1, np.int32)
         trusted = np.zeros(len(track), bool)
         reasons = [_UNSEEN] * len(track)
@@ -222,7 +225,7 @@ class MorphableEngine:
         weights = np.where(rows >= 0, coverage(trusted, self._rate), 0).astype(np.float32)
         why = tuple("" if w >= 1 else r or _BRIEF for w, r in zip(weights, reasons, strict=True))
         doubtful = np.zeros(len(track), bool)
-        for row in self._hands(track, codes):
+        for row in hands:
             doubtful[int(codes.witnessed.frames[row]) - track.first] = True
         return Replacement(rows, weights, why, doubtful)
 
