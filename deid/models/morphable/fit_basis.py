@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from deid.errors import ModelError
-from deid.models.morphable import face_points
+from deid.models.morphable import face_points, fit_kernel
 from deid.models.morphable.geometry import Geometry
 
 UPPER = 1.2
@@ -27,7 +27,8 @@ _EXPRESSION_SHRINK = 0.6  # linear cost of a weight: keeps what is not needed at
 class FitBasis:
     """A geometry reduced to the mesh points. ``mean`` (468, 3), ``identity`` (K, 468, 3), ``expression`` (E, 468, 3),
     float64 centimetres. ``weights`` (468,), ``sides`` (468,) 0 middle, 1 left, 2 right. ``pairs`` (Q, 2) and
-    ``pair_weights``. ``shapes`` (E, 1404), ``rows`` (1404, E), ``all_rows`` (1404, E + K): bases for the kernel."""
+    ``pair_weights``. ``shapes`` (E, 1404), ``rows`` (1404, E), ``all_rows`` (1404, E + K): bases for the kernel;
+    ``tables``, ``all_tables``: their products, see :func:`fit_kernel.gram_tables`."""
 
     mean: np.ndarray
     identity: np.ndarray
@@ -39,6 +40,8 @@ class FitBasis:
     shapes: np.ndarray
     rows: np.ndarray
     all_rows: np.ndarray
+    tables: np.ndarray
+    all_tables: np.ndarray
     prior: np.ndarray
     shrink: np.ndarray
     upper: np.ndarray
@@ -93,9 +96,12 @@ def fit_basis(geometry: Geometry, calibrated: bool = True) -> FitBasis:
     pairs = np.concatenate([pair for pair, _ in spans]).astype(np.int64)
     pair_weights = np.concatenate([np.full(len(pair), 1 / sigma**2) for pair, sigma in spans])
     names = geometry.expression_names
+    rows, all_rows = _rows(expression), _rows(np.concatenate([expression, identity]))
+    own = (weights, sides, pairs, pair_weights)
     return FitBasis(
         mean, identity, expression, weights, sides, pairs, pair_weights,
-        expression.reshape(len(expression), -1), _rows(expression), _rows(np.concatenate([expression, identity])),
+        expression.reshape(len(expression), -1), rows, all_rows,
+        fit_kernel.gram_tables(rows, *own), fit_kernel.gram_tables(all_rows, *own),
         np.array([_prior(name) for name in names]),
         np.array([_shrink(name) for name in names]),
         np.full(len(names), UPPER),

@@ -2,7 +2,9 @@
 
 Unknowns of a frame: rotation, scale and place of the head, the offset of MediaPipe's depths, and the expression weights
 within their bounds. Each step solves a bounded quadratic problem by coordinate descent with the pose eliminated (Schur
-complement). The Jacobian of a frame's first step serves the later ones too: poses start close enough.
+complement). Gradients are exact. The second derivatives by weights are those of a camera far away, for which they are
+sums of products of the basis that are the same in every frame (:func:`gram_tables`): a step costs a few products of the
+basis with vectors, and where the camera is near, it only takes a step more.
 """
 
 from __future__ import annotations
@@ -12,100 +14,186 @@ import numpy as np
 
 POSE = 7
 """Unknowns of a pose: rotation vector (camera space), log scale, x, y, depth offset (centimetres)."""
+_COLUMNS = POSE + 1  # those, and what is left to explain
+_AXES = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+
+
+def gram_tables(
+    rows: np.ndarray, weights: np.ndarray, sides: np.ndarray, pairs: np.ndarray, pair_weights: np.ndarray
+) -> np.ndarray:
+    """float64 (3, 2, 6, N (N + 1) / 2): products of the basis with itself, by pair of axes (xx, yy, zz, xy, xz, yz),
+    upper triangles.
+
+    First index: all points, those of the left side, those of the right one. Second: what moves in the picture (points
+    and differences of pairs), and points alone. ``rows``: (3P, N); ``weights``, ``sides`` (P,); ``pairs`` (Q, 2);
+    ``pair_weights`` (Q,).
+    """
+    size = rows.shape[1]
+    upper = np.triu_indices(size)
+    basis = rows.reshape(len(weights), 3, size)
+    apart = basis[pairs[:, 0]] - basis[pairs[:, 1]]
+    out = np.empty((3, 2, len(_AXES), len(upper[0])))
+    for side in range(3):
+        own = weights * ((sides == side) | (side == 0))
+        own_pairs = pair_weights * ((sides[pairs[:, 0]] == side) | (side == 0))
+        for k, (a, b) in enumerate(_AXES):
+            gram = (basis[:, a] * own[:, None]).T @ basis[:, b]
+            other = (apart[:, a] * own_pairs[:, None]).T @ apart[:, b]
+            if a != b:
+                gram, other = gram + gram.T, other + other.T
+            out[side, 0, k], out[side, 1, k] = (gram + other)[upper], gram[upper]
+    return out
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def residual(model, seen, roots, pairs, pair_roots, depth_root, state, rotation, distance, reach, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` (3P + 2Q,) with seen minus modelled, centimetres times the roots of the weights.
+def columns(model, seen, state, rotation, distance, reach, first, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (3P, 8) from column ``first`` on: derivatives of what is modelled by the pose, and in the last
+    column seen minus modelled; all in centimetres, x, y and z of every point.
 
-    ``model``: (P, 3) head space. ``seen``: (P, 3) pixels, x right, y up, z nearer. ``roots`` (P,), ``pair_roots`` (Q,).
-    ``state``: scale, x, y (pixels), depth offset (cm). ``reach``: how far before the head's origin the face lies; the
-    depths are in its scale. Rows: x, y, z of every point, then x, y of every pair's difference.
+    ``model``: (P, 3) head space. ``seen``: (P, 3) pixels, x right, y up, z nearer. ``state``: scale, x, y (pixels),
+    depth offset (cm). ``reach``: how far before the head's origin the face lies; the depths are in its scale.
     """
-    count = model.shape[0]
     scale, tx, ty, tz = state
     depth_scale = scale / (1.0 - reach / distance)
-    for i in range(count):
+    for i in range(model.shape[0]):
         x = rotation[0, 0] * model[i, 0] + rotation[0, 1] * model[i, 1] + rotation[0, 2] * model[i, 2]
         y = rotation[1, 0] * model[i, 0] + rotation[1, 1] * model[i, 1] + rotation[1, 2] * model[i, 2]
         z = rotation[2, 0] * model[i, 0] + rotation[2, 1] * model[i, 1] + rotation[2, 2] * model[i, 2]
         f = 1.0 / (1.0 - z / distance)
-        out[3 * i] = (seen[i, 0] - tx) / scale - f * x
-        out[3 * i + 1] = (seen[i, 1] - ty) / scale - f * y
-        out[3 * i + 2] = seen[i, 2] / depth_scale - tz - z
-    for p in range(pairs.shape[0]):
-        for a in range(2):
-            gap = out[3 * pairs[p, 0] + a] - out[3 * pairs[p, 1] + a]
-            out[3 * count + 2 * p + a] = pair_roots[p] * gap
-    for i in range(count):
-        out[3 * i] *= roots[i]
-        out[3 * i + 1] *= roots[i]
-        out[3 * i + 2] *= roots[i] * depth_root
+        r = 3 * i
+        out[r, 7] = (seen[i, 0] - tx) / scale - f * x
+        out[r + 1, 7] = (seen[i, 1] - ty) / scale - f * y
+        out[r + 2, 7] = seen[i, 2] / depth_scale - tz - z
+        if first == 0:
+            kx, ky = f * f * x / distance, f * f * y / distance
+            # d(x, y, z) for a rotation vector w is w x q
+            out[r, 0], out[r + 1, 0], out[r + 2, 0] = kx * y, -f * z + ky * y, y
+            out[r, 1], out[r + 1, 1], out[r + 2, 1] = f * z - kx * x, -ky * x, -x
+            out[r, 2], out[r + 1, 2], out[r + 2, 2] = -f * y, f * x, 0.0
+            out[r, 3], out[r + 1, 3], out[r + 2, 3] = f * x, f * y, z + tz
+            out[r, 4], out[r + 1, 4], out[r + 2, 4] = 1.0, 0.0, 0.0
+            out[r, 5], out[r + 1, 5], out[r + 2, 5] = 0.0, 1.0, 0.0
+            out[r, 6], out[r + 1, 6], out[r + 2, 6] = 0.0, 0.0, 1.0
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def jacobian(model, basis, roots, pairs, pair_roots, depth_root, state, rotation, distance, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` (3P + 2Q, 7 + N) with derivatives of what :func:`residual` models.
+def weigh(columns, weights, pairs, pair_weights, depth_weight, first, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (3P, 8) from column ``first`` on with ``columns`` times the weights of points and of pairs'
+    differences, so that ``columns.T @ out`` is a sum of weighted squares."""
+    for i in range(weights.shape[0]):
+        w = weights[i]
+        for j in range(first, _COLUMNS):
+            out[3 * i, j] = w * columns[3 * i, j]
+            out[3 * i + 1, j] = w * columns[3 * i + 1, j]
+            out[3 * i + 2, j] = w * depth_weight * columns[3 * i + 2, j]
+    for p in range(pairs.shape[0]):
+        for a in range(2):
+            u, v = 3 * pairs[p, 0] + a, 3 * pairs[p, 1] + a
+            for j in range(first, _COLUMNS):
+                apart = pair_weights[p] * (columns[u, j] - columns[v, j])
+                out[u, j] += apart
+                out[v, j] -= apart
 
-    ``basis``: (3P, N), rows x, y, z of every point in head space.
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def pull_back(weighted, model, rotation, distance, near, first):  # type: ignore[no-untyped-def]
+    """Turn ``weighted`` (3P, 8) in place, from column ``first`` on, from movements in the picture into those of head
+    points that cause them (transposed Jacobian of the projection).
+
+    Exactly for the last column; for the others with every point as large as ``near`` says, which is what
+    :func:`far_hessian` assumes, or the two together would not be positive.
     """
-    count, size = model.shape[0], basis.shape[1]
-    tz = state[3]
-    for i in range(count):
+    for i in range(model.shape[0]):
         x = rotation[0, 0] * model[i, 0] + rotation[0, 1] * model[i, 1] + rotation[0, 2] * model[i, 2]
         y = rotation[1, 0] * model[i, 0] + rotation[1, 1] * model[i, 1] + rotation[1, 2] * model[i, 2]
         z = rotation[2, 0] * model[i, 0] + rotation[2, 1] * model[i, 1] + rotation[2, 2] * model[i, 2]
         f = 1.0 / (1.0 - z / distance)
         kx, ky = f * f * x / distance, f * f * y / distance
         r = 3 * i
-        # d(x, y, z) for a rotation vector w is w x q
-        out[r, 0], out[r + 1, 0], out[r + 2, 0] = kx * y, -f * z + ky * y, y
-        out[r, 1], out[r + 1, 1], out[r + 2, 1] = f * z - kx * x, -ky * x, -x
-        out[r, 2], out[r + 1, 2], out[r + 2, 2] = -f * y, f * x, 0.0
-        out[r, 3], out[r + 1, 3], out[r + 2, 3] = f * x, f * y, z + tz
-        out[r, 4], out[r + 1, 4], out[r + 2, 4] = 1.0, 0.0, 0.0
-        out[r, 5], out[r + 1, 5], out[r + 2, 5] = 0.0, 1.0, 0.0
-        out[r, 6], out[r + 1, 6], out[r + 2, 6] = 0.0, 0.0, 1.0
-        for a in range(3):
-            k = kx if a == 0 else ky
-            if a == 2:
-                m0, m1, m2 = rotation[2, 0], rotation[2, 1], rotation[2, 2]
-            else:
-                m0 = f * rotation[a, 0] + k * rotation[2, 0]
-                m1 = f * rotation[a, 1] + k * rotation[2, 1]
-                m2 = f * rotation[a, 2] + k * rotation[2, 2]
-            for n in range(size):
-                out[r + a, POSE + n] = m0 * basis[r, n] + m1 * basis[r + 1, n] + m2 * basis[r + 2, n]
-    for p in range(pairs.shape[0]):
-        for a in range(2):
-            u, v = 3 * pairs[p, 0] + a, 3 * pairs[p, 1] + a
-            for n in range(POSE + size):
-                out[3 * count + 2 * p + a, n] = pair_roots[p] * (out[u, n] - out[v, n])
-    for i in range(count):
-        for a in range(3):
-            w = roots[i] * depth_root if a == 2 else roots[i]
-            for n in range(POSE + size):
-                out[3 * i + a, n] *= w
+        for j in range(first, _COLUMNS):
+            gx, gy, gz = near * weighted[r, j], near * weighted[r + 1, j], weighted[r + 2, j]
+            if j == POSE:
+                gx, gy = f * weighted[r, j], f * weighted[r + 1, j]
+                gz += kx * weighted[r, j] + ky * weighted[r + 1, j]
+            for b in range(3):
+                weighted[r + b, j] = gx * rotation[0, b] + gy * rotation[1, b] + gz * rotation[2, b]
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def normal_matrix(jac):  # type: ignore[no-untyped-def]
-    """``jac.T @ jac`` of (R, N). Not by BLAS, whose threads cost more than they bring at this size."""
-    rows, size = jac.shape
-    out = np.zeros((size, size))
-    for r in range(0, rows - 3, 4):
-        for i in range(size):
-            a, b, c, d = jac[r, i], jac[r + 1, i], jac[r + 2, i], jac[r + 3, i]
-            for k in range(i, size):
-                out[i, k] += (a * jac[r, k] + b * jac[r + 1, k]) + (c * jac[r + 2, k] + d * jac[r + 3, k])
-    for r in range(rows - rows % 4, rows):
-        for i in range(size):
-            for k in range(i, size):
-                out[i, k] += jac[r, i] * jac[r, k]
+def products(left, right, first, out):  # type: ignore[no-untyped-def]
+    """Fill rows of ``out`` (8, N) from ``first`` on with ``left`` (R, 8).T @ ``right`` (R, N)."""
+    for j in range(first, _COLUMNS):
+        for n in range(right.shape[1]):
+            out[j, n] = 0.0
+    for r in range(0, right.shape[0] - 2, 3):
+        for j in range(first, _COLUMNS):
+            a, b, c = left[r, j], left[r + 1, j], left[r + 2, j]
+            for n in range(right.shape[1]):
+                out[j, n] += a * right[r, n] + b * right[r + 1, n] + c * right[r + 2, n]
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def far_hessian(tables, rotation, near, depth_weight, hidden, lost, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (N, N) with second derivatives by the basis's weights, every point magnified ``near`` times.
+
+    Points of side ``hidden`` have lost the share ``lost`` of their
+    weight.
+    """
+    size = out.shape[0]
+    flat = np.zeros(tables.shape[3])
+    for turn in range(2 if lost > 0.0 else 1):
+        side, sign = (0, 1.0) if turn == 0 else (hidden, -lost)
+        for k, (a, b) in enumerate(((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))):
+            depth = rotation[2, a] * rotation[2, b]
+            u, v = sign * near * near * ((1.0 if a == b else 0.0) - depth), sign * depth_weight * depth
+            moving, still = tables[side, 0, k], tables[side, 1, k]
+            for n in range(flat.shape[0]):
+                flat[n] += u * moving[n] + v * still[n]
+    n = 0
     for i in range(size):
-        for k in range(i):
-            out[i, k] = out[k, i]
-    return out
+        for k in range(i, size):
+            out[i, k] = flat[n]
+            out[k, i] = flat[n]
+            n += 1
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def magnification(model, weights, rotation, distance):  # type: ignore[no-untyped-def]
+    """How many times larger than at the head's origin points appear, on average."""
+    total, weight = 0.0, 0.0
+    for i in range(model.shape[0]):
+        z = rotation[2, 0] * model[i, 0] + rotation[2, 1] * model[i, 1] + rotation[2, 2] * model[i, 2]
+        total += weights[i] / (1.0 - z / distance)
+        weight += weights[i]
+    return total / weight
+
+
+@numba.njit(cache=True, fastmath=False, nogil=True)
+def normal_blocks(  # type: ignore[no-untyped-def]
+    model, seen, rows, tables, weights, sides, pairs, pair_weights, depth_weight, state, rotation, distance, reach,
+):  # fmt: skip
+    """Normal equations of one frame: second derivatives (7 + N, 7 + N) and gradient (7 + N,) by the pose and by the
+    weights of ``rows`` (3P, N)."""
+    count, size = model.shape[0], rows.shape[1]
+    own, own_pairs = np.empty(count), np.empty(pairs.shape[0])
+    hidden, lost = frame_weights(rotation, weights, sides, pairs, pair_weights, own, own_pairs)
+    cols, weighted = np.empty((3 * count, _COLUMNS)), np.empty((3 * count, _COLUMNS))
+    pose, cross = np.empty((_COLUMNS, _COLUMNS)), np.empty((_COLUMNS, size))
+    columns(model, seen, state, rotation, distance, reach, 0, cols)
+    weigh(cols, own, pairs, own_pairs, depth_weight, 0, weighted)
+    products(cols, weighted, 0, pose)
+    near = magnification(model, own, rotation, distance)
+    pull_back(weighted, model, rotation, distance, near, 0)
+    products(weighted, rows, 0, cross)
+    hessian, gradient = np.empty((POSE + size, POSE + size)), np.empty(POSE + size)
+    far = np.empty((size, size))
+    far_hessian(tables, rotation, near, depth_weight, hidden, lost, far)
+    hessian[POSE:, POSE:] = far
+    hessian[:POSE, :POSE] = pose[:POSE, :POSE]
+    hessian[:POSE, POSE:] = cross[:POSE]
+    hessian[POSE:, :POSE] = cross[:POSE].T
+    gradient[:POSE], gradient[POSE:] = pose[POSE, :POSE], cross[POSE]
+    return hessian, gradient
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
@@ -159,71 +247,74 @@ def turned(rotation, w):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
-def frame_roots(rotation, weights, sides, pairs, pair_weights, roots, pair_roots):  # type: ignore[no-untyped-def]
-    """Roots of one frame's weights: points that turn away from the camera are guessed by MediaPipe, not seen."""
+def frame_weights(rotation, weights, sides, pairs, pair_weights, own, own_pairs):  # type: ignore[no-untyped-def]
+    """Fill one frame's weights: points that turn away from the camera are guessed by MediaPipe, not seen. Returns the
+    hidden side and the share that it lost."""
     yaw = np.degrees(np.arcsin(min(max(rotation[0, 2], -1.0), 1.0)))
-    away = min(max((abs(yaw) - 25.0) / 35.0, 0.0), 1.0)
+    lost = 0.85 * min(max((abs(yaw) - 25.0) / 35.0, 0.0), 1.0)
     hidden = 1 if yaw > 0 else 2  # a head that turns to the viewer's right hides the subject's left
     for i in range(weights.shape[0]):
-        roots[i] = np.sqrt(weights[i] * (1.0 - 0.85 * away if sides[i] == hidden else 1.0))
+        own[i] = weights[i] * (1.0 - lost if sides[i] == hidden else 1.0)
     for p in range(pairs.shape[0]):
-        pair_roots[p] = np.sqrt(pair_weights[p] * (1.0 - 0.85 * away if sides[pairs[p, 0]] == hidden else 1.0))
+        own_pairs[p] = pair_weights[p] * (1.0 - lost if sides[pairs[p, 0]] == hidden else 1.0)
+    return hidden, lost
 
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def fit_sequence(  # type: ignore[no-untyped-def]
-    seen, neutral, shapes, basis, weights, sides, pairs, pair_weights, depth_weight, prior, shrink, upper, distances,
-    reach, links, steps, rotations, states, expressions, errors,
+    seen, neutral, shapes, basis, tables, weights, sides, pairs, pair_weights, depth_weight, prior, shrink, upper,
+    distances, reach, links, steps, rotations, states, expressions, errors,
 ):  # fmt: skip
     """Fit ``n`` frames in place.
 
-    ``seen``: (n, P, 3). ``neutral``: (P, 3). ``shapes``: (E, 3P), ``basis``: its transpose. ``sides``: (P,),
-    0 middle, 1 left, 2 right.
+    ``seen``: (n, P, 3). ``neutral``: (P, 3). ``shapes``: (E, 3P), ``basis``: its transpose. ``tables``: of
+    :func:`gram_tables`. ``sides``: (P,), 0 middle, 1 left, 2 right.
     ``prior``, ``shrink``, ``upper``: (E,), quadratic and linear cost and bound of each weight. ``links``: bool (n,),
-    whether a frame starts from its predecessor's expression. ``steps``: (n,) Gauss-Newton steps; the Jacobian is new in
-    every third. ``rotations`` (n, 3, 3), ``states`` (n, 4), ``expressions`` (n, E): start and result. ``errors``: (n,),
-    root mean square in cm at the last step's start.
+    whether a frame starts from its predecessor's expression. ``steps``: (n,) Gauss-Newton steps; second derivatives
+    are new in every third. ``rotations`` (n, 3, 3), ``states`` (n, 4), ``expressions`` (n, E): start and result.
+    ``errors``: (n,), root mean square in cm at the last step's start.
     """
     count, size = neutral.shape[0], basis.shape[1]
-    rows = 3 * count + 2 * pairs.shape[0]
-    rest, jac = np.empty(rows), np.empty((rows, POSE + size))
-    roots, pair_roots = np.empty(count), np.empty(pairs.shape[0])
-    depth_root = np.sqrt(depth_weight)
-    model, gradient, pose = np.empty((count, 3)), np.empty(POSE + size), np.empty(POSE)
+    cols, weighted = np.empty((3 * count, _COLUMNS)), np.empty((3 * count, _COLUMNS))
+    own, own_pairs = np.empty(count), np.empty(pairs.shape[0])
+    square, cross = np.zeros((_COLUMNS, _COLUMNS)), np.empty((_COLUMNS, size))
+    model, pose = np.empty((count, 3)), np.empty(POSE)
     schur, solved, inverse = np.empty((size, size)), np.empty((POSE, size)), np.empty((POSE, POSE))
     for t in range(seen.shape[0]):
         if links[t]:
             expressions[t] = expressions[t - 1]
-        frame_roots(rotations[t], weights, sides, pairs, pair_weights, roots, pair_roots)
+        near = 1.0
+        hidden, lost = frame_weights(rotations[t], weights, sides, pairs, pair_weights, own, own_pairs)
         for turn in range(steps[t]):
+            first = 0 if turn % 3 == 0 else POSE
             model[:] = neutral
             weighted_rows(expressions[t], shapes, model.reshape(3 * count))
-            if turn % 3 == 0:
-                jacobian(model, basis, roots, pairs, pair_roots, depth_root, states[t], rotations[t], distances[t], jac)
-                hessian = normal_matrix(jac)
+            columns(model, seen[t], states[t], rotations[t], distances[t], reach, first, cols)
+            weigh(cols, own, pairs, own_pairs, depth_weight, first, weighted)
+            products(weighted, cols, first, square)
+            if first == 0:
+                near = magnification(model, own, rotations[t], distances[t])
+            pull_back(weighted, model, rotations[t], distances[t], near, first)
+            products(weighted, basis, first, cross)
+            if first == 0:
                 for k in range(POSE):
-                    hessian[k, k] += 1e-6
-                inverse = np.linalg.inv(np.ascontiguousarray(hessian[:POSE, :POSE]))
+                    square[k, k] += 1e-6
+                inverse = np.linalg.inv(np.ascontiguousarray(square[:POSE, :POSE]))
+                far_hessian(tables, rotations[t], near, depth_weight, hidden, lost, schur)
                 solved[:] = 0.0
-                schur[:] = hessian[POSE:, POSE:]
                 for k in range(POSE):
-                    weighted_rows(inverse[k], hessian[:POSE, POSE:], solved[k])
+                    weighted_rows(inverse[k], cross[:POSE], solved[k])
                 for k in range(size):
-                    weighted_rows(-hessian[POSE + k, :POSE], solved, schur[k])
+                    weighted_rows(-cross[:POSE, k], solved, schur[k])
                     schur[k, k] += prior[k]
-            residual(
-                model, seen[t], roots, pairs, pair_roots, depth_root, states[t], rotations[t], distances[t], reach, rest
-            )
-            gradient[:] = 0.0
-            weighted_rows(rest, jac, gradient)
-            reduced = gradient[POSE:] - prior * expressions[t] - shrink
-            weighted_rows(-gradient[:POSE], solved, reduced)
+            reduced = cross[POSE] - prior * expressions[t] - shrink
+            weighted_rows(-square[POSE, :POSE], solved, reduced)
             step = bounded_step(schur, reduced, expressions[t], upper, 30)
             expressions[t] += step
             for k in range(POSE):
                 pose[k] = 0.0
                 for m in range(POSE):
-                    pose[k] += inverse[k, m] * gradient[m]
+                    pose[k] += inverse[k, m] * square[POSE, m]
                 for m in range(size):
                     pose[k] -= solved[k, m] * step[m]
             length = np.sqrt(pose[0] ** 2 + pose[1] ** 2 + pose[2] ** 2)
@@ -234,4 +325,4 @@ def fit_sequence(  # type: ignore[no-untyped-def]
             states[t, 2] += states[t, 0] * pose[5]
             states[t, 0] *= np.exp(min(max(pose[3], -0.3), 0.3))
             states[t, 3] += pose[6]
-        errors[t] = np.sqrt((rest * rest).sum() / (roots * roots).sum())
+        errors[t] = np.sqrt(max(square[POSE, POSE], 0.0) / own.sum())
