@@ -48,3 +48,9 @@ fill_poly = cv2.fillPoly
 def signed_distance(polygon: object, point: object) -> float:
     """Distance of a point from the outline of a closed polygon, float32 (n, 2): positive inside, negative outside."""
     return float(cv2.pointPolygonTest(polygon, (float(point[0]), float(point[1])), True))  # type: ignore[index]
+
+
+COLOR_BGR2RGB = cv2.COLOR_BGR2RGB
+merge = cv2.merge
+split = cv2.split
+transform = cv2.transform

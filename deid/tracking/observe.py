@@ -21,9 +21,9 @@ from deid.detection.landmarks import (
     roi_from_box,
     roi_from_landmarks,
 )
-from deid.media.convert import bgr
 from deid.recognition.chips import chip_from_picture, cut_chip
 from deid.tracking import boxes
+from deid.tracking.closeup import Closeup
 from deid.tracking.records import FaceRecord, RecordFile
 from deid.tracking.scan import View
 from deid.tracking.tracklet import Row, Tracklet
@@ -71,11 +71,11 @@ class _Memory:
 class Observer:
     """Feed it frames with their faces, in order; then :meth:`finish`.
 
-    ``note``: makes the engine's photometric note from an RGB crop, uint8 (h, w, 3), and landmarks in its pixels.
+    ``note``: makes the engine's photometric note from a close-up and landmarks in the frame's pixels.
     ``hands``: those that were seen before or beside a face.
     """
 
-    def __init__(self, records: RecordFile, note: Callable[[np.ndarray, np.ndarray], np.void]) -> None:
+    def __init__(self, records: RecordFile, note: Callable[[Closeup, np.ndarray], np.void]) -> None:
         self.records = records
         self._note = note
         self._chips: dict[int, list[Chip]] = {}
@@ -130,35 +130,31 @@ class Observer:
         for roi in rois:
             found = self._mesh(frame, roi, box)
             if found is not None:
-                crop, origin, seen = found
-                points = seen.points.copy()
-                points[:, :2] -= origin
-                self._keep_chip(key, frame.index, crop, points, seen)
-                self._look_for_hands(key, frame.index, crop, origin, points, seen)
-                note = self._note(crop, points)
+                view, seen = found
+                points = view.inside(seen.points)
+                self._keep_chip(key, frame.index, view.rgb, points, seen)
+                self._look_for_hands(key, frame.index, view, points, seen)
+                note = self._note(view, seen.points)
                 self.records.append(FaceRecord(frame.index, seen.points, seen.presence, note))
                 self._known[key] = _Memory(frame.index, seen.points, box)
                 return
 
-    def _mesh(
-        self, frame: Frame, roi: Roi, box: np.ndarray
-    ) -> tuple[np.ndarray, tuple[int, int], FaceLandmarks] | None:
-        """RGB crop, its origin, and the mesh in frame pixels; ``None`` when there is no face like ``box``."""
-        x0, y0, x1, y1 = crop_for(roi, frame.width, frame.height)
-        if x1 - x0 < 16 or y1 - y0 < 16:
+    def _mesh(self, frame: Frame, roi: Roi, box: np.ndarray) -> tuple[Closeup, FaceLandmarks] | None:
+        """What was looked at, and the mesh in frame pixels; ``None`` when there is no face like ``box``."""
+        region = crop_for(roi, frame.width, frame.height)
+        if region[2] - region[0] < 16 or region[3] - region[1] < 16:
             return None
-        crop = np.ascontiguousarray(bgr(frame, region=(x0, y0, x1, y1))[..., ::-1])
-        seen = self.landmarker.run(crop, roi.shifted(-x0, -y0), rgb=True)
+        view = Closeup.of(frame, region, roi.size)
+        (cx, cy, _), size = view.inside(np.array([[roi.cx, roi.cy, 0]]))[0], roi.size / view.factor
+        seen = self.landmarker.run(view.rgb, Roi(float(cx), float(cy), size, roi.roll), rgb=True)
         if seen is None or seen.presence < _PRESENCE:
             return None
-        seen = seen.shifted(x0, y0)
+        seen = seen.scaled(view.factor, *view.origin)
         if boxes.distance(seen.box, box) > 0.6 or boxes.size_ratio(seen.box, box) > 1.9:
             return None
-        return crop, (x0, y0), seen
+        return view, seen
 
-    def _look_for_hands(
-        self, key: int, frame: int, crop: np.ndarray, origin: tuple[int, int], points: np.ndarray, seen: FaceLandmarks
-    ) -> None:
+    def _look_for_hands(self, key: int, frame: int, view: Closeup, points: np.ndarray, seen: FaceLandmarks) -> None:
         """Note the hands near the face: now and then, when the landmark model has a doubt, and in every frame for a
         while after one was seen."""
         since = frame - self._looked.get(key, -_HANDS_EVERY)
@@ -170,11 +166,9 @@ class Observer:
             self._hand_finder = HandFinder()
         low, high = points[:468, :2].min(0), points[:468, :2].max(0)
         near = []
-        for hand in self._hand_finder.run(crop, rgb=True):
+        for hand in self._hand_finder.run(view.rgb, rgb=True):
             if ((hand.points[:, :2] > low) & (hand.points[:, :2] < high)).all(1).any():
-                moved = hand.points.copy()
-                moved[:, :2] += origin
-                near.append(replace(hand, points=moved))
+                near.append(replace(hand, points=view.outside(hand.points)))
         if near:
             self._handled[key] = frame
             self.hands.append(SeenHands(frame, (float(seen.box[0]), float(seen.box[1])), tuple(near)))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from deid import imaging
+from deid.media.convert import bgr
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.photo_finish import finish_of
+from deid.models.morphable.photo_quality import Detail, measure_noise
 from deid.models.morphable.photo_samples import COUNT, TRIPLES
-from deid.models.morphable.photometry import RECORD, mesh_scale, observe, stack_records, valid_samples
+from deid.models.morphable.photometry import RECORD, mesh_scale, note, observe, stack_records, valid_samples
+from deid.tracking.closeup import Closeup
+from deid.types import Frame, PixelFormat
 from deid.virtual_camera import COLLINS
 
 _LIDS = (7, 163, 144, 145, 153, 154, 155, 173, 157, 158, 159, 160, 161, 246)
@@ -182,3 +187,29 @@ def test_quick() -> None:
 def test_wrong_arrays_are_refused(picture: np.ndarray, points: np.ndarray) -> None:
     with pytest.raises(ValueError):
         observe(picture, points)
+
+
+def test_a_large_face_is_measured_as_at_full_size() -> None:
+    mesh, rng = frontal_mesh(30.0, 900), np.random.default_rng(3)
+    low, high = mesh[:468, :2].min(0), mesh[:468, :2].max(0)
+    coarse = rng.uniform(60, 200, (3, 24, 24)).astype(np.float32)
+    smooth = [imaging.resize(c, (900, 900), interpolation=imaging.INTER_CUBIC) for c in coarse]
+    luma = np.clip(np.rint(smooth[0] + rng.normal(0, 2.0, (900, 900))), 16, 235).astype(np.uint8)
+    chroma = [np.rint(96 + 0.25 * imaging.resize(s, (450, 450))).astype(np.uint8) for s in smooth[1:]]
+    frame = Frame(0, 0, Fraction(1, 25), 1, (luma, *chroma), PixelFormat("yuv420p", 8, (1, 1), False, "bt709"))
+    view = Closeup.of(frame, (0, 0, 900, 900), 1.5 * float((high - low).max()))
+    assert view.factor > 1
+    small, whole = note(view, mesh), observe(np.ascontiguousarray(bgr(frame)[..., ::-1]), mesh)
+    assert small["scale"] == pytest.approx(float(whole["scale"]), rel=1e-3)
+    assert np.abs(small["skin"].astype(float) - whole["skin"]).mean() < 2.5
+    assert small["noise"] == pytest.approx(2.0 * 255 / 219, rel=0.15)
+    assert small["noise"] == pytest.approx(float(whole["noise"]), rel=0.2)
+    assert small["structure"] == pytest.approx(whole["structure"], rel=0.1)
+
+
+def test_noise_that_rounding_makes_is_none() -> None:
+    slope = np.add.outer(np.linspace(90, 140, 400), np.linspace(0, 31, 400))
+    flat = np.full((200, 200), 128, np.uint8)
+    detail = Detail(np.rint(slope).astype(np.uint8), flat, flat, 16.0, 255 / 219, 255 / 224)
+    noise, _, chroma = measure_noise(detail, frontal_mesh(16.0), 16.0)
+    assert noise < 0.25 and chroma == 0

@@ -8,17 +8,18 @@ import pytest
 from deid.config import RunConfig
 from deid.pipeline import analyse
 from deid.progress import QuietProgress
+from deid.tracking.closeup import Closeup
 from deid.tracking.observe import Observer
 from deid.tracking.records import RecordFile
 
 PHOTO = np.dtype([("mean", np.float32)])
 
 
-def note(crop: np.ndarray, points: np.ndarray) -> np.void:
-    assert crop.dtype == np.uint8 and crop.ndim == 3
-    assert (points[:468, :2].min(0) > -0.5 * np.array(crop.shape[1::-1])).all()
+def note(view: Closeup, points: np.ndarray) -> np.void:
+    assert view.rgb.dtype == np.uint8 and view.rgb.ndim == 3
+    assert (view.inside(points)[:468, :2].min(0) > -0.5 * np.array(view.rgb.shape[1::-1])).all()
     out = np.zeros((), PHOTO)
-    out["mean"] = crop.mean()
+    out["mean"] = view.rgb.mean()
     return out[()]
 
 
@@ -55,7 +56,7 @@ def test_the_pictures_show_the_face(watched) -> None:
 
 
 def test_an_error_while_noting_fails_the_run(face_clip) -> None:
-    def broken(crop: np.ndarray, points: np.ndarray) -> np.void:
+    def broken(view: Closeup, points: np.ndarray) -> np.void:
         raise RuntimeError("no notes today")
 
     records = RecordFile(PHOTO)

@@ -70,7 +70,7 @@ class MorphableEngine:
         self._geometry = load_geometry()
         self._appearance = load_appearance()
         self._records = RecordFile(photometry.RECORD)
-        self.observer = Observer(self._records, photometry.observe)
+        self.observer = Observer(self._records, photometry.note)
         self._compositor = Compositor()
         self._casts: dict[int, _Cast] = {}
         self._replacements: dict[int, Replacement] = {}
@@ -122,9 +122,7 @@ class MorphableEngine:
         chosen: list[Surrogate] = []
         for person in people:
             likenesses = self._likenesses(person, codes, shown)
-            surrogate = choose(
-                self._geometry, self._appearance, self._seed, person, likenesses, chosen, self.recognise
-            )
+            surrogate = choose(self._geometry, self._appearance, self._seed, person, likenesses, chosen, self.recognise)
             chosen.append(surrogate)
             self._reports.append(
                 PersonReport(
@@ -147,9 +145,7 @@ class MorphableEngine:
             return np.empty((0, 128), np.float32)
         return self.recognise(np.stack([c.picture for c in chips]))
 
-    def _likenesses(
-        self, person: Person, codes: dict[int, TrackCodes], shown: dict[int, list[Chip]]
-    ) -> list[Likeness]:
+    def _likenesses(self, person: Person, codes: dict[int, TrackCodes], shown: dict[int, list[Chip]]) -> list[Likeness]:
         """The person's best pictures, with codes in their pixels."""
         best = sorted(
             ((chip, track) for track in person.tracks for chip in shown[track]), key=lambda x: (-x[0].quality, x[1])
@@ -210,9 +206,7 @@ class MorphableEngine:
                 out[row] = tuple(replace(hand, points=hand.points + shift) for hand in found[nearest])
         return out
 
-    def _replacement(
-        self, track: Track, codes: TrackCodes, hands: Collection[int], *, safe: bool
-    ) -> Replacement:
+    def _replacement(self, track: Track, codes: TrackCodes, hands: Collection[int], *, safe: bool) -> Replacement:
         rows = np.full(len(track), -1, np.int32)
         trusted = np.zeros(len(track), bool)
         reasons = [_UNSEEN] * len(track)

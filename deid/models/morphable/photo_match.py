@@ -18,7 +18,7 @@ from .appearance import load_appearance
 from .codes import Camera, IdentityCode, Light
 from .fit_basis import surface_points
 from .geometry import Geometry
-from .photo_quality import measure_noise
+from .photo_quality import Detail, measure_noise
 from .photo_structure import measure_structure, window_of
 from .photo_surface import skin_level
 from .render import Renderer
@@ -133,7 +133,7 @@ def _structure(coded: np.ndarray, blur: float) -> np.ndarray:
 
 def _texture(coded: np.ndarray, mesh: np.ndarray, scale: float) -> float:
     picture = np.clip(np.rint(coded * 255), 0, 255).astype(np.uint8)
-    return measure_noise(picture, mesh, scale)[0]
+    return measure_noise(Detail.of_rgb(picture), mesh, scale)[0]
 
 
 @lru_cache(maxsize=1)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+
+from deid import imaging
 
 _BLOCKS = np.array([151, 108, 337, 69, 299, 50, 280, 101, 330, 205, 425, 187, 411, 200, 199, 117, 346, 5])
 """Mesh points amid smooth skin: forehead, cheeks, chin, nose."""
@@ -19,14 +22,47 @@ _STRONGEST = 0.06  # share of a window's pixels that count as its edges
 _OWN_BLUR2 = 1.0 / 3.0  # variance of the box that a central difference implies, pixels squared
 
 
-def measure_noise(crop: np.ndarray, mesh: np.ndarray, scale: float) -> tuple[float, float, float]:
+_FROM_RGB = np.array(
+    [[0.299, 0.587, 0.114, 0], [-0.168736, -0.331264, 0.5, 128], [0.5, -0.418688, -0.081312, 128]], np.float32
+)
+"""Luma, blue and red difference of RGB: ITU-R BT.601, full range."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detail:
+    """A picture as cameras store it. ``luma``: uint8 (h, w). ``blue``, ``red``: uint8, colour differences of half the
+    size. ``black``: what black is stored as; ``gain``, ``chroma_gain``: code values of 0..255 to a stored step."""
+
+    luma: np.ndarray
+    blue: np.ndarray
+    red: np.ndarray
+    black: float = 0.0
+    gain: float = 1.0
+    chroma_gain: float = 1.0
+
+    @classmethod
+    def of_rgb(cls, crop: np.ndarray) -> Detail:
+        """``crop``: uint8 (h, w, 3), R first."""
+        luma, blue, red = imaging.split(imaging.transform(crop, _FROM_RGB))
+        height, width = (max(n // 2, 1) for n in luma.shape)
+        small = [
+            imaging.resize(part[: 2 * height, : 2 * width], (width, height), interpolation=imaging.INTER_AREA)
+            for part in (blue, red)
+        ]
+        return cls(luma, small[0], small[1])
+
+
+def measure_noise(detail: Detail, mesh: np.ndarray, scale: float) -> tuple[float, float, float]:
     """Standard deviations of noise in code values: luma, luma of 2 x 2 means, colour differences of 2 x 2 means.
 
-    ``crop``: uint8 (h, w, 3) RGB; ``mesh``: float32 (478, 3); ``scale``: pixels a centimetre. Mean absolute response to
-    the difference of two Laplacians (Immerkaer, *Fast Noise Variance Estimation*, 1996), which shading does not excite,
-    in blocks of smooth skin; the quieter part of the blocks decides, since the others hold hair, wrinkles or an edge.
+    ``mesh``: float32 (478, 3) in pixels of the luma; ``scale``: pixels a centimetre. Mean absolute response to the
+    difference of two Laplacians (Immerkaer, *Fast Noise Variance Estimation*, 1996), which shading does not excite, in
+    blocks of smooth skin; the quieter part of the blocks decides, since the others hold hair, wrinkles or an edge.
     """
-    noise, coarse, chroma = _block_noise(crop, mesh, _BLOCKS, _BLOCK * scale)
+    noise, coarse, chroma = _block_noise(
+        detail.luma, detail.blue, detail.red, detail.black, detail.gain, detail.chroma_gain,
+        mesh, _BLOCKS, _BLOCK * scale,
+    )  # fmt: skip
     return _quieter(noise), _quieter(coarse), _quieter(chroma)
 
 
@@ -37,44 +73,49 @@ def _quieter(values: np.ndarray) -> float:
 
 @njit(cache=True, nogil=True)
 def _block_noise(
-    crop: np.ndarray, mesh: np.ndarray, places: np.ndarray, half_size: float
+    luma: np.ndarray,
+    blue: np.ndarray,
+    red: np.ndarray,
+    black: float,
+    gain: float,
+    chroma_gain: float,
+    mesh: np.ndarray,
+    places: np.ndarray,
+    half_size: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # pragma: no cover - compiled
     """float64 (places,) each; -1 for blocks outside the crop, or too dark or too bright to show noise."""
-    height, width = crop.shape[:2]
+    height, width = 2 * min(luma.shape[0] // 2, blue.shape[0]), 2 * min(luma.shape[1] // 2, blue.shape[1])
     half = min(max(int(half_size / 2) * 2, 6), 14)
     side = 2 * half
     out = np.full((3, len(places)), -1.0)
-    planes = np.empty((3, side, side))
+    whole = np.empty((side, side))
     small = np.empty((3, half, half))
+    # Rounding to whole steps is noise of variance 1/12.
+    rounding = gain * gain / 12
+    chroma_rounding = chroma_gain * chroma_gain / 12
     for k in range(len(places)):
-        x0, y0 = int(mesh[places[k], 0]) - half, int(mesh[places[k], 1]) - half
+        x0, y0 = (int(mesh[places[k], 0]) - half) // 2 * 2, (int(mesh[places[k], 1]) - half) // 2 * 2
         if x0 < 0 or y0 < 0 or x0 + side > width or y0 + side > height:
             continue
         mean = 0.0
         for y in range(side):
             for x in range(side):
-                red, green, blue = crop[y0 + y, x0 + x]
-                luma = 0.299 * red + 0.587 * green + 0.114 * blue
-                planes[0, y, x] = luma
-                planes[1, y, x] = 0.564 * (blue - luma)
-                planes[2, y, x] = 0.713 * (red - luma)
-                mean += luma
+                value = (luma[y0 + y, x0 + x] - black) * gain
+                whole[y, x] = value
+                mean += value
         mean /= side * side
         if mean < 8 or mean > 247:
             continue
-        for c in range(3):
-            for y in range(half):
-                for x in range(half):
-                    small[c, y, x] = 0.25 * (
-                        planes[c, 2 * y, 2 * x]
-                        + planes[c, 2 * y + 1, 2 * x]
-                        + planes[c, 2 * y, 2 * x + 1]
-                        + planes[c, 2 * y + 1, 2 * x + 1]
-                    )
-        # Rounding to 8 bits is noise of variance 1/12 in each channel: about 0.038 in luma.
-        out[0, k] = math.sqrt(max(0.0, _immerkaer(planes[0]) ** 2 - 0.038))
-        out[1, k] = math.sqrt(max(0.0, _immerkaer(small[0]) ** 2 - 0.0095))
-        out[2, k] = math.sqrt(max(0.0, 0.5 * (_immerkaer(small[1]) ** 2 + _immerkaer(small[2]) ** 2) - 0.01))
+        for y in range(half):
+            for x in range(half):
+                i, j = 2 * y, 2 * x
+                small[0, y, x] = 0.25 * (whole[i, j] + whole[i + 1, j] + whole[i, j + 1] + whole[i + 1, j + 1])
+                small[1, y, x] = blue[y0 // 2 + y, x0 // 2 + x] * chroma_gain
+                small[2, y, x] = red[y0 // 2 + y, x0 // 2 + x] * chroma_gain
+        out[0, k] = math.sqrt(max(0.0, _immerkaer(whole) ** 2 - rounding))
+        out[1, k] = math.sqrt(max(0.0, _immerkaer(small[0]) ** 2 - rounding / 4))
+        chroma = 0.5 * (_immerkaer(small[1]) ** 2 + _immerkaer(small[2]) ** 2)
+        out[2, k] = math.sqrt(max(0.0, chroma - chroma_rounding))
     return out[0], out[1], out[2]
 
 
@@ -92,7 +133,7 @@ def _immerkaer(plane: np.ndarray) -> float:  # pragma: no cover - compiled
     return total / ((height - 2) * (width - 2)) * math.sqrt(math.pi / 2) / 6
 
 
-def measure_blur(crop: np.ndarray, mesh: np.ndarray, scale: float, noise: float) -> tuple[float, float]:
+def measure_blur(detail: Detail, mesh: np.ndarray, scale: float, noise: float) -> tuple[float, float]:
     """Width of a face's features: standard deviation in pixels of the Gaussian that their edges look blurred with, and
     the mean gradient there (code values a pixel). (nan, 0) when no edge rises out of the noise.
 
@@ -104,8 +145,9 @@ def measure_blur(crop: np.ndarray, mesh: np.ndarray, scale: float, noise: float)
     factor = 1
     while True:
         ratio, edge = _gradient_ratio(
-            crop, mesh, _WINDOWS, _WINDOW_SIZES * scale, factor, noise / factor, _LARGEST[0], _LARGEST[1], _STRONGEST
-        )
+            detail.luma, detail.gain, mesh, _WINDOWS, _WINDOW_SIZES * scale, factor, noise / factor,
+            _LARGEST[0], _LARGEST[1], _STRONGEST,
+        )  # fmt: skip
         if edge <= 0.0:
             return math.nan, 0.0
         variance = 1.0 / max(ratio - 1.0, 1e-3) - _OWN_BLUR2
@@ -118,7 +160,8 @@ def measure_blur(crop: np.ndarray, mesh: np.ndarray, scale: float, noise: float)
 
 @njit(cache=True, nogil=True)
 def _gradient_ratio(
-    crop: np.ndarray,
+    plane: np.ndarray,
+    gain: float,
     mesh: np.ndarray,
     windows: np.ndarray,
     sizes: np.ndarray,
@@ -130,7 +173,7 @@ def _gradient_ratio(
 ) -> tuple[float, float]:  # pragma: no cover - compiled
     """Energy of the gradient over that of the gradient after a binomial blur of variance 1, on the strongest edges of
     the picture made ``factor`` times smaller; and the root mean square of the latter gradient."""
-    height, width = crop.shape[:2]
+    height, width = plane.shape
     sharp, soft, used = 0.0, 0.0, 0
     for k in range(len(windows)):
         cx = 0.5 * (mesh[windows[k, 0], 0] + mesh[windows[k, 1], 0])
@@ -142,7 +185,7 @@ def _gradient_ratio(
         w, h = (x1 - x0) // factor, (y1 - y0) // factor
         if w < 9 or h < 9:
             continue
-        luma = _luma(crop, x0, y0, w, h, factor)
+        luma = _means(plane, x0, y0, w, h, factor, gain)
         soft_luma = _binomial(luma)
         energy = np.zeros((h, w), np.float32)
         values = np.zeros(1024, np.int64)
@@ -172,19 +215,18 @@ def _gradient_ratio(
 
 
 @njit(cache=True, nogil=True)
-def _luma(
-    crop: np.ndarray, x0: int, y0: int, width: int, height: int, factor: int
+def _means(
+    plane: np.ndarray, x0: int, y0: int, width: int, height: int, factor: int, gain: float
 ) -> np.ndarray:  # pragma: no cover - compiled
-    """float32 (height, width): luma of means over ``factor`` x ``factor`` pixels from ``x0, y0`` on."""
+    """float32 (height, width): means over ``factor`` x ``factor`` samples from ``x0, y0`` on, times ``gain``."""
     out = np.empty((height, width), np.float32)
-    share = np.float32(1.0 / (256 * factor * factor))
+    share = np.float32(gain / (factor * factor))
     for y in range(height):
         for x in range(width):
             total = 0
             for i in range(factor):
                 for j in range(factor):
-                    pixel = crop[y0 + y * factor + i, x0 + x * factor + j]
-                    total += 77 * int(pixel[0]) + 150 * int(pixel[1]) + 29 * int(pixel[2])
+                    total += int(plane[y0 + y * factor + i, x0 + x * factor + j])
             out[y, x] = total * share
     return out
 

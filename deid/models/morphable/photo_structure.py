@@ -10,7 +10,7 @@ CELLS = 48
 _ANCHORS = [33, 263, 61, 291]  # outer corners of the eyes, corners of the mouth
 _REACH = 0.36  # half of the window, of the mesh's width and height
 _SIGMAS = (1.0, 2.0, 4.0)  # cells
-_LUMA = tuple(np.float32(share) for share in (0.299, 0.587, 0.114))
+_LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
 _RAMP = np.sin((np.arange(CELLS) + 0.5) * np.pi / CELLS).astype(np.float32)
 _WEIGHT = np.outer(_RAMP, _RAMP) / _RAMP.sum() ** 2  # of the window's middle
 _NOISE_PASSED = np.array([0.85, 0.2, 0.05])
@@ -29,16 +29,17 @@ def window_of(mesh: np.ndarray, width: int, height: int) -> tuple[slice, slice] 
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def measure_structure(window: np.ndarray, noise: float = 0.0) -> np.ndarray:
+def measure_structure(window: np.ndarray, noise: float = 0.0, factor: int = 1) -> np.ndarray:
     """float64 (3,): contrast of fine, middle and coarse detail: root mean square of luma between Gaussians of 0, 1, 2
     and 4 cells of a grid of 48 x 48.
 
     ``window``: float32 or uint8 (h, w, 3) RGB code values 0 to 255, see :func:`window_of`. ``noise``: standard
-    deviation of its noise, whose share is taken off.
+    deviation of its noise, whose share is taken off; ``factor``: of the pixels that noise was measured on, how many
+    each way one of the window stands for.
     """
-    step = max(min(window.shape[:2]) // (2 * CELLS), 1)  # two pixels a cell are enough
-    thin = window[::step, ::step].astype(np.float32)
-    luma = thin[..., 0] * _LUMA[0] + thin[..., 1] * _LUMA[1] + thin[..., 2] * _LUMA[2]
+    luma = imaging.transform(window, _LUMA)
+    if luma.dtype != np.float32:
+        luma = luma.astype(np.float32)
     grid = imaging.resize(luma, (CELLS, CELLS), interpolation=imaging.INTER_AREA)
     out, finer = np.empty(3), grid
     for k, sigma in enumerate(_SIGMAS):
@@ -46,6 +47,6 @@ def measure_structure(window: np.ndarray, noise: float = 0.0) -> np.ndarray:
         coarser = imaging.gaussian_blur(grid, (side, side), sigma, borderType=imaging.BORDER_REPLICATE)
         out[k] = float((_WEIGHT * (finer - coarser) ** 2).sum())
         finer = coarser
-    pixels = max(luma.shape[0] / CELLS, 1.0) * max(luma.shape[1] / CELLS, 1.0)
+    pixels = max(factor * luma.shape[0] / CELLS, 1.0) * max(factor * luma.shape[1] / CELLS, 1.0)
     structure: np.ndarray = np.sqrt(np.maximum(out - noise * noise / pixels * _NOISE_PASSED, 0.0))
     return structure

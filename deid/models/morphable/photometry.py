@@ -12,7 +12,9 @@ from typing import cast
 import numpy as np
 from numba import njit
 
-from .photo_quality import measure_blur, measure_noise
+from deid.tracking.closeup import Closeup
+
+from .photo_quality import Detail, measure_blur, measure_noise
 from .photo_samples import COUNT, TRIPLES
 from .photo_structure import measure_structure, window_of
 
@@ -63,6 +65,15 @@ _IRISES = np.array([[468, 469, 470, 471, 472], [473, 474, 475, 476, 477]])
 _MOUTH = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191])
 
 
+def note(view: Closeup, points: np.ndarray) -> np.void:
+    """Measure one face: a scalar of :data:`RECORD`. ``points``: float32 (478, 3), MediaPipe's mesh in the frame."""
+    if view.luma is None or view.blue is None or view.red is None:
+        return observe(view.rgb, view.inside(points))
+    black, gain, chroma = (0.0, 1.0, 1.0) if view.full_range else (16.0, 255 / 219, 255 / 224)
+    detail = Detail(view.luma, view.blue, view.red, black, gain, chroma)
+    return _measured(view.rgb, view.inside(points), detail, view.within(points), view.factor)
+
+
 def observe(crop_rgb: np.ndarray, points: np.ndarray) -> np.void:
     """Measure one face: a scalar of :data:`RECORD`.
 
@@ -75,24 +86,31 @@ def observe(crop_rgb: np.ndarray, points: np.ndarray) -> np.void:
         raise ValueError(f"478 mesh points are needed, not an array of shape {points.shape}")
     crop = np.ascontiguousarray(crop_rgb)
     mesh = np.ascontiguousarray(points, dtype=np.float32)
+    return _measured(crop, mesh, Detail.of_rgb(crop), mesh, 1)
+
+
+def _measured(crop: np.ndarray, mesh: np.ndarray, detail: Detail, whole: np.ndarray, factor: int) -> np.void:
+    """``crop``: RGB, means over ``factor`` x ``factor`` pixels, and ``mesh`` in it; ``detail`` and ``whole``: the same
+    at the frame's own resolution."""
     out = np.zeros((), RECORD)
     scale = mesh_scale(mesh)
-    out["scale"] = scale
+    out["scale"] = scale * factor
     out["skin"], valid = _sample(crop, mesh, TRIPLES, _BOX * scale)
     out["valid"] = np.packbits(valid)
     for side in range(2):
         centre = mesh[_IRISES[side, 0], :2]
         radius = np.linalg.norm(mesh[_IRISES[side, 1:], :2] - centre, axis=1).max()
         colour, count = _bright_part(crop, mesh[_EYES[side], :2], centre[0], centre[1], 1.1 * radius, 0.5, 0.9)
-        out["sclera"][side], out["sclera_pixels"][side] = colour, count
-    out["teeth"], out["teeth_pixels"] = _bright_part(crop, mesh[_MOUTH, :2], 0.0, 0.0, 0.0, 0.6, 0.95)
+        out["sclera"][side], out["sclera_pixels"][side] = colour, min(count * factor * factor, 65535)
+    out["teeth"], count = _bright_part(crop, mesh[_MOUTH, :2], 0.0, 0.0, 0.0, 0.6, 0.95)
+    out["teeth_pixels"] = min(count * factor * factor, 65535)
     out["dark"] = _darkest(crop, *_box(mesh, crop.shape[1], crop.shape[0]))
-    noise, coarse, chroma = measure_noise(crop, mesh, scale)
+    noise, coarse, chroma = measure_noise(detail, whole, scale * factor)
     out["noise"], out["coarse_noise"], out["chroma_noise"] = noise, coarse, chroma
-    out["blur"], out["edges"] = measure_blur(crop, mesh, scale, noise)
+    out["blur"], out["edges"] = measure_blur(detail, whole, scale * factor, noise)
     window = window_of(mesh, crop.shape[1], crop.shape[0])
     if window is not None:
-        out["structure"] = measure_structure(crop[window], noise)
+        out["structure"] = measure_structure(crop[window], noise, factor)
     return cast(np.void, out[()])
 
 
