@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numba import njit
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
@@ -122,14 +123,32 @@ class Appearance:
         draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:]), code.detail)
         return skin
 
+    def draft(self, code: IdentityCode, size: int = 256) -> np.ndarray:
+        """As :meth:`albedo`, without what is finer than the modes: enough for the pictures of a recogniser, in a tenth
+        of the time. Float32 (size, size, 3)."""
+        if code.appearance.shape != self.spread.shape:
+            raise ValueError(f"{code.appearance.shape} coefficients; this model has {self.spread.shape}")
+        height, width = self.luma_modes.shape[1:]
+        mean, core = _reduced(self)
+        crop = np.exp(np.clip(mean + self._modes(code.appearance, (width, height)), -3, 0.9))
+        crop /= crop[core].mean(axis=0)
+        x0, y0, x1, y1 = _CROP
+        across, down = size / TILE * (x1 - x0) / width, size / TILE * (y1 - y0) / height
+        place = np.array(
+            [
+                [across, 0, size / TILE * x0 + 0.5 * across - 0.5],
+                [0, down, size / TILE * y0 + 0.5 * down - 0.5],
+            ]
+        )
+        skin = imaging.warp_affine(
+            crop, place, (size, size), flags=imaging.INTER_LINEAR, borderMode=imaging.BORDER_REPLICATE
+        )
+        draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:]), code.detail)
+        return skin
+
     def gloss(self, size: int = 512) -> np.ndarray:
         """Relative specular strength, float32 (size, size), 1 on average skin."""
-        v, u = (np.mgrid[:128, :128].astype(np.float32) + 0.5) / 128
-        out = np.full((128, 128), 0.85, np.float32)
-        for cu, cv, su, sv, gain in _GLOSSY:
-            for side in (cu, 1 - cu) if cu != 0.5 else (0.5,):
-                out += gain * np.exp(-(((u - side) / su) ** 2 + ((v - cv) / sv) ** 2) / 2)
-        return imaging.resize(out, (size, size), interpolation=imaging.INTER_LINEAR)
+        return _gloss(size)
 
     def bumps(self, code: IdentityCode, size: int = 512) -> np.ndarray:
         """Fine relief, float32 (size, size), about -1 to 1, dark being deep. (Its shading is in the albedo already.)"""
@@ -139,11 +158,19 @@ class Appearance:
 
     def _low(self, code: np.ndarray) -> np.ndarray:
         """Mean and modes: float32 (H, W, 3) log relative albedo."""
-        code = code[:-COUNT]
-        luma = np.tensordot(code * self.luma_scale, self.luma_modes.astype(np.float32), 1)
-        chroma = np.tensordot(code * self.chroma_scale, self.chroma_modes.astype(np.float32), 1)
-        luma, chroma = self._resized(luma), self._resized(chroma)
-        out = self.mean + luma[..., None]
+        height, width = self.mean.shape[:2]
+        out = self._modes(code, (width, height))
+        out += self.mean
+        return out
+
+    def _modes(self, code: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """What the modes add to the mean, float32 (h, w, 3) for ``size`` w, h."""
+        luma = _weighted(code[:-COUNT] * self.luma_scale, self.luma_modes)
+        chroma = _weighted(code[:-COUNT] * self.chroma_scale, self.chroma_modes)
+        if luma.shape != size[::-1]:
+            luma = imaging.resize(luma, size, interpolation=imaging.INTER_CUBIC)
+        chroma = imaging.resize(chroma, size, interpolation=imaging.INTER_CUBIC)
+        out = np.repeat(luma[..., None], 3, axis=2)
         out[..., 0] += chroma[..., 0]
         out[..., 1] -= chroma.sum(axis=2)
         out[..., 2] += chroma[..., 1]
@@ -201,6 +228,18 @@ _GLOSSY = (  # u, v of the centre; u, v spread; gain
 )
 
 
+@lru_cache(maxsize=3)
+def _gloss(size: int) -> np.ndarray:
+    v, u = (np.mgrid[:128, :128].astype(np.float32) + 0.5) / 128
+    out = np.full((128, 128), 0.85, np.float32)
+    for cu, cv, su, sv, gain in _GLOSSY:
+        for side in (cu, 1 - cu) if cu != 0.5 else (0.5,):
+            out += gain * np.exp(-(((u - side) / su) ** 2 + ((v - cv) / sv) ** 2) / 2)
+    out = imaging.resize(out, (size, size), interpolation=imaging.INTER_LINEAR)
+    out.setflags(write=False)
+    return out
+
+
 def _tiled(crop: np.ndarray) -> np.ndarray:
     """The crop in its tile, its border spread outwards: float32 (768, 768, ...)."""
     x0, y0, x1, y1 = _CROP
@@ -213,6 +252,30 @@ def _sized(tile: np.ndarray, size: int) -> np.ndarray:
         return tile
     way = imaging.INTER_AREA if size < TILE else imaging.INTER_CUBIC
     return np.maximum(imaging.resize(tile, (size, size), interpolation=way), tile.min())
+
+
+@njit(cache=True, nogil=True)
+def _sum(weights: np.ndarray, modes: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover - compiled
+    for k in range(len(modes)):
+        weight = weights[k]
+        for i in range(len(out)):
+            out[i] += weight * modes[k, i]
+
+
+def _weighted(weights: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    """Sum of int8 ``modes`` (n, ...) times ``weights`` (n,): float32 (...)."""
+    out = np.zeros(modes[0].size, np.float32)
+    _sum(weights.astype(np.float32), modes.reshape(len(modes), -1), out)
+    return out.reshape(modes.shape[1:])
+
+
+@lru_cache(maxsize=1)
+def _reduced(model: Appearance) -> tuple[np.ndarray, np.ndarray]:
+    """The mean at the size of the modes, and where the core of the skin lies there."""
+    height, width = model.luma_modes.shape[1:]
+    mean = imaging.resize(model.mean, (width, height), interpolation=imaging.INTER_AREA)
+    domain = imaging.resize(model.domain, (width, height), interpolation=imaging.INTER_CUBIC)
+    return mean, domain > 0.98
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,8 @@
 """Who stands in for whom: surrogates drawn from the model until one is a stranger to the subject and to all others.
 
 A draw is judged as the output will be: it is composited into the subject's own best pictures, and both are shown to
-the recogniser. So hair, ears and the shape of the neck, which stay, count as well.
+the recogniser. So hair, ears and the shape of the neck, which stay, count as well. Which draws are worth that is
+foretold from their codes.
 """
 
 from __future__ import annotations
@@ -14,16 +15,23 @@ import numpy as np
 from deid.blending import Compositor
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
+from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.painter import Sitter, paint_picture
+from deid.models.morphable.photo_surface import skin_level
+from deid.models.morphable.render import Renderer
 from deid.people import Person, traits
 from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
-_DRAWS, _ENOUGH = 24, 10  # draws at most, and from when on one that is good but not as far as a stranger will do
-_FAR = 0.7  # mean distance that is good
+_DRAWS, _LOOKS = 96, 4  # draws that are compared, and how many of them are looked at, at most
+_STRICT, _YEARS_OFF = 56, 8.0  # draws that keep to age and gender, and how far off the others may be
+_NEARLY = 0.05  # so little less than wanted will do when one was looked at
+_OTHERS = 0.74  # mean distance from other surrogates in the clip that is wanted
+_UNLIKE = 0.8  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
+_CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
-_SHAPE_SPREAD, _WIDER = 0.85, 0.012  # of the identity modes' standard deviations, and how much more with every draw
+_SHAPE_SPREAD, _WIDER = 0.85, 0.003  # of the identity modes' standard deviations, and how much more with every draw
 _SHAPE_LIMIT = 2.2
 _MEAN_AGE = 57.0  # of the portraits that the traits were learned from
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
@@ -62,11 +70,13 @@ def draw(
     geometry: Geometry, appearance: Appearance, rng: np.random.Generator, person: Person, number: int = 0
 ) -> IdentityCode:
     """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: later ones come
-    from further out, for subjects whom faces of the middle resemble."""
-    age = None if np.isnan(person.age) else person.age
-    skin, iris, detail = appearance.sample(rng, gender=person.female, age=age)
+    from further out, for subjects whom faces of the middle resemble, and late ones may be some years off."""
+    female, years = person.female, person.age
+    if number >= _STRICT:
+        female, years = female * 0.7, years + float(rng.uniform(-_YEARS_OFF, _YEARS_OFF))
+    skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else years)
     shape = np.clip(rng.normal(0, _SHAPE_SPREAD + _WIDER * number, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
-    shape = shape + typical_shape(len(shape), person.female, person.age)
+    shape = shape + typical_shape(len(shape), female, years)
     return IdentityCode(shape.astype(np.float32), skin, detail, iris)
 
 
@@ -89,26 +99,75 @@ def choose(
     others: Sequence[Surrogate],
     recognise: Recognise,
 ) -> Surrogate:
-    """The first draw that is farther from the subject than the median stranger, and no match of any surrogate in
-    ``others``; failing that, after some draws, the farthest of those looked at if it is far enough. Depends on
-    ``seed`` and the arguments only."""
-    best: Surrogate | None = None
-    before = recognise(np.stack([likeness.chip for likeness in likenesses])) if likenesses else np.empty((0, 128))
-    for number in range(_DRAWS):
-        rng = np.random.default_rng([seed, person.id, number])
-        code = draw(geometry, appearance, rng, person, number)
-        if not likenesses:
-            nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
-            return Surrogate(code, None, None, *nothing, 1, True)
-        found = _judged(geometry, appearance, code, likenesses, before, others, recognise, number + 1)
-        if best is None or (found.safe, found.distance) > (best.safe, best.distance):
-            best = found
-        best = replace(best, draws=number + 1)
-        wanted = STRANGERS if number + 1 < _ENOUGH else _FAR
-        if best.safe and (best.distance or 0.0) >= wanted:
+    """The first draw that is farther from the subject than the median stranger, and far from every surrogate in
+    ``others``; failing that, the best of those looked at. What is looked at next is foretold from what was seen
+    (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
+    codes = [
+        draw(geometry, appearance, np.random.default_rng([seed, person.id, number]), person, number)
+        for number in range(_DRAWS)
+    ]
+    told = foretold(codes)
+    apart = _apart(told, foretold([o.code for o in others]) if others else told[:0])
+    if not likenesses:
+        nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
+        return Surrogate(codes[_first(apart)], None, None, *nothing, 1, True)
+    before = recognise(np.stack([likeness.chip for likeness in likenesses]))
+    number = _first(apart)
+    tried = in_place(geometry, sketched(geometry, appearance, codes[number]), likenesses[0])
+    offsets = [recognise(tried[None]) - told[number]]
+    looked: dict[int, Surrogate] = {}
+    scores: dict[int, float] = {}
+    for _ in range(_LOOKS):
+        offset = np.mean(offsets, axis=0)
+        seen = before[: len(offset)]
+        hoped = np.array([min(_score(seen, offset + t, others), float(a)) for t, a in zip(told, apart, strict=True)])
+        hoped[list(looked)] = -np.inf
+        number = _first(hoped - _CAUTION)
+        if scores and max(scores.values()) > min(float(hoped[number]) - _CAUTION, -_NEARLY) and _any_safe(looked):
             break
-    assert best is not None
-    return best
+        found = _judged(geometry, appearance, codes[number], likenesses, before, others, recognise, len(looked) + 1)
+        looked[number] = found
+        scores[number] = min(_score(before, found.codes, others), float(apart[number]))
+        if found.safe and scores[number] >= 0:
+            break
+        offsets = [of.codes - told[n] for n, of in looked.items()]
+    best = max(looked, key=lambda n: (looked[n].safe, scores[n]))
+    return replace(looked[best], draws=len(looked) + 1)
+
+
+def _any_safe(looked: dict[int, Surrogate]) -> bool:
+    return any(found.safe for found in looked.values())
+
+
+def _first(scores: np.ndarray) -> int:
+    """The first that is good enough, or the best."""
+    good = np.flatnonzero(scores >= 0)
+    return int(good[0] if len(good) else np.argmax(scores))
+
+
+def _apart(told: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(n,): how much more than enough each draw differs from every other surrogate by itself, without the pictures."""
+    if not len(others):
+        return np.full(len(told), np.inf)
+    distances: np.ndarray = np.linalg.norm(told[:, None] - others[None], axis=-1)
+    return distances.min(axis=1) - _UNLIKE * _usual(told)
+
+
+def _usual(told: np.ndarray) -> float:
+    """How far two draws differ as a rule."""
+    return float(np.median(np.linalg.norm(told[1:] - told[:-1], axis=1)))
+
+
+def _score(before: np.ndarray, after: np.ndarray, others: Sequence[Surrogate]) -> float:
+    """At least 0 when codes ``after``, (n, 128), are as far from the subject's, in the same pictures, and from all
+    other surrogates' as is wanted."""
+    own = np.linalg.norm(before - after, axis=1)
+    scores = [float(own.mean()) - STRANGERS, float(own.min()) - FAR_1E3 - _MARGIN]
+    for other in others:
+        if len(other.codes):
+            between = np.linalg.norm(other.codes[:, None] - after[None], axis=-1)
+            scores += [float(between.mean()) - _OTHERS, float(between.min()) - SAME_PERSON - _MARGIN]
+    return min(scores)
 
 
 def _judged(
@@ -121,21 +180,32 @@ def _judged(
     recognise: Recognise,
     draws: int,
 ) -> Surrogate:
-    sitter = Sitter.make(geometry, appearance, code, _DRAW_TEXTURE)
-    chips = []
-    for likeness in likenesses:
-        picture = likeness.chip.astype(np.float32) / np.float32(255)
-        placed = sitter.in_place_of(geometry, likeness.neutral)
-        made = paint_picture(
-            picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0
-        )
-        chips.append(np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8))
-    after = recognise(np.stack(chips))
+    sitter = sketched(geometry, appearance, code)
+    chips = np.stack([in_place(geometry, sitter, likeness) for likeness in likenesses])
+    after = recognise(chips)
     apart = np.linalg.norm(before[:, None] - after[None], axis=-1)
     distance, nearest = float(np.diagonal(apart).mean()), float(np.diagonal(apart).min())
     beside = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).mean()) for o in others if len(o.codes)]
     safe = nearest > FAR_1E3 + _MARGIN and min([distance, *beside]) > SAME_PERSON
-    return Surrogate(code, distance, nearest, after, np.stack(chips), draws, safe)
+    return Surrogate(code, distance, nearest, after, chips, draws, safe)
+
+
+def sketched(geometry: Geometry, appearance: Appearance, code: IdentityCode) -> Sitter:
+    """A sitter as fine as a chip shows."""
+    albedo = appearance.draft(code, _DRAW_TEXTURE)
+    gloss = appearance.gloss(_DRAW_TEXTURE)
+    renderer = Renderer(geometry, albedo / skin_level(geometry, albedo), gloss, code.iris)
+    return Sitter(code, geometry.neutral(code.shape), renderer)
+
+
+def in_place(geometry: Geometry, sitter: Sitter, likeness: Likeness) -> np.ndarray:
+    """A likeness with a surrogate in it, uint8 (150, 150, 3)."""
+    picture = likeness.chip.astype(np.float32) / np.float32(255)
+    placed = sitter.in_place_of(geometry, likeness.neutral)
+    made = paint_picture(
+        picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0
+    )
+    return np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)
 
 
 def in_chip(attributes: AttributeCode, transform: np.ndarray) -> AttributeCode:

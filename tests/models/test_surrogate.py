@@ -1,0 +1,89 @@
+"""Who stands in for whom: draws that fit, that are foretold well enough, and that differ from each other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deid.models.morphable import surrogate as module
+from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.codes import AttributeCode, Camera, Light, head_rotation
+from deid.models.morphable.fit_basis import surface_points
+from deid.models.morphable.foretell import foretold
+from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.surrogate import Likeness, choose, draw, in_place, sketched
+from deid.people import Person
+from deid.recognition.lite import LiteRecogniser
+
+
+def somebody(number: int = 1, female: float = 0.8, age: float = 44.0) -> Person:
+    return Person(number, (number,), np.empty((0, 128), np.float32), female, age)
+
+
+def likeness(seed: int) -> Likeness:
+    """A chip of a rendered person, as a run would cut it."""
+    geometry, appearance = load_geometry(), load_appearance()
+    code = draw(geometry, appearance, np.random.default_rng(seed), somebody(), 0)
+    neutral = geometry.neutral(code.shape)
+    camera = Camera(head_rotation(4, 2, 0), 8.6, np.array([75.0, 70.0]), 90.0)
+    sh = np.zeros((9, 3), np.float32)
+    sh[0], sh[2], sh[3] = 0.6, 0.12, 0.5
+    light = Light(sh, np.array([0.36, 0.23, 0.17], np.float32), np.array([0.62, 0.58, 0.54], np.float32))
+    still = AttributeCode(
+        np.zeros(len(geometry.expression), np.float32), np.zeros((2, 2), np.float32), camera, light, 0.5, 1.0
+    )
+    vertices = geometry.pose(neutral, still.expression, still.gaze)
+    sitter = sketched(geometry, appearance, code)
+    face = sitter.renderer.render(vertices, camera, light, 150, 150)
+    chip = np.clip(np.sqrt(np.clip(face.rgb, 0, 1)) * 255, 0, 255).astype(np.uint8)
+    points = np.zeros((478, 3), np.float32)
+    points[:468] = camera.project(surface_points(geometry, vertices))[:468]
+    points[468:, :2] = points[[468 - 1] * 10, :2]
+    return Likeness(chip, points, still, neutral)
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> LiteRecogniser:
+    return LiteRecogniser()
+
+
+def test_a_choice_is_repeatable_safe_and_unlike_the_one_before(recogniser: LiteRecogniser) -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    shown = [likeness(5)]
+    first = choose(geometry, appearance, 3, somebody(1), shown, [], recogniser.embed)
+    again = choose(geometry, appearance, 3, somebody(1), shown, [], recogniser.embed)
+    np.testing.assert_array_equal(first.code.shape, again.code.shape)
+    np.testing.assert_array_equal(first.pictures, again.pictures)
+    second = choose(geometry, appearance, 3, somebody(2), shown, [first], recogniser.embed)
+    assert first.draws <= module._LOOKS + 1
+    told = foretold([first.code, second.code])
+    usual = module._usual(
+        foretold([draw(geometry, appearance, np.random.default_rng(k), somebody(), 0) for k in range(40)])
+    )
+    assert np.linalg.norm(told[0] - told[1]) > 0.6 * usual
+    assert np.linalg.norm(first.codes - second.codes, axis=1).min() > 0.4  # the same picture, but for the face
+
+
+def test_what_is_foretold_orders_draws_as_the_recogniser_does(recogniser: LiteRecogniser) -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    host = likeness(8)
+    codes = [draw(geometry, appearance, np.random.default_rng(100 + k), somebody(), k) for k in range(16)]
+    seen = recogniser.embed(np.stack([in_place(geometry, sketched(geometry, appearance, c), host) for c in codes]))
+    told = foretold(codes)
+    seen, told = seen - seen.mean(0), told - told.mean(0)
+    assert 1 - ((seen - told) ** 2).sum() / (seen**2).sum() > 0.3
+
+
+def test_without_pictures_there_is_still_a_surrogate() -> None:
+    found = choose(load_geometry(), load_appearance(), 1, somebody(), [], [], lambda chips: chips)
+    assert found.safe
+    assert found.distance is None
+
+
+def test_late_draws_stay_near_the_subjects_age(recogniser: LiteRecogniser) -> None:
+    appearance = load_appearance()
+    for number in range(0, module._DRAWS, 7):
+        code = draw(load_geometry(), appearance, np.random.default_rng(number), somebody(age=50.0), number)
+        gender, age = appearance.traits(code.appearance)
+        assert abs(age - 50.0) <= module._YEARS_OFF + 0.1
+        assert gender > 0.5
