@@ -21,7 +21,7 @@ import numpy as np
 # numba looks for a package named coverage, and would find the benchmark of that name beside this file
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
-from deid.models.morphable import raster, render, shade  # noqa: E402
+from deid.models.morphable import raster, render, shade, shade_skin  # noqa: E402
 from deid.models.morphable.codes import Camera, Light  # noqa: E402
 from deid.models.morphable.geometry import load_geometry  # noqa: E402
 
@@ -33,11 +33,15 @@ _KERNELS = (
     (raster, "find_edges"),
     (raster, "refine"),
     (raster, "fragments"),
+    (shade, "light_rig"),
     (shade, "light_vertices"),
-    (shade, "shade_skin"),
+    (shade_skin, "plan_skin"),
+    (shade_skin, "shade_plain"),
+    (shade_skin, "shade_skin"),
     (render, "posed_eyes"),
     (render, "shade_eyes"),
     (render, "posed_mouth"),
+    (render, "opened_occlusion"),
     (render, "shade_mouth"),
     (render, "draw_lashes"),
     (render, "resolve"),

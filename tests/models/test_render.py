@@ -278,12 +278,19 @@ def test_pyramid_keeps_the_mean_and_looks_up_in_place() -> None:
     rng = np.random.default_rng(0)
     texture = rng.random((64, 64, 4)).astype(np.float32)
     pyramid = build_pyramid(texture, np.ones((64, 64), bool))
+
+    def got(u: float, v: float, level: float = 0.0) -> np.ndarray:
+        place = np.float32(u), np.float32(v), np.float32(level)
+        return np.array(look_up(pyramid.texels, pyramid.offsets, pyramid.sizes, *place)) * pyramid.units[[0, 0, 0, 1]]
+
     for size, offset in zip(pyramid.sizes, pyramid.offsets, strict=True):
-        level = pyramid.texels[offset : offset + size * size]
-        assert level.mean(axis=0) == pytest.approx(texture.mean(axis=(0, 1)), abs=0.02)
-    u, v = np.float32(10.5 / 64), np.float32(20.5 / 64)
-    got = look_up(pyramid.texels, pyramid.offsets, pyramid.sizes, u, v, np.float32(0.0))
-    assert got == pytest.approx(texture[20, 10], abs=1e-5)
+        places = ((np.mgrid[:size, :size] + 0.5) / size).reshape(2, -1)
+        found = [got(u, v, np.log2(64 / size) * 3) for v, u in places.T[:: max(len(places.T) // 500, 1)]]
+        assert np.mean(found, axis=0) == pytest.approx(texture.mean(axis=(0, 1)), abs=0.04)
+    steps = np.array([1 / 1023] * 3 + [1 / 63])
+    assert (np.abs(got(10.5 / 64, 20.5 / 64) - texture[20, 10]) < steps).all()
+    between = 0.75 * texture[20, 10] + 0.25 * texture[20, 11]
+    assert (np.abs(got(10.75 / 64, 20.5 / 64) - between) < steps + 0.01).all()
 
 
 def test_occlusion_is_warm_and_monotonous() -> None:

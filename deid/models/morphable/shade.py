@@ -15,11 +15,11 @@ import numpy as np
 from numba import njit
 
 from deid.models.morphable.codes import Light
-from deid.models.morphable.shade_texture import LEVELS, look_up
+from deid.models.morphable.shade_texture import LEVELS
 
-# columns of the table of interpolated vertex attributes: place in the texture, diffuse light, specular light from
-# everywhere and from the dominant direction, moisture
-U, V, LEVEL, RED, GREEN, BLUE, BROAD, NARROW, WET = range(9)
+# columns of the table of interpolated vertex attributes: place in the texture, mip level, what skin of albedo 1 sends
+# by scattering, and what skin of gloss 1 sends by mirroring
+U, V, LEVEL, RED, GREEN, BLUE, SHINE_RED, SHINE_GREEN, SHINE_BLUE = range(9)
 ATTRIBUTES = 9
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -103,7 +103,7 @@ def _dominant(grey: np.ndarray) -> tuple[np.ndarray, float, float]:
     slope[2] = max(slope[2], 0.25 * float(np.hypot(slope[0], slope[1])))
     key = slope + mean * np.array([0.0, 0.02, 0.03])
     key /= np.linalg.norm(key)
-    return key, strength, max(mean - strength * float(terms[:, 1:4].mean(axis=0) @ key), 0.1 * mean)
+    return (key, strength, max(mean - strength * float(terms[:, 1:4].mean(axis=0) @ key), 0.1 * mean))
 
 
 @lru_cache(maxsize=1)
@@ -159,7 +159,7 @@ def lobe(nh, lh, alpha):  # type: ignore[no-untyped-def]
     return np.float32(0.25) * a2 / (d * d * max(lh * lh, np.float32(0.1)))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def light_vertices(
     members: np.ndarray,
     points: np.ndarray,
@@ -168,8 +168,10 @@ def light_vertices(
     sh: np.ndarray,
     environment: np.ndarray,
     key: np.ndarray,
+    colours: np.ndarray,
     occlusion: np.ndarray,
     open_rgb: np.ndarray,
+    wet: np.ndarray,
     base_level: np.ndarray,
     level_shift: float,
     table: np.ndarray,
@@ -177,29 +179,30 @@ def light_vertices(
     """Fill the columns of ``table``, float32 (V, ATTRIBUTES), that change, for the vertices ``members``.
 
     Light on skin is smooth at the scale of the mesh, so it is worked out at vertices. ``points``, ``normals``: float32
-    (V, 3), camera space. ``base_level``: float32 (V,), log2 of texels a centimetre; ``level_shift``: minus log2 of
-    pixels a centimetre. The light as in :class:`LightRig`; ``occlusion``, ``open_rgb``: see :func:`occlusion_rgb`.
+    (V, 3), camera space. ``colours``: float32 (3, 3), rows: tone, white, and the dominant light of :class:`LightRig`,
+    like the rest of the light. ``base_level``: float32 (V,), log2 of texels a centimetre; ``level_shift``: minus log2
+    of pixels a centimetre. ``occlusion``, ``open_rgb``: see :func:`occlusion_rgb`. ``wet``: float32 (V,), moisture.
     """
     one, two = np.float32(1.0), np.float32(2.0)
+    shift, away = np.float32(level_shift), np.float32(inverse_distance)
     for k in range(members.shape[0]):
         i = members[k]
         x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
         if z < -0.5:  # no triangle that can be seen has more than a corner here
-            table[i, LEVEL] = np.float32(LEVELS) * (base_level[i] + np.float32(level_shift + 1.4))
-            for c in range(RED, NARROW + 1):
+            table[i, LEVEL] = np.float32(LEVELS) * (base_level[i] + shift + np.float32(1.4))
+            for c in range(RED, SHINE_BLUE + 1):
                 table[i, c] = np.float32(0.0)
             continue
         # where the surface turns away, texels crowd: between the sharp and the blunt direction
-        level = base_level[i] + np.float32(level_shift) - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
+        level = base_level[i] + shift - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
         table[i, LEVEL] = np.float32(LEVELS) * level
         for c in range(3):
             table[i, RED + c] = irradiance(sh, x, y, z, c) * open_rgb[i, c]
         # light that has wandered through skin is red, and most of what shaded skin has has done so
-        shade = min(max(table[i, GREEN], np.float32(0.15)), np.float32(2.0))
-        table[i, RED] *= shade**-_SHADED_RED
-        table[i, BLUE] *= shade**_SHADED_BLUE
-        away = np.float32(inverse_distance)
-        vx, vy, vz = -points[i, 0] * away, -points[i, 1] * away, one - points[i, 2] * away
+        shade = np.log2(min(max(table[i, GREEN], np.float32(0.15)), np.float32(2.0)))
+        table[i, RED] *= np.exp2(-_SHADED_RED * shade)
+        table[i, BLUE] *= np.exp2(_SHADED_BLUE * shade)
+        vx, vy, vz = (-points[i, 0] * away, -points[i, 1] * away, one - points[i, 2] * away)
         q = one / np.sqrt(vx * vx + vy * vy + vz * vz + np.float32(1e-8))
         vx, vy, vz = vx * q, vy * q, vz * q
         nv = x * vx + y * vy + z * vz
@@ -212,52 +215,10 @@ def light_vertices(
         lh = max((key[0] * hx + key[1] * hy + key[2] * hz) * q, np.float32(0.1))
         nl = min(max((x * key[0] + y * key[1] + z * key[2]) + np.float32(0.08), np.float32(0.0)), one)
         # what lies behind the head was never measured, and harmonics run wild there: grazing skin mirrors what's beside
-        mx, my, mz = two * nv * x - vx, two * nv * y - vy, max(two * nv * z - vz, _BESIDE)
+        mx, my, mz = (two * nv * x - vx, two * nv * y - vy, max(two * nv * z - vz, _BESIDE))
         q = one / np.sqrt(mx * mx + my * my + mz * mz)
-        mirror = min(radiance(environment, mx * q, my * q, mz * q), _BRIGHTEST)
-        table[i, BROAD] = strength * mirror
-        table[i, NARROW] = strength * nl * lobe(nh, lh, np.float32(0.30) - np.float32(0.14) * table[i, WET])
-
-
-@njit(cache=True, nogil=True)
-def shade_skin(
-    count: int,
-    skin: np.ndarray,
-    triangles: np.ndarray,
-    triangle: np.ndarray,
-    place: np.ndarray,
-    fixed: np.ndarray,
-    window: np.ndarray,
-    table: np.ndarray,
-    texels: np.ndarray,
-    offsets: np.ndarray,
-    sizes: np.ndarray,
-    tone: np.ndarray,
-    white: np.ndarray,
-    key_rgb: np.ndarray,
-    colour: np.ndarray,
-) -> None:
-    """Colour of the skin among the first ``count`` fragments: float32 (n, 3), linear light.
-
-    ``skin``: bool (F,), which triangles are skin. ``window``: float64 (5,): picture position (x, y in pixels) of the
-    buffers' first pixel, of the head's origin, and 1 / (camera distance in pixels). The rest as in
-    :func:`light_vertices`, :class:`~deid.models.morphable.shade_texture.Pyramid` and :class:`LightRig`.
-    """
-    zero = np.float32(0.0)
-    at = np.empty(ATTRIBUTES, np.float32)
-    for n in range(count):
-        f = triangle[n]
-        if not skin[f]:
-            continue
-        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
-        px, py = (place[n, 0] + window[0]) * 256.0, (place[n, 1] + window[1]) * 256.0
-        wb, wc = corner_weights(fixed, a, b, c, px, py)
-        wa = np.float32(1.0) - wb - wc
-        for k in range(ATTRIBUTES):
-            at[k] = wa * table[a, k] + wb * table[b, k] + wc * table[c, k]
-        red, green, blue, gloss = look_up(texels, offsets, sizes, at[U], at[V], at[LEVEL])
-        gloss += np.float32(0.3) * at[WET]
-        broad, narrow = gloss * at[BROAD], gloss * at[NARROW]
-        colour[n, 0] = max(red * at[RED] * tone[0] + broad * white[0] + narrow * key_rgb[0], zero)
-        colour[n, 1] = max(green * at[GREEN] * tone[1] + broad * white[1] + narrow * key_rgb[1], zero)
-        colour[n, 2] = max(blue * at[BLUE] * tone[2] + broad * white[2] + narrow * key_rgb[2], zero)
+        broad = strength * min(radiance(environment, mx * q, my * q, mz * q), _BRIGHTEST)
+        narrow = strength * nl * lobe(nh, lh, np.float32(0.30) - np.float32(0.14) * wet[i])
+        for c in range(3):
+            table[i, RED + c] *= colours[0, c]
+            table[i, SHINE_RED + c] = broad * colours[1, c] + narrow * colours[2, c]

@@ -16,12 +16,19 @@ LEVELS = 3  # an octave
 _SMALLEST = 4
 
 
+STEPS = 128  # places between two texels
+_BITS = 17  # of a colour channel in a packed texel: 10 of its value, and 7 that weights add; gloss has 6 and 7
+_COLOUR, _GLOSS = 1023.0, 63.0  # largest values
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pyramid:
-    """``texels``: float32 (N, 4), the levels one after another, finest first, rows top to bottom. ``offsets``: int64
-    (L,), where a level starts. ``sizes``: int64 (L,), its width and height."""
+    """``texels``: uint64 (N,), the levels one after another, finest first, rows top to bottom; each holds four channels
+    with room between them for :func:`blend`. ``units``: float32 (2,), what :func:`blend`'s colour and gloss are to be
+    multiplied by. ``offsets``: int64 (L,), where a level starts. ``sizes``: int64 (L,), its width and height."""
 
     texels: np.ndarray
+    units: np.ndarray
     offsets: np.ndarray
     sizes: np.ndarray
 
@@ -35,13 +42,47 @@ def build_pyramid(texture: np.ndarray, covered: np.ndarray) -> Pyramid:
     levels = [base]
     while levels[-1].shape[0] > _SMALLEST:
         k = len(levels)
-        side = max(round(base.shape[0] * 2.0 ** (-k / LEVELS)), _SMALLEST)
+        side = max(levels[k - LEVELS].shape[0] // 2, _SMALLEST) if k >= LEVELS else _near(base.shape[0], k)
         finer = levels[max(k - LEVELS, 0)]
         levels.append(imaging.resize(finer, (side, side), interpolation=imaging.INTER_AREA))
     sizes = np.array([level.shape[0] for level in levels], np.int64)
     offsets = np.concatenate([[0], np.cumsum(sizes**2)[:-1]]).astype(np.int64)
-    flat = np.concatenate([level.reshape(-1, 4) for level in levels])
-    return Pyramid(np.ascontiguousarray(flat, np.float32), offsets, sizes)
+    top = _highest(base.reshape(-1, 4))
+    most = np.array([_COLOUR, _GLOSS])
+    texels = np.empty(int((sizes**2).sum()), np.uint64)
+    scales = np.repeat(most / top, (3, 1)).astype(np.float32)
+    for level, offset in zip(levels, offsets, strict=True):
+        _pack(level.reshape(-1, 4), scales, texels[offset : offset + level.shape[0] ** 2])
+    return Pyramid(texels, (top / most / STEPS).astype(np.float32), offsets, sizes)
+
+
+def _near(size: int, number: int) -> int:
+    """Side of the ``number``-th level within the first octave: halved often, it stays whole, and halving is fast."""
+    side = size * 2.0 ** (-number / LEVELS)
+    grain = max(size // 64, 1)
+    return max(round(side / grain) * grain, _SMALLEST)
+
+
+@njit(cache=True, nogil=True)
+def _highest(level: np.ndarray) -> np.ndarray:
+    """float64 (2,), above 0: the largest colour and gloss in ``level``, float32 (n, 4)."""
+    top = np.full(2, 1e-6)
+    for i in range(level.shape[0]):
+        for c in range(4):
+            top[c // 3] = max(top[c // 3], level[i, c])
+    return top
+
+
+@njit(cache=True, nogil=True)
+def _pack(level: np.ndarray, scales: np.ndarray, texels: np.ndarray) -> None:
+    """``level``, float32 (n, 4), times ``scales`` (4,), rounded, into ``texels``, uint64 (n,)."""
+    for i in range(level.shape[0]):
+        packed = np.uint64(0)
+        for c in range(4):
+            most = np.float32(_COLOUR if c < 3 else _GLOSS)
+            value = min(max(level[i, c] * scales[c] + np.float32(0.5), np.float32(0.0)), most)
+            packed |= np.uint64(np.int32(value)) << np.uint64(_BITS * c)
+        texels[i] = packed
 
 
 def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
@@ -50,44 +91,73 @@ def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
     Lids, lips and nostrils are holes; no filter may draw their colour into the skin. ("Push-pull": Gortler et al.,
     *The Lumigraph*, 1996, section 3.4.)
     """
-    levels = [np.ascontiguousarray(texture, np.float32)]
-    weights: list[np.ndarray] = [covered.astype(np.float32)[..., None]]
+    levels = [np.array(texture, np.float32, order="C")]
+    weights = [covered.astype(np.float32)]
     while levels[-1].shape[0] > 1:
-        weight = _quarters(weights[-1])
-        levels.append(_quarters(levels[-1] * weights[-1]) / np.maximum(weight, 1e-8))
-        weights.append(np.minimum(weight * 4.0, 1.0))
-    filled = levels[-1]
+        half = levels[-1].shape[0] // 2
+        levels.append(np.empty((half, half, texture.shape[2]), np.float32))
+        weights.append(np.empty((half, half), np.float32))
+        _push(levels[-2], weights[-2], levels[-1], weights[-1])
     for k in range(len(levels) - 2, -1, -1):
-        coarse = np.repeat(np.repeat(filled, 2, axis=0), 2, axis=1)
-        filled = levels[k] * weights[k] + coarse * (1.0 - weights[k])
-    return filled
+        _pull(levels[k], weights[k], levels[k + 1])
+    return levels[0]
 
 
-def _quarters(image: np.ndarray) -> np.ndarray:
-    """Means of 2 x 2 samples."""
-    return (image[0::2, 0::2] + image[1::2, 0::2] + image[0::2, 1::2] + image[1::2, 1::2]) * np.float32(0.25)
+@njit(cache=True, nogil=True)
+def _push(fine: np.ndarray, weight: np.ndarray, coarse: np.ndarray, less: np.ndarray) -> None:
+    """Weighted means of 2 x 2 samples into ``coarse``, and how sure they are into ``less``."""
+    for y in range(coarse.shape[0]):
+        for x in range(coarse.shape[1]):
+            total = np.float32(0.0)
+            coarse[y, x] = 0.0
+            for j in range(2 * y, 2 * y + 2):
+                for i in range(2 * x, 2 * x + 2):
+                    w = weight[j, i]
+                    if w > 0.0:
+                        total += w
+                        for c in range(fine.shape[2]):
+                            coarse[y, x, c] += w * fine[j, i, c]
+            for c in range(fine.shape[2]):
+                coarse[y, x, c] /= max(total, np.float32(1e-8))
+            less[y, x] = min(total, np.float32(1.0))
+
+
+@njit(cache=True, nogil=True)
+def _pull(fine: np.ndarray, weight: np.ndarray, coarse: np.ndarray) -> None:
+    """What ``fine`` is not sure of from ``coarse``, in place."""
+    for y in range(fine.shape[0]):
+        for x in range(fine.shape[1]):
+            w = weight[y, x]
+            if w < 1.0:
+                for c in range(fine.shape[2]):
+                    fine[y, x, c] = fine[y, x, c] * w + coarse[y // 2, x // 2, c] * (np.float32(1.0) - w)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def blend(texels, i, size, fx, fy):  # type: ignore[no-untyped-def]
+    """Four channels between texel ``i`` and those to the right and, ``size`` further, below; ``fx, fy``: uint64, in
+    ``STEPS`` of the way. All four are weighed in one multiplication: no sum reaches into the next channel's bits."""
+    d = (fx * fy) >> np.uint64(7)
+    b, c = fx - d, fy - d
+    a = np.uint64(STEPS) + d - fx - fy
+    one, mask = np.uint64(1), np.uint64((1 << _BITS) - 1)
+    t = a * texels[i] + b * texels[i + one] + c * texels[i + size] + d * texels[i + size + one]
+    red = np.float32(np.int32(t & mask))
+    green = np.float32(np.int32((t >> np.uint64(_BITS)) & mask))
+    blue = np.float32(np.int32((t >> np.uint64(2 * _BITS)) & mask))
+    return red, green, blue, np.float32(np.int32(t >> np.uint64(3 * _BITS)))
 
 
 @njit(cache=True, nogil=True)
 def look_up(texels, offsets, sizes, u, v, level):  # type: ignore[no-untyped-def]
-    """Four channels at ``u, v`` in [0, 1] of the level next to ``level`` (0 finest), bilinear."""
+    """:func:`blend` at ``u, v`` in [0, 1] of the level next to ``level`` (0 finest)."""
     k = np.uint64(min(max(level + np.float32(0.5), np.float32(0.0)), np.float32(sizes.shape[0] - 1)))
-    size = np.uint64(sizes[k])
     wide = np.float32(sizes[k])
     last = wide - np.float32(1.001)
     x = min(max(u * wide - np.float32(0.5), np.float32(0.0)), last)
     y = min(max(v * wide - np.float32(0.5), np.float32(0.0)), last)
-    x0, y0 = np.uint32(x), np.uint32(y)
-    fx, fy = x - np.float32(x0), y - np.float32(y0)
+    x0, y0 = np.int32(x), np.int32(y)
+    fx, fy = (np.int32((x - np.float32(x0)) * np.float32(STEPS)), np.int32((y - np.float32(y0)) * np.float32(STEPS)))
+    size = np.uint64(sizes[k])
     i = np.uint64(offsets[k]) + np.uint64(y0) * size + np.uint64(x0)
-    j = i + np.uint64(1)
-    m = i + size
-    n = m + np.uint64(1)
-    one = np.float32(1.0)
-    a, b, c, d = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
-    return (
-        a * texels[i, 0] + b * texels[j, 0] + c * texels[m, 0] + d * texels[n, 0],
-        a * texels[i, 1] + b * texels[j, 1] + c * texels[m, 1] + d * texels[n, 1],
-        a * texels[i, 2] + b * texels[j, 2] + c * texels[m, 2] + d * texels[n, 2],
-        a * texels[i, 3] + b * texels[j, 3] + c * texels[m, 3] + d * texels[n, 3],
-    )
+    return blend(texels, i, size, np.uint64(fx), np.uint64(fy))

@@ -1,0 +1,162 @@
+"""Skin from the light at its vertices and its texture, pixel by pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from deid.models.morphable.shade import (
+    ATTRIBUTES,
+    BLUE,
+    GREEN,
+    LEVEL,
+    RED,
+    SHINE_BLUE,
+    SHINE_GREEN,
+    SHINE_RED,
+    U,
+    V,
+    corner_weights,
+)
+from deid.models.morphable.shade_texture import STEPS, blend, look_up
+
+# numbers a triangle: eight attributes at a corner, what they gain by a pixel to the right and downwards, the corner's
+# place in the picture, and the mip level
+PLAN = 28
+_PLACE = 24
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def plan_skin(
+    front: np.ndarray,
+    facing: int,
+    skin: np.ndarray,
+    triangles: np.ndarray,
+    fixed: np.ndarray,
+    table: np.ndarray,
+    sizes: np.ndarray,
+    plan: np.ndarray,
+) -> None:
+    """What :func:`shade_plain` needs of those of the first ``facing`` triangles of ``front`` that are ``skin``, (F,).
+
+    Fills rows of ``plan``, float32 (F, PLAN): place in texels of the triangle's mip level, scattered and mirrored
+    light at its first corner, and their slopes a pixel; where the corner is, in pixels of the picture; the level.
+    """
+    finest = np.float32(sizes.shape[0] - 1)
+    for number in range(facing):
+        f = front[number]
+        if not skin[f]:
+            continue
+        a, b, c = (np.uint32(triangles[f, 0]), np.uint32(triangles[f, 1]), np.uint32(triangles[f, 2]))
+        mean = (table[a, LEVEL] + table[b, LEVEL] + table[c, LEVEL]) * np.float32(1.0 / 3.0) + np.float32(0.5)
+        k = int(min(max(mean, np.float32(0.0)), finest))
+        plan[f, _PLACE] = np.float32(fixed[a, 0]) * np.float32(1.0 / 256.0)
+        plan[f, _PLACE + 1] = np.float32(fixed[a, 1]) * np.float32(1.0 / 256.0)
+        plan[f, _PLACE + 2] = np.float32(k)
+        wide = np.float32(sizes[k])
+        bx, by = (np.float32(fixed[b, 0] - fixed[a, 0]), np.float32(fixed[b, 1] - fixed[a, 1]))
+        cx, cy = (np.float32(fixed[c, 0] - fixed[a, 0]), np.float32(fixed[c, 1] - fixed[a, 1]))
+        per_area = np.float32(256.0) / (bx * cy - cx * by)
+        bx, by, cx, cy = bx * per_area, by * per_area, cx * per_area, cy * per_area
+        for j in range(8):
+            source = j if j < 2 else j + 1
+            times = wide if j < 2 else np.float32(1.0)
+            start = table[a, source]
+            to_b, to_c = ((table[b, source] - start) * times, (table[c, source] - start) * times)
+            plan[f, j] = start * times - (np.float32(0.5) if j < 2 else np.float32(0.0))
+            plan[f, 8 + j] = to_b * cy - to_c * by
+            plan[f, 16 + j] = to_c * bx - to_b * cx
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+def shade_plain(
+    owner: np.ndarray,
+    slot: np.ndarray,
+    part: np.ndarray,
+    left: int,
+    top: int,
+    plan: np.ndarray,
+    texels: np.ndarray,
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    whole: bool,
+    rgb: np.ndarray,
+    alpha: np.ndarray,
+    head: np.ndarray,
+) -> None:
+    """Pixels that one triangle of skin fills, which are most, straight into the picture.
+
+    ``owner``, ``slot``: int32 (h, w), ``part``: uint8 (h, w): see :func:`~deid.models.morphable.raster.rasterise` and
+    ``find_edges``. ``plan``: see :func:`plan_skin`; the texture is a
+    :class:`~deid.models.morphable.shade_texture.Pyramid`. Without ``whole`` the head gets no colour. Fills ``rgb``,
+    float32 (h, w, 3), ``alpha`` and ``head``, float32 (h, w).
+    """
+    one, zero, fine = np.float32(1.0), np.float32(0.0), np.float32(STEPS)
+    for y in range(np.uint64(owner.shape[0])):
+        for x in range(np.uint64(owner.shape[1])):
+            kind = part[y, x]
+            if kind > 1 or slot[y, x] >= 0:
+                continue
+            if kind == 1:
+                head[y, x] = one
+                if not whole:
+                    continue
+            else:
+                alpha[y, x] = one
+            f = np.uint64(owner[y, x])
+            qx = np.float32(np.int64(x) + left) - plan[f, 24]
+            qy = np.float32(np.int64(y) + top) - plan[f, 25]
+            k = np.uint64(np.int32(plan[f, 26]))
+            last = np.float32(sizes[k]) - np.float32(1.001)
+            tx = min(max(plan[f, 0] + qx * plan[f, 8] + qy * plan[f, 16], zero), last)
+            ty = min(max(plan[f, 1] + qx * plan[f, 9] + qy * plan[f, 17], zero), last)
+            x0, y0 = np.int32(tx), np.int32(ty)
+            fx, fy = (np.int32((tx - np.float32(x0)) * fine), np.int32((ty - np.float32(y0)) * fine))
+            size = np.uint64(sizes[k])
+            i = np.uint64(offsets[k]) + np.uint64(y0) * size + np.uint64(x0)
+            red, green, blue, gloss = blend(texels, i, size, np.uint64(fx), np.uint64(fy))
+            red = red * (plan[f, 2] + qx * plan[f, 10] + qy * plan[f, 18])
+            red += gloss * (plan[f, 5] + qx * plan[f, 13] + qy * plan[f, 21])
+            green = green * (plan[f, 3] + qx * plan[f, 11] + qy * plan[f, 19])
+            green += gloss * (plan[f, 6] + qx * plan[f, 14] + qy * plan[f, 22])
+            blue = blue * (plan[f, 4] + qx * plan[f, 12] + qy * plan[f, 20])
+            blue += gloss * (plan[f, 7] + qx * plan[f, 15] + qy * plan[f, 23])
+            rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = max(red, zero), max(green, zero), max(blue, zero)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def shade_skin(
+    count: int,
+    skin: np.ndarray,
+    triangles: np.ndarray,
+    triangle: np.ndarray,
+    place: np.ndarray,
+    fixed: np.ndarray,
+    window: np.ndarray,
+    table: np.ndarray,
+    texels: np.ndarray,
+    offsets: np.ndarray,
+    sizes: np.ndarray,
+    colour: np.ndarray,
+) -> None:
+    """Colour of the skin among the first ``count`` fragments: float32 (n, 3), linear light.
+
+    ``skin``: bool (F,), which triangles are skin. ``window``: float64 (5,): picture position (x, y in pixels) of the
+    buffers' first pixel, of the head's origin, and 1 / (camera distance in pixels). The rest as in
+    :func:`~deid.models.morphable.shade.light_vertices` and :class:`~deid.models.morphable.shade_texture.Pyramid`.
+    """
+    at = np.empty(ATTRIBUTES, np.float32)
+    for n in range(count):
+        f = triangle[n]
+        if not skin[f]:
+            continue
+        a, b, c = triangles[f, 0], triangles[f, 1], triangles[f, 2]
+        px, py = (place[n, 0] + window[0]) * 256.0, (place[n, 1] + window[1]) * 256.0
+        wb, wc = corner_weights(fixed, a, b, c, px, py)
+        wa = np.float32(1.0) - wb - wc
+        for k in range(ATTRIBUTES):
+            at[k] = wa * table[a, k] + wb * table[b, k] + wc * table[c, k]
+        red, green, blue, gloss = look_up(texels, offsets, sizes, at[U], at[V], at[LEVEL])
+        colour[n, 0] = max(red * at[RED] + gloss * at[SHINE_RED], np.float32(0.0))
+        colour[n, 1] = max(green * at[GREEN] + gloss * at[SHINE_GREEN], np.float32(0.0))
+        colour[n, 2] = max(blue * at[BLUE] + gloss * at[SHINE_BLUE], np.float32(0.0))
