@@ -29,7 +29,7 @@ FACE_WIDTH = 14.6  # centimetres from cheek to cheek
 _KERNELS = (
     (raster, "project"),
     (raster, "vertex_normals"),
-    (raster, "rasterise"),
+    (raster, "nearest"),
     (raster, "find_edges"),
     (raster, "refine"),
     (raster, "fragments"),

@@ -79,8 +79,25 @@ def vertex_normals(points: np.ndarray, triangles: np.ndarray, weld: np.ndarray, 
                 normals[i, k] = normals[weld[i], k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
 def rasterise(
+    fixed: np.ndarray,
+    points: np.ndarray,
+    triangles: np.ndarray,
+    left: int,
+    top: int,
+    box: np.ndarray,
+    boxes: np.ndarray,
+    depth: np.ndarray,
+    owner: np.ndarray,
+) -> None:
+    """:func:`nearest` for whom depth, float32 (h, w), and owner, int32 (h, w), are enough; ``fixed``: any whole kind."""
+    part, front = np.empty(owner.shape, np.uint8), np.empty(len(triangles), np.int32)
+    whole = np.ascontiguousarray(fixed, np.int32)
+    nearest(whole, points, triangles, left, top, box, boxes, box, depth, owner, part, front)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def nearest(
     fixed: np.ndarray,
     points: np.ndarray,
     triangles: np.ndarray,
@@ -191,7 +208,7 @@ def find_edges(
 ) -> tuple[int, int]:
     """Number the pixels that show more than one surface; how many there are, and how many are not plain skin.
 
-    ``depth``, ``part``: see :func:`rasterise`. Neighbours of different parts, or ``layer`` centimetres apart in depth,
+    ``depth``, ``part``: see :func:`nearest`. Neighbours of different parts, or ``layer`` centimetres apart in depth,
     lie at an edge. Fills ``slot``, int32 (h, w): numbers from 0 in reading order, -2 in eyes and mouth, -1 elsewhere;
     ``tiles``, uint8 (h / 4 + 1, w / 4 + 1), 1 where a square of 4 x 4 pixels holds a numbered pixel; and ``special``,
     int32 (h * w,), y * width + x of all pixels that are not -1.
@@ -240,7 +257,7 @@ def refine(
     owners: np.ndarray,
 ) -> None:
     """The first ``facing`` triangles of ``front`` at four places of each of the ``count`` pixels that
-    :func:`find_edges` numbered; the rest as in :func:`rasterise`.
+    :func:`find_edges` numbered; the rest as in :func:`nearest`.
 
     Fills the first rows of ``depths``, float32 (n, 4), and ``owners``, int32 (n, 4).
     """

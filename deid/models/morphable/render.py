@@ -120,7 +120,7 @@ class Renderer:
         height, width = work.owner.shape
         boxes = self._boxes(work.fixed, left, top, width, height)
         scene = (work.fixed, work.points, model.triangles, left, top, model.box, boxes)
-        facing = raster.rasterise(*scene, model.parts, work.depth, work.owner, part, work.front)
+        facing = raster.nearest(*scene, model.parts, work.depth, work.owner, part, work.front)
         edges, marked = raster.find_edges(work.depth, part, layer, work.slot, work.tiles, work.special)
         raster.refine(*scene, work.front, facing, work.slot, work.tiles, edges, work.depths, work.owners)
         count = raster.fragments(

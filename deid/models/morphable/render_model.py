@@ -128,7 +128,6 @@ def _covered(
     flat = np.zeros((len(fixed), 3), np.float32)
     flat[:, 2] = wet  # interpolated as depth is
     front, moisture = (np.empty(len(inside), np.int32), np.zeros((size, size), np.float32))
-    part = np.empty((size, size), np.uint8)
     depth, owner = np.empty((size, size), np.float32), np.empty((size, size), np.int32)
     hit = np.zeros((size, size), bool)
     everywhere = np.array([[0, size - 1, 0, size - 1]], np.int64)

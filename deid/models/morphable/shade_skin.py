@@ -86,7 +86,7 @@ def shade_plain(
 ) -> None:
     """Pixels that one triangle of skin fills, which are most, straight into the picture.
 
-    ``owner``, ``slot``: int32 (h, w), ``part``: uint8 (h, w): see :func:`~deid.models.morphable.raster.rasterise` and
+    ``owner``, ``slot``: int32 (h, w), ``part``: uint8 (h, w): see :func:`~deid.models.morphable.raster.nearest` and
     ``find_edges``. ``plan``: see :func:`plan_skin`; the texture is a
     :class:`~deid.models.morphable.shade_texture.Pyramid`. Without ``whole`` the head gets no colour. Fills ``rgb``,
     float32 (h, w, 3), ``alpha`` and ``head``, float32 (h, w).
