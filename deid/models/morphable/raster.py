@@ -90,7 +90,7 @@ def rasterise(
     depth: np.ndarray,
     owner: np.ndarray,
 ) -> None:
-    """:func:`nearest` for whom depth, float32 (h, w), and owner, int32 (h, w), are enough; ``fixed``: any whole kind."""
+    """:func:`nearest` for whom depth, float32 (h, w), and owner, int32 (h, w), are enough; ``fixed``: whole numbers."""
     part, front = np.empty(owner.shape, np.uint8), np.empty(len(triangles), np.int32)
     whole = np.ascontiguousarray(fixed, np.int32)
     nearest(whole, points, triangles, left, top, box, boxes, box, depth, owner, part, front)

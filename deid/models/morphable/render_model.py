@@ -127,15 +127,13 @@ def _covered(
     fixed = np.floor(geometry.uv.astype(np.float64) * size * 256.0 - 127.5).astype(np.int32)
     flat = np.zeros((len(fixed), 3), np.float32)
     flat[:, 2] = wet  # interpolated as depth is
-    front, moisture = (np.empty(len(inside), np.int32), np.zeros((size, size), np.float32))
+    moisture = np.zeros((size, size), np.float32)
     depth, owner = np.empty((size, size), np.float32), np.empty((size, size), np.int32)
     hit = np.zeros((size, size), bool)
     everywhere = np.array([[0, size - 1, 0, size - 1]], np.int64)
     for order in (inside, inside[:, ::-1]):
         box = np.zeros(len(order), np.uint8)
-        raster.rasterise(
-            fixed, flat, np.ascontiguousarray(order), 0, 0, box, everywhere, box, depth, owner, part, front
-        )
+        raster.rasterise(fixed, flat, np.ascontiguousarray(order), 0, 0, box, everywhere, depth, owner)
         seen = owner >= 0
         hit |= seen
         moisture[seen] = depth[seen]
