@@ -1,9 +1,10 @@
 """One run, top to bottom: analyse, plan, render, verify, commit.
 
 Two passes over the source. The first finds and follows every face and keeps nothing but their places; the second
-obscures and encodes. Frames picked from the second pass are searched again after they are finished; when a face is
-found uncovered, it is followed both ways from there, and the second pass repeated. The output appears under its name
-only when all of that has gone well.
+replaces or obscures them and encodes. Where faces are only obscured, the second runs a few seconds behind the first, on
+the same frames (:mod:`deid.ahead`). Frames picked from the second pass are searched again after they are finished; when
+a face is found uncovered, it is followed both ways from there, and the second pass repeated. The output appears under
+its name only when all of that has gone well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,20 +22,22 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from deid import __version__
+from deid.ahead import Ahead
 from deid.compare import Comparer, choose_faces
 from deid.config import RunConfig
 from deid.errors import PrivacyError
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
 from deid.models.engine import Engine, open_engine
-from deid.plan import FaceAt, Plan, Replacement, make_plan, rate_of
+from deid.plan import Plan, Replacement, make_plan, rate_of
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
-from deid.render import Finisher, finished
+from deid.redaction import Obscurer
+from deid.render import Finisher, Rendered, finished
 from deid.report import RunReport, VerifyReport, track_reports
 from deid.tracking.examine import Examiner
 from deid.tracking.observe import Observer
 from deid.tracking.patch import follow_sightings
-from deid.tracking.scan import Scanner
+from deid.tracking.scan import Scanner, Searchers
 from deid.tracking.schedule import Schedule
 from deid.tracking.stitch import stitch
 from deid.tracking.tracker import Tracker
@@ -89,50 +92,102 @@ def _run(
     seed: int,
     engine: Engine | None,
 ) -> RunReport:
-    with clock.stage("analyse"):
-        analysis, seconds = analyse(source, config, progress, engine.observer if engine else None)
     replacements: dict[int, Replacement] = {}
-    if engine is not None:
-        with clock.stage("invert"):
-            replacements = engine.invert(analysis, seconds, progress)
-    plan = make_plan(analysis, config, replacements)
-    tell = _Teller(config, info, seconds, clock, seed, engine)
-    if target is None or config.dry_run:
-        return tell(analysis, plan, None, None, info.streams, ())
+    rendered: Rendered | None = None
+    with ExitStack() as stack:
+        ahead = None
+        if target is not None and engine is None and not config.dry_run:
+            ahead = _open_ahead(stack, source, target, config, seed)
+        with clock.stage("analyse"):
+            analysis, seconds = analyse(source, config, progress, engine.observer if engine else None, ahead)
+        if engine is not None:
+            with clock.stage("invert"):
+                replacements = engine.invert(analysis, seconds, progress)
+        plan = make_plan(analysis, config, replacements)
+        tell = _Teller(config, info, seconds, clock, seed, engine)
+        if target is None or config.dry_run:
+            return tell(analysis, plan, None, None, info.streams, ())
+        if ahead is not None:
+            with clock.stage("render"):
+                rendered = ahead.complete(analysis, plan, progress)
     for attempt in range(1, _ROUNDS + 1):
-        sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
-        known = [*plan.kept, *(t for t in analysis.tracks if t.id in replacements)]
-        with clock.stage("render"), _writer(source, target, info, config, plan) as writer:
-            with (
-                Verifier(config.threads, known, config.threshold) as verifier,
-                Comparer(compared, engine, FAR_1E3) as comparer,
-            ):
-                render(source, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
-            doubts = engine.doubts() if engine else []
-            passed = not (verifier.leaks or comparer.matches or doubts)
-            if passed:
-                writer.commit()
-        if passed:
-            verified = VerifyReport(tuple(verifier.frames), attempt, comparer.compared, comparer.nearest)
-            return tell(analysis, plan, target, verified, writer.streams, writer.notes)
+        if rendered is None:
+            with clock.stage("render"):
+                rendered = _attempt(source, target, config, seed, analysis, plan, replacements, progress, engine)
+        if rendered.passed:
+            verified = VerifyReport(rendered.checked, attempt, rendered.compared, rendered.nearest)
+            return tell(analysis, plan, target, verified, rendered.streams, rendered.notes)
         if attempt == _ROUNDS:
             break
         with clock.stage("patch"):
             analysis, replacements = _repair(
-                source, config, analysis, seconds, replacements, verifier, comparer, doubts, progress, engine
+                source, config, analysis, seconds, replacements, rendered, progress, engine
             )
         plan = make_plan(analysis, config, replacements)
+        rendered = None
     raise PrivacyError(
         "an original face was still found in the finished picture after several repairs, so no output was made; "
         "run again with a lower --threshold."
     )
 
 
+def _open_ahead(stack: ExitStack, source: Path, target: Path, config: RunConfig, seed: int) -> Ahead | None:
+    """What renders while the analysis still runs, where that is possible."""
+    info = _reader(source, config).info
+    rate = rate_of(info)
+    if not Ahead.suits(info, rate, config):
+        return None
+    obscurer = Obscurer(config.obscures_by, seed)
+    writer = stack.enter_context(_writer(source, target, info, config, "obscured"))
+    # the encoder keeps the cores busy: one search at a time is enough, and spares the memory of another
+    searchers = stack.enter_context(Searchers(config.threads, 1 if config.threads <= 2 else 2))
+    verifier = Verifier(config.threads, (), config.threshold, searchers)
+    return stack.enter_context(Ahead(info, rate, config, obscurer.apply, writer, verifier, searchers))
+
+
+def _attempt(
+    source: Path,
+    target: Path,
+    config: RunConfig,
+    seed: int,
+    analysis: Analysis,
+    plan: Plan,
+    replacements: dict[int, Replacement],
+    progress: Progress,
+    engine: Engine | None,
+) -> Rendered:
+    """The second pass and its check; the output gets its name when nothing is found."""
+    sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
+    known = [*plan.kept, *(t for t in analysis.tracks if t.id in replacements)]
+    kind = "synthetic" if plan.replaces else "obscured"
+    with _writer(source, target, analysis.media, config, kind) as writer:
+        with (
+            Verifier(config.threads, known, config.threshold) as verifier,
+            Comparer(compared, engine, FAR_1E3) as comparer,
+        ):
+            render(source, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
+        rendered = Rendered(
+            leaks=verifier.leaks,
+            checked=tuple(verifier.frames),
+            matches=tuple(comparer.matches),
+            compared=comparer.compared,
+            nearest=comparer.nearest,
+            doubts=tuple(engine.doubts()) if engine else (),
+        )
+        if rendered.passed:
+            writer.commit()
+        return replace(rendered, streams=writer.streams, notes=writer.notes)
+
+
 def analyse(
-    source: Path, config: RunConfig, progress: Progress, observer: Observer | None = None
+    source: Path,
+    config: RunConfig,
+    progress: Progress,
+    observer: Observer | None = None,
+    ahead: Ahead | None = None,
 ) -> tuple[Analysis, list[float]]:
     """Find and follow every face. Returns the analysis, and each frame's time in seconds from the source's first.
-    ``observer``: watches every face of every frame."""
+    ``observer``: watches every face of every frame. ``ahead``: renders what the analysis is through with."""
     examiner = Examiner()
     try:
         with _reader(source, config) as reader:
@@ -141,9 +196,12 @@ def analyse(
             schedule = Schedule.plan(info.width, info.height, rate)
             progress.stage("finding faces", info.frames)
             tracker = Tracker(examiner, threshold=config.threshold, observer=observer)
-            with Scanner(reader, schedule, threads=config.threads) as scanner:
+            searchers = ahead.searchers if ahead else None
+            with Scanner(reader, schedule, threads=config.threads, searchers=searchers) as scanner:
                 for chunk in scanner:
                     tracker.feed(chunk)
+                    if ahead is not None:
+                        ahead.feed(chunk, tracker)
                     progress.advance(len(chunk.views) - (0 if chunk.cut else 1))
             scan = scanner.result
             tracklets = tracker.finish()
@@ -163,28 +221,26 @@ def _repair(
     analysis: Analysis,
     seconds: list[float],
     replacements: dict[int, Replacement],
-    verifier: Verifier,
-    comparer: Comparer,
-    doubts: list[tuple[int, FaceAt]],
+    rendered: Rendered,
     progress: Progress,
     engine: Engine | None,
 ) -> tuple[Analysis, dict[int, Replacement]]:
     """What the check found, taken into the plan: bare faces are followed, recognisable and doubtful ones obscured."""
-    if doubts and engine is not None:
+    if rendered.doubts and engine is not None:
         progress.note("something lies before a face that could not be told from it: obscuring there, rendering again")
         replacements = {**replacements}
-        for _, face in doubts:
+        for _, face in rendered.doubts:
             replacements[face.track] = engine.refuse(face.track, face.row, "covered")
-    if comparer.matches and engine is not None:
-        when = ", ".join(sorted({f"{seconds[frame]:.2f} s" for frame, _ in comparer.matches}))
+    if rendered.matches and engine is not None:
+        when = ", ".join(sorted({f"{seconds[frame]:.2f} s" for frame, _ in rendered.matches}))
         progress.note(f"a replaced face was still recognised at {when}: obscuring it and rendering again")
         replacements = {**replacements}
-        for _, face in comparer.matches:
+        for _, face in rendered.matches:
             replacements[face.track] = engine.refuse(face.track, face.row)
-    if verifier.leaks:
-        when = ", ".join(f"{seconds[frame]:.2f} s" for frame in verifier.leaks)
+    if rendered.leaks:
+        when = ", ".join(f"{seconds[frame]:.2f} s" for frame in rendered.leaks)
         progress.note(f"a face was found uncovered at {when}: following it and rendering again")
-        analysis = patch(source, config, analysis, verifier.leaks, progress)
+        analysis = patch(source, config, analysis, rendered.leaks, progress)
     return analysis, replacements
 
 
@@ -248,8 +304,8 @@ def _reader(source: Path, config: RunConfig) -> Reader:
     )
 
 
-def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig, plan: Plan) -> Writer:
-    kind = "synthetic" if plan.replaces else "obscured"
+def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig, kind: str) -> Writer:
+    """``info``: of the frames as they are read. ``kind``: what the mark says its faces are."""
     settings = EncodeSettings(
         codec=config.codec,
         crf=config.crf,

@@ -5,15 +5,36 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deid.config import RunConfig
 from deid.models.engine import Engine
-from deid.plan import Plan, Veil
+from deid.plan import FaceAt, Plan, Veil
 from deid.redaction import Obscurer
-from deid.types import Analysis, Frame
+from deid.types import Analysis, Detection, Frame, StreamInfo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """One rendering and what its check found. ``leaks``: bare faces by frame; ``checked``: the frames that were
+    searched; ``matches``: (frame, face) that are still recognised, of ``compared``, the ``nearest`` at this distance;
+    ``doubts``: (frame, face) with something before the face. ``streams``, ``notes``: the writer's."""
+
+    leaks: dict[int, list[Detection]]
+    checked: tuple[int, ...]
+    matches: tuple[tuple[int, FaceAt], ...] = ()
+    compared: int = 0
+    nearest: float | None = None
+    doubts: tuple[tuple[int, FaceAt], ...] = ()
+    streams: tuple[StreamInfo, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the output may be kept."""
+        return not (self.leaks or self.matches or self.doubts)
 
 
 class Finisher:

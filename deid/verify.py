@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 import numpy as np
 
-from deid.detection.centerface import CenterFace
 from deid.redaction import Region
-from deid.tracking.scan import search_frame
+from deid.tracking.scan import Searchers
 from deid.tracking.schedule import MAX_SEARCH_PIXELS
 from deid.types import Analysis, Detection, Evidence, Frame, Track
 
-_EVERY = 120  # frames a sample: keeps the check near a twentieth of the run's time
+EVERY = 120  # frames a sample: keeps the check near a twentieth of the run's time
 _LEAST = 1
 _SURE = 0.35  # a face that the first pass may not have missed; weaker sightings are mostly not faces
 _COVERED = 0.5  # share of a face's centre that a region must cover for it to count as obscured
@@ -21,34 +20,42 @@ _COVERED = 0.5  # share of a face's centre that a region must cover for it to co
 
 def choose_frames(analysis: Analysis) -> frozenset[int]:
     """Frames to check: where the evidence is weakest, and spread over the clip."""
-    count = min(analysis.frames, max(_LEAST, analysis.frames // _EVERY))
+    count = min(analysis.frames, max(_LEAST, analysis.frames // EVERY))
     if count == 0:
         return frozenset()
-    weak = np.zeros(analysis.frames)
-    for track in analysis.tracks:
-        span = slice(track.first, track.last + 1)
-        weak[span] += np.where(track.evidence == Evidence.SEARCHED, 0.0, 0.2 + 0.2 * track.evidence)
-        for beyond in (track.first - 1, track.last + 1):  # where a track ends a face may go on
-            if 0 <= beyond < analysis.frames:
-                weak[beyond] += 2.0
+    weak = weakness(analysis.tracks, 0, analysis.frames)
     # one frame of each stretch, the most doubtful
     edges = np.linspace(0, analysis.frames, count + 1).astype(int)
     return frozenset(int(a + np.argmax(weak[a:b])) for a, b in zip(edges, edges[1:], strict=False) if b > a)
 
 
+def weakness(tracks: Sequence[Track], first: int, end: int) -> np.ndarray:
+    """How little is known about the faces in each of the frames ``first`` to ``end``, excluded: float64."""
+    weak = np.zeros(end - first)
+    for track in tracks:
+        a, b = max(track.first, first), min(track.last + 1, end)
+        if a < b:
+            evidence = track.evidence[a - track.first : b - track.first]
+            weak[a - first : b - first] += np.where(evidence == Evidence.SEARCHED, 0.0, 0.2 + 0.2 * evidence)
+        for beyond in (track.first - 1, track.last + 1):  # where a track ends a face may go on
+            if first <= beyond < end:
+                weak[beyond - first] += 2.0
+    return weak
+
+
 class Verifier:
     """Searches finished frames in the background. ``frames``: those checked; ``leaks``: the bare faces found, by frame.
 
-    A context manager: leaving it waits for the searches.
+    A context manager: leaving it waits for the searches. ``searchers``: others' to use; by default it has its own.
     """
 
-    def __init__(self, threads: int, kept: Sequence[Track], threshold: float) -> None:
+    def __init__(
+        self, threads: int, kept: Sequence[Track], threshold: float, searchers: Searchers | None = None
+    ) -> None:
         self._kept = kept
         self._threshold = max(threshold, _SURE)
-        self._detector: CenterFace | None = None
-        self._threads = max(1, threads // 2)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="verify")
-        self._pending: list[tuple[int, Future[list[Detection]]]] = []
+        self._searchers, self._lent = searchers or Searchers(threads, 1), searchers is not None
+        self._pending: list[tuple[int, Future[list[Detection]], tuple[Region, ...]]] = []
         self.frames: list[int] = []
         self.leaks: dict[int, list[Detection]] = {}
 
@@ -56,25 +63,29 @@ class Verifier:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
-        if self._detector is not None:
-            self._detector.close()
-        if kind is None:
-            self.frames = [index for index, _ in self._pending]
-            self.leaks = {index: bare.result() for index, bare in self._pending if bare.result()}
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            if not self._lent:
+                self._searchers.close()
 
     def submit(self, frame: Frame, regions: Sequence[Region]) -> None:
         """Queue one finished frame; waits when too many are queued, so that memory stays flat."""
         if len(self._pending) >= 3:
             self._pending[-3][1].result()
-        self._pending.append((frame.index, self._pool.submit(self._bare, frame, tuple(regions))))
-
-    def _bare(self, frame: Frame, regions: tuple[Region, ...]) -> list[Detection]:
-        if self._detector is None:  # only this pool's one thread comes here
-            self._detector = CenterFace(threshold=self._threshold, threads=self._threads, coarse=True)
         scale = min(1.0, (MAX_SEARCH_PIXELS / (frame.width * frame.height)) ** 0.5)
-        found = search_frame(self._detector, frame, scale)
-        return [d for d in found if not self._covered(d, frame.index, regions)]
+        job = self._searchers.submit(frame, scale, self._threshold)
+        self._pending.append((frame.index, job, tuple(regions)))
+
+    def finish(self) -> None:
+        """Wait for the searches, and tell what they found."""
+        self.frames = [index for index, _, _ in self._pending]
+        self.leaks = {}
+        for index, job, regions in self._pending:
+            bare = [d for d in job.result() if not self._covered(d, index, regions)]
+            if bare:
+                self.leaks[index] = bare
 
     def _covered(self, detection: Detection, frame: int, regions: tuple[Region, ...]) -> bool:
         box = detection.box

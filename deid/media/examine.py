@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from functools import lru_cache
 
 import av
 from av.container import InputContainer
@@ -17,7 +17,7 @@ from ..types import MediaInfo, StreamInfo
 from . import colour
 from .decode import Decoder, Picture, raw_rate
 from .pixels import Look, PixelPlan, plan_pixels, turn_of
-from .source import RAW_DEMUXERS, codec_name, is_moving, main_video, opened
+from .source import RAW_DEMUXERS, codec_name, is_moving, main_video, opened, require_file
 from .structure import extent
 
 _LOOK_AT = 4
@@ -35,8 +35,16 @@ class VideoSource:
 
 def examine_video(path: str, max_height: int | None = None) -> VideoSource:
     """Probe a video file. Raises the input errors; damage beyond the first pictures goes unnoticed here."""
+    require_file(path)
+    status = os.stat(path)
+    return _examined(path, max_height, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _examined(path: str, max_height: int | None, size: int, changed: int) -> VideoSource:
+    """Cached, because every pass of a run asks; ``size`` and ``changed`` only tell versions of a file apart."""
     decoder = Decoder(path, salvage=True, threads=1)
-    pictures = list(islice(decoder.pictures(), _LOOK_AT))
+    pictures = decoder.head(_LOOK_AT)
     with opened(path) as container:
         stream = main_video(container, path)
         if not pictures:

@@ -70,47 +70,55 @@ class ScanResult:
     seconds: list[float] = field(default_factory=list)
 
 
-class _Searchers:
-    """Two searches side by side, each by a network of its own with its share of ``threads``.
+class Searchers:
+    """Searches by networks of one thread each, ``workers`` side by side at most.
 
     Networks of one thread share two cores better than one network of two, whose threads wait for each other after every
     layer, badly so when something else wants a core. Networks of the full size take most of a run's memory, so there
-    are two and no more, and one for searches at reduced size.
+    are two and no more, or one where something else keeps the cores busy.
     """
 
-    def __init__(self, threads: int, full_scale: float) -> None:
-        workers = min(2, threads)
-        self._full_scale = full_scale
+    def __init__(self, threads: int, workers: int = 2) -> None:
+        workers = min(workers, threads)
+        each = max(1, threads // 2)
+        self._exact = CenterFace.for_doubts(each)
         self._detectors = [
-            CenterFace(threshold=LOW_SCORE, threads=threads // workers, coarse=True) for _ in range(workers + 1)
+            CenterFace(threshold=LOW_SCORE, threads=each, coarse=True, exact=self._exact) for _ in range(workers)
         ]
-        self._free: dict[bool, queue.SimpleQueue[CenterFace]] = {True: queue.SimpleQueue(), False: queue.SimpleQueue()}
-        for i, detector in enumerate(self._detectors):
-            self._free[i < workers].put(detector)
+        self._free: queue.SimpleQueue[CenterFace] = queue.SimpleQueue()
+        for detector in self._detectors:
+            self._free.put(detector)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="search")
 
-    def _search(self, frame: Frame, scale: float) -> list[Detection]:
-        free = self._free[scale == self._full_scale]
-        detector = free.get()
-        try:
-            return search_frame(detector, frame, scale)
-        finally:
-            free.put(detector)
+    def submit(self, frame: Frame, scale: float, threshold: float = LOW_SCORE) -> Future[list[Detection]]:
+        """Search a frame at ``scale`` times its size as soon as a network is free."""
+        return self._pool.submit(self._search, frame, scale, threshold)
 
-    def submit(self, view: View, scale: float) -> None:
-        view.scale = scale
-        view.found = self._pool.submit(self._search, view.frame, scale)
+    def _search(self, frame: Frame, scale: float, threshold: float) -> list[Detection]:
+        detector = self._free.get()
+        try:
+            return search_frame(detector, frame, scale, threshold)
+        finally:
+            self._free.put(detector)
 
     def close(self) -> None:
+        """Wait for the searches under way, drop the others, and free the networks."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        for detector in self._detectors:
+        for detector in (*self._detectors, self._exact):
             detector.close()
+        return_memory()
+
+    def __enter__(self) -> Searchers:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
-def search_frame(detector: CenterFace, frame: Frame, scale: float) -> list[Detection]:
+def search_frame(detector: CenterFace, frame: Frame, scale: float, threshold: float | None = None) -> list[Detection]:
     """Faces of a frame that is searched at ``scale`` times its size, in frame pixels."""
     if scale == 1.0:
-        return detector.detect(bgr(frame))
+        return detector.detect(bgr(frame), threshold=threshold)
     picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
     factor = np.array([frame.width / picture.shape[1], frame.height / picture.shape[0]], np.float32)
 
@@ -119,7 +127,7 @@ def search_frame(detector: CenterFace, frame: Frame, scale: float) -> list[Detec
 
     return [
         replace(d, box=whole(d.box.reshape(2, 2)).reshape(4), points=None if d.points is None else whole(d.points))
-        for d in detector.detect(picture)
+        for d in detector.detect(picture, threshold=threshold)
     ]
 
 
@@ -147,13 +155,14 @@ def return_memory() -> None:
 
 
 class Scanner:
-    """Iterate over the :class:`Chunk` s of a clip. Use as a context manager; ``result`` is complete at the end."""
+    """Iterate over the :class:`Chunk` s of a clip. Use as a context manager; ``result`` is complete at the end.
+    ``searchers``: others' to use; by default it has its own."""
 
-    def __init__(self, reader: Reader, schedule: Schedule, *, threads: int) -> None:
+    def __init__(self, reader: Reader, schedule: Schedule, *, threads: int, searchers: Searchers | None = None) -> None:
         self.result = ScanResult()
         self._reader = reader
         self._schedule = schedule
-        self._searchers = _Searchers(threads, schedule.full_scale)
+        self._searchers, self._lent = searchers or Searchers(threads), searchers is not None
         self._queue: queue.Queue[Chunk | _End] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
@@ -176,8 +185,8 @@ class Scanner:
             except queue.Empty:
                 continue
         self._thread.join()
-        self._searchers.close()
-        return_memory()
+        if not self._lent:
+            self._searchers.close()
 
     def __iter__(self) -> Iterator[Chunk]:
         while True:
@@ -248,7 +257,7 @@ class Scanner:
 
     def _close_chunk(self) -> None:
         """Search the last frame before a cut, so that nothing that was there only at the end of a shot is missed."""
-        self._searchers.submit(self._open[-1], self._schedule.full_scale)
+        self._submit(self._open[-1], self._schedule.full_scale)
         self.result.searches += 1
         self._emit(self._open)
 
@@ -256,8 +265,11 @@ class Scanner:
         self._meter.mark(small)
         if scale == self._schedule.full_scale:
             self._last_full = view.index
-        self._searchers.submit(view, scale)
+        self._submit(view, scale)
         self.result.searches += 1
+
+    def _submit(self, view: View, scale: float) -> None:
+        view.scale, view.found = scale, self._searchers.submit(view.frame, scale)
 
     def _emit(self, views: list[View]) -> None:
         self._put(Chunk(list(views), self._new_shot))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,12 +11,13 @@ from deid.tracking import boxes, flow
 from deid.tracking.tracklet import Row, Tracklet
 from deid.types import Evidence, Shot, Track
 
-_BRIDGE_SECONDS = 2.0  # a face that comes back near where it went within this time was there all along
+BRIDGE_SECONDS = 2.0  # a face that comes back near where it went within this time was there all along
 _HOLD_AFTER_SECONDS = 0.3
 _HOLD_BEFORE_SECONDS = 0.16
 _SURE = 0.5
 _LONELY_SECONDS = 0.16
 _SHRUNK, _MOST_CUT = 0.8, 10
+_TURN_SECONDS = 0.5  # how far ahead a known angle of the head reaches
 _REFUSED = 1e6
 
 
@@ -30,7 +32,7 @@ def stitch(tracklets: list[Tracklet], shots: list[Shot], rate: float) -> list[Tr
         _steady(tracklet, forward=False)
     joined: list[Tracklet] = []
     for number in sorted({t.shot for t in tracklets}):
-        joined += _join([t for t in tracklets if t.shot == number], max(2, round(rate * _BRIDGE_SECONDS)))
+        joined += _join([t for t in tracklets if t.shot == number], max(2, round(rate * BRIDGE_SECONDS)))
     joined.sort(key=lambda t: (t.shot, t.first, float(t.rows[t.first].box[0])))
     return [_track(i + 1, t, shots[t.shot], rate) for i, t in enumerate(joined)]
 
@@ -122,7 +124,7 @@ def _fill(rows: dict[int, Row]) -> dict[int, Row]:
 
 def _hold(tracklet: Tracklet, shot: Shot, rate: float) -> None:
     """Keep the ends covered a little longer: the last frames of a face that turns away or walks out show it still."""
-    lonely = _lonely(tracklet)
+    lonely = is_lonely(tracklet)
     after = 2 if lonely else max(2, round(rate * _HOLD_AFTER_SECONDS))
     before = 1 if lonely else max(2, round(rate * _HOLD_BEFORE_SECONDS))
     last, first = tracklet.last, tracklet.first
@@ -132,13 +134,13 @@ def _hold(tracklet: Tracklet, shot: Shot, rate: float) -> None:
         tracklet.set(frame, Row(box, Evidence.HELD, 0.0))
 
 
-def _lonely(tracklet: Tracklet) -> bool:
+def is_lonely(tracklet: Tracklet) -> bool:
     """Seen by one search only, unsure, and not confirmed: mostly not a face, so obscured where it was seen, briefly."""
     return tracklet.searched <= 1 and not tracklet.confirmed and tracklet.best_search() < _SURE
 
 
 def _track(number: int, tracklet: Tracklet, shot: Shot, rate: float) -> Track:
-    if _lonely(tracklet):
+    if is_lonely(tracklet):
         seen = min(tracklet.rows, key=lambda f: (tracklet.rows[f].evidence, f))
         reach = max(2, round(rate * _LONELY_SECONDS))
         tracklet.keep({f: r for f, r in tracklet.rows.items() if abs(f - seen) <= reach})
@@ -153,14 +155,24 @@ def _track(number: int, tracklet: Tracklet, shot: Shot, rate: float) -> Track:
         boxes=np.stack([r.box for r in rows]).astype(np.float32),
         evidence=np.array([r.evidence for r in rows], np.uint8),
         scores=np.array([r.score for r in rows], np.float32),
-        yaw=_between(np.array([r.yaw for r in rows], np.float32)),
+        yaw=_between(np.array([r.yaw for r in rows], np.float32), max(1, round(rate * _TURN_SECONDS))),
         confirmed=tracklet.confirmed,
     )
 
 
-def _between(values: np.ndarray) -> np.ndarray:
-    """NaN gaps between known values interpolated, ends carried on; all NaN stays so."""
+def _between(values: np.ndarray, reach: int) -> np.ndarray:
+    """NaN gaps filled; all NaN stays so. Short gaps are interpolated. In longer ones the value before is carried on,
+    and ends ``reach`` frames before the next one is reached, so that no frame depends on what comes long after it."""
     known = np.flatnonzero(np.isfinite(values))
     if len(known) == 0:
         return values
-    return np.interp(np.arange(len(values)), known, values[known]).astype(np.float32)
+    at, level = [float(known[0])], [float(values[known[0]])]
+    if known[0] > reach:
+        at, level = [0.0, float(known[0] - reach), *at], [0.0, 0.0, *level]
+    for a, b in pairwise(known.tolist()):
+        if b - a > reach:
+            at.append(float(b - reach))
+            level.append(float(values[a]))
+        at.append(float(b))
+        level.append(float(values[b]))
+    return np.interp(np.arange(len(values)), at, level).astype(np.float32)

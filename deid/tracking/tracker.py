@@ -9,6 +9,8 @@ the place of a motion model.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
@@ -28,7 +30,7 @@ _DUPLICATE = 0.55  # overlap from which two tracks are one face
 _MESH_HEIGHT = 24.0
 _CONFIRM_HEIGHT = 40.0  # the mesh finds "faces" in any smaller texture that is symmetric
 _COARSE_HEIGHT = 40.0  # searched pixels below which a search at reduced resolution says nothing by its silence
-_MEMORY, _MEMORY_BYTES = 30, 128 << 20  # frames that new faces can be followed back, and what those may take
+MEMORY, _MEMORY_BYTES = 30, 128 << 20  # frames that new faces can be followed back, and what those may take
 
 
 class Tracker:
@@ -55,7 +57,7 @@ class Tracker:
         self._key(chunk.views)
         self._memory.extend(new)
         size = sum(plane.nbytes for plane in new[-1].frame.planes) if new else 1
-        while len(self._memory) > min(_MEMORY, max(6, _MEMORY_BYTES // size)):
+        while len(self._memory) > min(MEMORY, max(6, _MEMORY_BYTES // size)):
             self._settled(self._memory.popleft())
         oldest = self._memory[0].index  # nobody follows a face further back, so nobody asks what was there
         self._done += [t for t in self._ended if t.last < oldest]
@@ -65,6 +67,11 @@ class Tracker:
         """All tracklets of the clip, those of one lonely frame included."""
         self._end_shot()
         return sorted(self._done, key=lambda t: (t.shot, t.first, float(t.rows[t.first].box[0])))
+
+    def tracklets(self) -> Iterator[Tracklet]:
+        """All that there are so far, in no order. Those of ended shots and long-lost faces stay as they are; the others
+        may change in the last ``MEMORY`` frames, and be given new ones. Read only."""
+        return chain(self._done, self._ended, self._active)
 
     def _settled(self, view: View) -> None:
         """Nobody follows a face through ``view`` any more."""
