@@ -34,6 +34,7 @@ polylines = cv2.polylines
 put_text = cv2.putText
 COLOR_BGR2YUV_I420 = cv2.COLOR_BGR2YUV_I420
 COLOR_YCRCB2BGR = cv2.COLOR_YCrCb2BGR
+COLOR_BGR2HSV = cv2.COLOR_BGR2HSV
 cvt_color = cv2.cvtColor
 optical_flow_pyr_lk = cv2.calcOpticalFlowPyrLK
 good_features_to_track = cv2.goodFeaturesToTrack

@@ -1,7 +1,8 @@
 """Where one shot ends and the next begins, while the frames go by.
 
-PySceneDetect's content and adaptive detectors propose cuts; both are asked, because the one misses cuts between two
-dark shots and the other cuts inside fast motion. Camera flashes look like two cuts and are taken back here: a picture
+Two detectors propose cuts, those of B. Castellano's *PySceneDetect* (BSD licence): mean change of hue, saturation and
+brightness beyond a fixed threshold, or beyond that of the frames around; the one misses cuts between two dark shots and
+the other cuts inside fast motion. Camera flashes look like two cuts and are taken back here: a picture
 that is there before and after, with something in between that is the same picture lit otherwise, was never cut. Nor
 was one that only moved, as in a fast pan. Whatever is less clear than that stays a cut, since a missed one lets a face
 drift from shot to shot and one too many only costs a search.
@@ -13,11 +14,13 @@ from collections import deque
 from itertools import pairwise
 
 import numpy as np
-from scenedetect.detectors import AdaptiveDetector, ContentDetector
 
+from .. import imaging
 from .boxes import check_picture, resample
 
 _LONG_SIDE = 160
+_CONTENT = 27.0  # change, in 8-bit levels, that is a cut whatever is around it
+_ADAPTIVE, _LEAST_CHANGE = 3.0, 12.0  # times the change of the frames around, and levels, that are one together
 _LOOK_AHEAD = 2  # frames either side of a change, for the adaptive detector and for telling a flash
 _LONGEST_FLASH = 2  # frames
 _FLASH_RETURNS = 0.35  # the picture after a flash differs from the one before by less than this part of the flash
@@ -39,10 +42,9 @@ class ShotDetector:
     """How many frames after the start of a shot :meth:`feed` tells of it."""
 
     def __init__(self) -> None:
-        self._adaptive = AdaptiveDetector(
-            adaptive_threshold=3.0, min_content_val=12.0, min_scene_len=1, window_width=_LOOK_AHEAD
-        )
-        self._content = ContentDetector(threshold=27.0, min_scene_len=0)
+        self._hsv: np.ndarray | None = None
+        # gives frame 1 the neighbours that the adaptive rule wants
+        self._changes: deque[float] = deque([0.0] * _LOOK_AHEAD, maxlen=2 * _LOOK_AHEAD + 1)
         self._recent: deque[np.ndarray] = deque(maxlen=2 * _LOOK_AHEAD + 2)
         self._proposed: set[int] = set()
         self._certain: set[int] = set()
@@ -60,9 +62,6 @@ class ShotDetector:
             raise ValueError(f"every frame must have the size of the first, {self._shape}, not {small_bgr.shape}")
         self._shape = small_bgr.shape
         picture = _reduced(small_bgr)
-        if not self._frames:
-            for number in range(-_LOOK_AHEAD, 0):  # gives frame 1 the neighbours that the adaptive detector wants
-                self._adaptive.process_frame(number, picture)
         self._recent.append(picture)
         self._propose(self._frames, picture)
         self._frames += 1
@@ -73,18 +72,33 @@ class ShotDetector:
         if not self._frames:
             return []
         for ahead in range(_LOOK_AHEAD):
-            self._proposed.update(self._adaptive.process_frame(self._frames + ahead, self._recent[-1]))
+            self._changes.append(0.0)
+            self._adapt(self._frames + ahead)
         return self._settle(self._frames - 1)
 
     def _propose(self, number: int, picture: np.ndarray) -> None:
-        self._proposed.update(self._adaptive.process_frame(number, picture))
-        self._proposed.update(self._content.process_frame(number, picture))
+        hsv = imaging.cvt_color(picture, imaging.COLOR_BGR2HSV).astype(np.int16)
+        self._changes.append(0.0 if self._hsv is None else float(np.abs(hsv - self._hsv).mean()))
+        self._hsv = hsv
+        if self._changes[-1] >= _CONTENT:
+            self._proposed.add(number)
+        self._adapt(number)
         if np.percentile(picture, 99) < _BLACK:
             self._black_run += 1
         else:
             if self._black_run >= _BLACK_RUN:
                 self._certain.add(number)
             self._black_run = 0
+
+    def _adapt(self, number: int) -> None:
+        """Propose the frame that lies the look-ahead back from ``number``, if it changed much more than those around
+        it."""
+        if len(self._changes) < 2 * _LOOK_AHEAD + 1:
+            return
+        here = self._changes[_LOOK_AHEAD]
+        around = (sum(self._changes) - here) / (2 * _LOOK_AHEAD)
+        if here >= max(_LEAST_CHANGE, _ADAPTIVE * around):
+            self._proposed.add(number - _LOOK_AHEAD)
 
     def _settle(self, newest: int) -> list[int]:
         known = sorted(n for n in self._proposed | self._certain if n <= newest)

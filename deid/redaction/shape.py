@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import ndimage
 
 from ..types import Evidence, Track
 from .region import Region, radius, unit_outline
@@ -123,7 +122,7 @@ def _doubt(evidence: np.ndarray, scores: np.ndarray, rate: float) -> np.ndarray:
 def _smoothed(heads: np.ndarray, trust: np.ndarray, rate: float) -> np.ndarray:
     path = heads.copy()
     path[:, 2:4] = np.log(path[:, 2:4])
-    path = ndimage.median_filter(path, size=(_OUTLIER_FRAMES, 1), mode="nearest")
+    path = np.median(_around(path, _OUTLIER_FRAMES // 2), axis=2)
     path[:, :2] = _local_line(path[:, :2], trust, _PATH_SECONDS * rate)
     path[:, 2:] = _local_line(path[:, 2:], trust, _SIZE_SECONDS * rate)
     path[:, 2:4] = np.exp(path[:, 2:4])
@@ -200,6 +199,13 @@ def _in_units(points: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, np.n
 def _envelope(values: np.ndarray, reach: int) -> np.ndarray:
     """A smooth curve that nowhere falls below ``values`` (n, c): the running maximum over ``reach`` frames to either
     side, averaged over as many."""
-    highest = ndimage.maximum_filter1d(values, 2 * reach + 1, axis=0, mode="nearest")
+    highest = _around(values, reach).max(axis=2)
     kernel = np.hanning(2 * reach + 3)[1:-1]
-    return ndimage.correlate1d(highest, kernel / kernel.sum(), axis=0, mode="nearest")
+    return _around(highest, reach) @ (kernel / kernel.sum())
+
+
+def _around(values: np.ndarray, reach: int) -> np.ndarray:
+    """Every row of ``values`` (n, c) with those up to ``reach`` before and after it, the ends repeated: a view
+    (n, c, 2 reach + 1)."""
+    padded = np.pad(values, ((reach, reach), (0, 0)), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
