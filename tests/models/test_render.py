@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from deid.errors import ModelError
 from deid.models.morphable.codes import Camera, Light
+from deid.models.morphable.finish import soften
 from deid.models.morphable.geometry import Geometry, Part, load_geometry
 from deid.models.morphable.render import NOTHING, GeneratedFace, Renderer
 from deid.models.morphable.shade import light_rig, occlusion_rgb
@@ -283,7 +284,7 @@ def test_pyramid_keeps_the_mean_and_looks_up_in_place() -> None:
         place = np.float32(u), np.float32(v), np.float32(level)
         return np.array(look_up(pyramid.texels, pyramid.offsets, pyramid.sizes, *place)) * pyramid.units[[0, 0, 0, 1]]
 
-    for size in pyramid.sizes:
+    for size, offset in zip(pyramid.sizes, pyramid.offsets, strict=True):
         places = ((np.mgrid[:size, :size] + 0.5) / size).reshape(2, -1)
         found = [got(u, v, np.log2(64 / size) * 3) for v, u in places.T[:: max(len(places.T) // 500, 1)]]
         assert np.mean(found, axis=0) == pytest.approx(texture.mean(axis=(0, 1)), abs=0.04)
@@ -305,3 +306,21 @@ def test_a_lamp_is_found_where_it_is() -> None:
     aside = light_rig(light((0.8, 0.2, 0.0)))
     assert aside.key[0] > 0.8 and aside.focus > rig.focus
     assert light_rig(Light(np.full((9, 3), np.nan, np.float32), TONE, WHITE)).tone.shape == (3,)
+
+
+def test_a_picture_that_will_be_soft_is_the_same_from_a_smaller_drawing(geometry: Geometry, renderer: Renderer) -> None:
+    view, size = camera(face=280, at=(161, 180), rotation=turned(0.3)), (321, 367)
+    sharp = renderer.render(posed(geometry), view, light(), *size)
+    small = renderer.render(posed(geometry), view, light(), *size, softness=1.6)
+    assert sharp.softness == 0 < small.softness < 1.6
+    assert [getattr(small, name).shape for name in ("rgb", "alpha", "head", "part")] == [
+        getattr(sharp, name).shape for name in ("rgb", "alpha", "head", "part")
+    ]
+    soft = []
+    for face in (sharp, small):
+        filled = np.where(((face.alpha + face.head) > 0.25)[..., None], face.rgb, TONE)
+        rest = math.sqrt(1.6**2 - face.softness**2)
+        soft.append((soften(np.ascontiguousarray(filled), rest), soften(face.alpha, rest)))
+    assert np.abs(soft[0][0] - soft[1][0]).mean() < 0.001
+    assert np.abs(soft[0][1] - soft[1][1]).mean() < 0.002
+    assert renderer.render(posed(geometry), camera(), light(), SIZE, SIZE, softness=3.0).softness == 0

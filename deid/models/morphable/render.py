@@ -17,6 +17,7 @@ from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.raster_lashes import draw_lashes, resolve
 from deid.models.morphable.render_model import HeadModel, head_model
+from deid.models.morphable.render_soft import ADDED, STEP, enlarged, small_size, worth
 from deid.models.morphable.shade_eyes import PosedEyes, posed_eyes, shade_eyes
 from deid.models.morphable.shade_mouth import opened_occlusion, posed_mouth, shade_mouth
 from deid.models.morphable.shade_texture import build_pyramid
@@ -37,12 +38,14 @@ class GeneratedFace:
     float32 (h, w) in [0, 1], antialiased cover by the face: skin, eyes, mouth, lashes. ``head``: float32 (h, w) in
     [0, 1], cover by what belongs to the head but is not replaced (ears, scalp, neck). ``part``: uint8 (h, w),
     :class:`~deid.models.morphable.geometry.Part` of a surface in the pixel, 255 none.
+    ``softness``: standard deviation in pixels of the blur that it has already.
     """
 
     rgb: np.ndarray
     alpha: np.ndarray
     head: np.ndarray
     part: np.ndarray
+    softness: float = 0.0
 
 
 class Renderer:
@@ -78,13 +81,40 @@ class Renderer:
         self._level = (self._model.texel_density + np.log2(size)).astype(np.float32)
 
     def render(
-        self, vertices: np.ndarray, camera: Camera, light: Light, width: int, height: int, *, whole: bool = True
+        self,
+        vertices: np.ndarray,
+        camera: Camera,
+        light: Light,
+        width: int,
+        height: int,
+        *,
+        whole: bool = True,
+        softness: float = 0.0,
     ) -> GeneratedFace:
         """The head ``vertices``, float32 (V, 3) posed in head space, as ``camera`` sees it under ``light``.
 
         ``width``, ``height``: pixels of the picture. Without ``whole``, what only ``head`` covers gets no colour, in a
-        tenth less time: a face to be put into a photograph needs none.
+        tenth less time: a face to be put into a photograph needs none. ``softness``: standard deviation in pixels of
+        the blur that the picture will be given; where it is enough, a smaller picture is drawn and enlarged, and the
+        result says by how much that has softened it already.
         """
+        if not worth(softness, float(camera.scale)):
+            return self._drawn(vertices, camera, light, width, height, whole, 1.0)
+        view = camera.moved(0.5, 0.5, 1.0 / STEP).moved(-0.5, -0.5)
+        small = self._drawn(vertices, view, light, *small_size(width, height), whole, STEP)
+        return GeneratedFace(*enlarged(small.rgb, small.alpha, small.head, small.part, width, height), ADDED)
+
+    def _drawn(
+        self,
+        vertices: np.ndarray,
+        camera: Camera,
+        light: Light,
+        width: int,
+        height: int,
+        whole: bool,
+        step: float = 1.0,
+    ) -> GeneratedFace:
+        """One picture, as sharp as its pixels, its texture as sharp as pixels ``step`` times smaller show it."""
         model, work = self._model, _workspace(self._model, width, height)
         vertices = np.array(vertices, np.float32)
         vertices[model.teeth[0]] += model.teeth[1]
@@ -101,7 +131,7 @@ class Renderer:
         count, facing = self._fragments(work, picture.part, left, top, scale)
         window = np.array([left, top, tx, ty, inverse / scale])
         eyes = posed_eyes(self.geometry, model.eyes, vertices)
-        self._shade(count, facing, work, window, vertices, eyes, rotation, light, scale, whole, picture)
+        self._shade(count, facing, work, window, vertices, eyes, rotation, light, scale, step, whole, picture)
         lash = (0.06 * np.asarray(light.tone, np.float32)).astype(np.float32)
         fragments = (work.triangle, work.pixel, work.weight, work.colour)
         resolve(count, model.parts, *fragments, _NO_COVER, lash, whole, *_flat(picture, slice(None)))
@@ -158,6 +188,7 @@ class Renderer:
         rotation: np.ndarray,
         light: Light,
         scale: float,
+        step: float,
         whole: bool,
         picture: GeneratedFace,
     ) -> None:
@@ -166,7 +197,7 @@ class Renderer:
         mouth = posed_mouth(geometry, vertices)
         near = model.lips.members
         work.occlusion[near], work.open_rgb[near] = opened_occlusion(geometry, model.lips, mouth, vertices)
-        shift = -float(np.log2(max(scale, 1e-3))) - _SHARPNESS
+        shift = -float(np.log2(max(scale * step, 1e-3))) - _SHARPNESS
         pyramid = self._pyramid
         colours = np.stack([rig.tone, rig.white, rig.key_rgb]) * pyramid.units[[0, 1, 1], None]
         shade.light_vertices(
