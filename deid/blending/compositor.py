@@ -17,7 +17,10 @@ from scipy.ndimage import gaussian_filter1d
 
 from .. import imaging
 from ..models.morphable import finish
-from ._kernels import BINS, CORE, OUTER, RIM, STILL, STRETCH, blend, closed, directions, seam_weight, without_arms
+from ._around import seam_cells, without_arms
+from ._blend import blend
+from ._film import code_table, film, finished
+from ._kernels import BINS, CORE, END, OUTER, STILL, STRETCH, closed, directions
 from ._polar import polar_colours, seen_reach
 from .glasses import glasses_seen
 from .hair import FIRST, PITCH, Part, hair_model
@@ -41,18 +44,30 @@ _CHEEK_FEATHER = 0.035
 _CHIN_FEATHER = 0.07  # where the frame's own face ends without an edge, as before its neck
 _FOREHEAD_FEATHER = 0.09
 _ARM_REACH = 0.12  # face widths along the circle: more than twice as thick as the arms of glasses
-_COARSE = 4  # pixels of the frame to one of the picture that the seam's colours are compared in
+_COARSE = 4  # pixels to a side of the squares that the seam's colours are compared in
+_ARM_NODES = 160  # nodes to a face's width of the grid that arms of glasses are looked for on
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
 _NOTHING = np.zeros((1, 1), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Composite:
-    """A crop with another face in it.
+class Patch:
+    """What compositing changes of a crop.
 
-    ``rgb``: float32 (h, w, 3), code values 0 to 1. ``touched``: bool (h, w); everywhere else ``rgb`` is the crop, bit
-    for bit. ``doubt``: how much of the face lies under something that could be neither told from it nor kept, 0 to 1.
+    ``rgb``: float32 (a, b, 3), code values 0 to 1, from row and column ``corner`` of the crop on, even numbers.
+    ``touched``: bool (a, b); everywhere else ``rgb`` is the crop, bit for bit. ``doubt``: how much of the face lies
+    under something that could be neither told from it nor kept, 0 to 1.
     """
+
+    rgb: np.ndarray
+    touched: np.ndarray
+    corner: tuple[int, int]
+    doubt: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composite:
+    """A crop with another face in it: a :class:`Patch` of the whole crop."""
 
     rgb: np.ndarray
     touched: np.ndarray
@@ -74,6 +89,25 @@ class Compositor:
         seed: int = 0,
         frame: int = 0,
     ) -> Composite:
+        """:meth:`patch`, laid into a copy of the crop."""
+        patch = self.patch(crop_rgb, face, source_points, source, target, attributes, occlusion, seed, frame)
+        out, touched = np.array(crop_rgb, np.float32), np.zeros(crop_rgb.shape[:2], np.bool_)
+        area = tuple(slice(at, at + n) for at, n in zip(patch.corner, patch.touched.shape, strict=True))
+        out[area], touched[area] = patch.rgb, patch.touched
+        return Composite(out, touched, patch.doubt)
+
+    def patch(
+        self,
+        crop_rgb: np.ndarray,
+        face: GeneratedFace,
+        source_points: np.ndarray,
+        source: FaceOutline,
+        target: FaceOutline,
+        attributes: AttributeCode,
+        occlusion: np.ndarray | None = None,
+        seed: int = 0,
+        frame: int = 0,
+    ) -> Patch:
         """Replace the face in a crop.
 
         ``crop_rgb``: float32 (h, w, 3), code values 0 to 1. ``face``: the rendered face in the crop's pixels, linear
@@ -89,54 +123,59 @@ class Compositor:
         centre = source.centre.astype(np.float32)
         rim = _rounded(source.reach(centre))
         tables, (above, beside, arms) = _tables(picture, rim, target, source, centre, face, attributes.blur)
-        part, fill = _filmed(
-            face, _box(tables[OUTER] * np.maximum(tables[STRETCH], 1), centre, (h, w)), attributes, seed, frame
-        )
+        part, fill = _filmed(face, _box(tables[OUTER] * np.maximum(tables[STRETCH], 1), centre, (h, w)), attributes)
         limit = limits(source_points, source, centre, rim)
         tables[CORE] = np.minimum(tables[CORE], limit * rim)
-        glasses = glasses_seen(picture, centre, rim, arms, source.width)
-        clean = picture
-        if glasses > 0:
-            clean = picture.copy()
-            where = closed(np.float32(glasses) * arms[None])
-            reach = np.float32(_ARM_REACH * source.width)
-            without_arms(picture, clean, centre[0], centre[1], closed(tables), where, reach)
+        clean = _without_glasses(picture, centre, rim, tables, arms, source.width)
         hair = hair_model(clean, part, source_points, centre, rim, limit, above)
         shown = closed(np.concatenate([tables, hair.colours]))
-        coded = _matched(part, picture, centre, shown, closed(np.maximum(above, beside)[None]), hair.gate)
+        skin = closed(np.maximum(above, beside)[None])
+        _matched(part, picture, centre, shown, skin, hair.gate, attributes, seed, frame)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
-        out, touched = picture.copy(), np.zeros((h, w), np.bool_)
+        rows, columns = _box(np.maximum(tables[OUTER], tables[END]), centre, (h, w))
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        out, touched = np.empty((*size, 3), np.float32), np.empty(size, np.bool_)
         blend(
-            picture, clean, coded, part.cover, part.corner, centre, shown, hair.gate, fill, mask,
-            FIRST, PITCH, out, touched,
+            picture, clean, part.coded, part.cover, part.corner, centre, shown, hair.gate, fill, mask,
+            FIRST, PITCH, (rows.start, columns.start), out, touched,
         )  # fmt: skip
-        return Composite(out, touched, _kept(mask, source_points))
+        return Patch(out, touched, (rows.start, columns.start), _kept(mask, source_points))
 
 
 def _box(outer: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of a crop of ``size`` that hold all that is nearer to ``centre`` than ``outer``."""
+    """Rows and columns of a crop of ``size`` that hold all that is nearer to ``centre`` than ``outer``; they start at
+    even numbers, where pixels that share a chroma sample do."""
     ends = centre + directions() * outer[:, None]
     low = np.clip(np.floor(ends.min(axis=0)).astype(int) - 3, 0, np.array(size[::-1]) - 8)
     high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + 4, low + 8, np.array(size[::-1]))
-    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+    return slice(int(low[1]) & ~1, int(high[1])), slice(int(low[0]) & ~1, int(high[0]))
 
 
-def _filmed(
-    face: GeneratedFace, box: tuple[slice, slice], attributes: AttributeCode, seed: int, frame: int
-) -> tuple[Part, np.ndarray]:
-    """The face in ``box`` as the frame's camera would have taken it, and its mean colour, float32 (3,) code values."""
+def _filmed(face: GeneratedFace, box: tuple[slice, slice], attributes: AttributeCode) -> tuple[Part, np.ndarray]:
+    """The face in ``box`` as the frame's camera would have taken it, but for its grain, and its mean colour, float32
+    (3,) code values."""
     light = attributes.light
-    linear = face.rgb[box]
-    coded = finish.to_code(finish.veiled(linear, light.veil, light.tone) if light.veil.any() else linear)
-    alpha = face.alpha[box]
-    cover = np.minimum(alpha + face.head[box], np.float32(1))
-    there = alpha[::4, ::4] > 0.5
-    fill = coded[::4, ::4][there].mean(axis=0) if there.any() else np.full(3, 0.5, np.float32)
-    coded[cover < 0.25] = fill  # what is blurred into the rim
-    coded = finish.soften(coded, attributes.blur)
-    cover = finish.soften(cover, attributes.blur)
-    coded = finish.add_grain(coded, attributes.grain, seed, frame, attributes.grain_size, attributes.chroma_grain)
-    return Part(coded, cover, (box[0].start, box[1].start)), fill
+    rows, columns = box
+    corner, size = (rows.start, columns.start), (rows.stop - rows.start, columns.stop - columns.start)
+    coded, cover = np.empty((*size, 3), np.float32), np.empty(size, np.float32)
+    keep, add = finish.veil_of(light.veil, light.tone)
+    rgb, alpha, head = (np.ascontiguousarray(piece).reshape(-1) for piece in (face.rgb, face.alpha, face.head))
+    fill = film(rgb, alpha, head, face.alpha.shape[1], corner, keep, add, code_table(), coded, cover)
+    return Part(finish.soften(coded, attributes.blur), finish.soften(cover, attributes.blur), corner), fill
+
+
+def _without_glasses(
+    picture: np.ndarray, centre: np.ndarray, rim: np.ndarray, tables: np.ndarray, arms: np.ndarray, width: float
+) -> np.ndarray:
+    """The frame as it is to be drawn around the face: without the arms of glasses where there seem to be any."""
+    glasses = glasses_seen(picture, centre, rim, arms, width)
+    if glasses <= 0:
+        return picture
+    clean = picture.copy()
+    where, reach = closed(np.float32(glasses) * arms[None]), np.float32(_ARM_REACH * width)
+    side = max(1, round(width / _ARM_NODES))
+    without_arms(picture, clean, centre[0], centre[1], closed(tables), where, reach, side)
+    return clean
 
 
 def _kept(occlusion: np.ndarray, points: np.ndarray) -> float:
@@ -150,21 +189,27 @@ def _kept(occlusion: np.ndarray, points: np.ndarray) -> float:
 
 
 def _matched(
-    face: Part, picture: np.ndarray, centre: np.ndarray, tables: np.ndarray, skin: np.ndarray, gate: np.ndarray
-) -> np.ndarray:
-    """The face, float32 (a, b, 3), in the colours that the frame's skin has along the seam."""
+    face: Part,
+    picture: np.ndarray,
+    centre: np.ndarray,
+    tables: np.ndarray,
+    skin: np.ndarray,
+    gate: np.ndarray,
+    attributes: AttributeCode,
+    seed: int,
+    frame: int,
+) -> None:
+    """Give ``face`` the colours that the frame's skin has along the seam, and the frame's grain, in place."""
     h, w = face.cover.shape
-    top, left = face.corner
-    small = (max(8, w // _COARSE), max(8, h // _COARSE))
-    pieces = (face.coded, picture[top : top + h, left : left + w], face.cover)
-    made, seen, there = (imaging.resize(piece, small, interpolation=imaging.INTER_AREA) for piece in pieces)
-    scale = np.float32(small[0] / w)
-    cx, cy = (np.float32((c - o + 0.5) * scale - 0.5) for c, o in zip(centre, (left, top), strict=True))
-    reduced = tables.copy()
-    reduced[:, RIM] *= scale
-    weight = seam_weight(seen, there, cx, cy, reduced, skin, gate, FIRST, PITCH)
-    correction = finish.seam_correction(made, seen, weight, there)
-    return face.coded + imaging.resize(correction, (w, h), interpolation=imaging.INTER_LINEAR)
+    rows, columns = finish.seam_grid(max(h // _COARSE, 4), max(w // _COARSE, 4))
+    cells, weight = seam_cells(
+        picture, face.coded, face.cover, face.corner, centre[0], centre[1], tables, skin, gate, FIRST, PITCH,
+        _COARSE, rows, columns,
+    )  # fmt: skip
+    grain, chroma = (max(float(x), 0.0) / 255 for x in (attributes.grain, attributes.chroma_grain))
+    tiles = finish.grain_tiles(seed, attributes.grain_size)
+    place = finish.grain_place(seed, frame)[0]
+    finished(face.coded, finish.seam_field(cells, weight), tiles, place, np.float32(grain), np.float32(chroma))
 
 
 def _rounded(reach: np.ndarray) -> np.ndarray:

@@ -90,9 +90,15 @@ def _look_up(values: np.ndarray, table: np.ndarray, steps: np.floating, root: bo
 def veiled(linear: np.ndarray, veil: np.ndarray, tone: np.ndarray) -> np.ndarray:
     """float32: ``linear`` light (..., 3), rendered under a light of ``tone`` (3,), behind a ``veil`` (3,) of stray
     light that is part of the tone: skin keeps its mean, blacks are lifted, contrast sinks."""
-    share = np.clip(veil / np.maximum(tone, 1e-6), 0, 0.9).astype(np.float32)
-    out: np.ndarray = linear * (1 - share) + (share * tone).astype(np.float32)
+    keep, add = veil_of(veil, tone)
+    out: np.ndarray = linear * keep + add
     return out
+
+
+def veil_of(veil: np.ndarray, tone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (3,) twice: what :func:`veiled` multiplies light by, and what it adds."""
+    share = np.clip(veil / np.maximum(tone, 1e-6), 0, 0.9).astype(np.float32)
+    return 1 - share, (share * tone).astype(np.float32)
 
 
 def soften(picture: np.ndarray, blur: float) -> np.ndarray:
@@ -116,10 +122,12 @@ def add_grain(
     if grain <= 0.05 and chroma <= 0.05:
         return coded
     tiles = _grain_tiles(seed, round(8 * min(max(size, 0.0), 2.0)))
-    rng = np.random.default_rng([seed & 0xFFFFFFFF, frame & 0xFFFFFFFF, 0x6772])
-    places = rng.integers(0, _TILE, (3, 2))
     return _grained(
-        np.ascontiguousarray(coded, np.float32), tiles, places, np.float32(grain / 255), np.float32(chroma / 255)
+        np.ascontiguousarray(coded, np.float32),
+        tiles,
+        grain_place(seed, frame),
+        np.float32(grain / 255),
+        np.float32(chroma / 255),
     )
 
 
@@ -135,6 +143,22 @@ def _grain_tiles(seed: int, eighths: int) -> np.ndarray:
         spectrum[0, 0] = 0
         noise = np.fft.ifft2(spectrum).real
         out[plane] = noise / noise.std()
+    out.setflags(write=False)
+    return out
+
+
+def grain_place(seed: int, frame: int) -> np.ndarray:
+    """int64 (3, 2): where in its tiles of noise a frame begins."""
+    return np.random.default_rng([seed & 0xFFFFFFFF, frame & 0xFFFFFFFF, 0x6772]).integers(0, _TILE, (3, 2))
+
+
+@lru_cache(maxsize=16)
+def grain_tiles(seed: int, size: float) -> np.ndarray:
+    """float32 (2, 256, 768): the noise of :func:`add_grain`, of luma and of both colour differences together, as what
+    it adds to red, green and blue. ``size``: in pixels."""
+    luma, cb, cr = _grain_tiles(seed, round(8 * min(max(size, 0.0), 2.0)))
+    colour = np.stack([1.402 * cr, -0.344 * cb - 0.714 * cr, 1.772 * cb], axis=2)
+    out = np.stack([np.repeat(luma[..., None], 3, axis=2), colour]).astype(np.float32).reshape(2, _TILE, 3 * _TILE)
     out.setflags(write=False)
     return out
 
@@ -177,23 +201,28 @@ def seam_correction(
     0.08 of each other, and varies over no less than a fortieth of the picture: light and cast pass, features do not.
     """
     height, width = rendered.shape[:2]
-    rows, columns = _grid(height, width)
+    rows, columns = seam_grid(height, width)
     weight = np.ascontiguousarray(boundary_weight, np.float32)
     shrink = (columns, rows)
     cell_weight = imaging.resize(weight, shrink, interpolation=imaging.INTER_AREA)
     difference = (source - rendered) * weight[..., None]
     cell_sum = imaging.resize(np.ascontiguousarray(difference, np.float32), shrink, interpolation=imaging.INTER_AREA)
-    cells = cell_sum / np.maximum(cell_weight, 1e-4)[..., None]
-    trust = cell_weight * _agreement(cells, cell_weight)
-    field = membrane(np.ascontiguousarray(cells, np.float32), trust.astype(np.float32))
-    field = _bounded(field)
+    field = seam_field(cell_sum / np.maximum(cell_weight, 1e-4)[..., None], cell_weight)
     region = imaging.resize(np.ascontiguousarray(inside, np.float32), shrink, interpolation=imaging.INTER_AREA)
     region = imaging.dilate(region, np.ones((3, 3), np.uint8))
     field *= np.minimum(region, 1.0)[..., None]
     return imaging.resize(field.astype(np.float32), (width, height), interpolation=imaging.INTER_LINEAR)
 
 
-def _grid(height: int, width: int) -> tuple[int, int]:
+def seam_field(cells: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The field of :func:`seam_correction` on its grid, float32 (rows, columns, 3), from the differences ``cells``
+    (rows, columns, 3) and their ``weight`` (rows, columns)."""
+    trust = weight * _agreement(cells, weight)
+    return _bounded(membrane(np.ascontiguousarray(cells, np.float32), trust.astype(np.float32))).astype(np.float32)
+
+
+def seam_grid(height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the seam's grid on a picture."""
     longest = max(height, width)
     cells = min(_SEAM_GRID, longest)
     return max(2, round(height * cells / longest)), max(2, round(width * cells / longest))

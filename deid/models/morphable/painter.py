@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deid.blending import Composite, Compositor, FaceOutline
+from deid.blending import Composite, Compositor, FaceOutline, Patch
 from deid.blending.occlusion import hands_before
 from deid.detection.hands import Hand
-from deid.media.convert import bgr, ycbcr
+from deid.media.region import read_region, write_region
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, IdentityCode
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_surface import skin_level
-from deid.models.morphable.render import Renderer
+from deid.models.morphable.render import GeneratedFace, Renderer
 from deid.types import Frame
+
+if TYPE_CHECKING:
+    from deid.models.morphable.eyewear import Eyewear
 
 _AROUND = 0.32  # of the face's longer side: how far around it the picture is looked at; what changes lies within 0.2
 _MOST = 4096  # pixels, side of a crop
@@ -26,11 +30,13 @@ _MOST = 4096  # pixels, side of a crop
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sitter:
-    """A surrogate made ready to be rendered: its head at rest, float32 (V, 3), and a renderer with its skin."""
+    """A surrogate made ready to be rendered: its head at rest, float32 (V, 3), and a renderer with its skin.
+    ``eyewear``: the glasses that it wears."""
 
     code: IdentityCode
     neutral: np.ndarray
     renderer: Renderer
+    eyewear: Eyewear | None = None
 
     @classmethod
     def make(cls, geometry: Geometry, appearance: Appearance, code: IdentityCode, size: int) -> Sitter:
@@ -65,6 +71,23 @@ def paint_picture(
     """``picture``, float32 (h, w, 3) RGB code values 0 to 1, with ``sitter`` in the place of the face whose mesh is
     ``points``, (478, 3) in its pixels; ``attributes`` are in its pixels too. ``occlusion``: float32 (h, w), 1 where
     something lies before the face."""
+    vertices, scene = _scene(picture, points, sitter, geometry, attributes)
+    result = compositor.compose(picture, *scene, attributes, occlusion, seed, frame)
+    if sitter.eyewear is None:
+        return result
+    from deid.models.morphable.eyewear_draw import worn
+
+    return worn(
+        result, sitter.eyewear, geometry, sitter.neutral, vertices, attributes,
+        seed=seed, frame=frame, occlusion=occlusion,
+    )  # fmt: skip
+
+
+def _scene(
+    picture: np.ndarray, points: np.ndarray, sitter: Sitter, geometry: Geometry, attributes: AttributeCode
+) -> tuple[np.ndarray, tuple[GeneratedFace, np.ndarray, FaceOutline, FaceOutline]]:
+    """The posed head's vertices, and what the compositor is told: the rendered face, the mesh, and the outlines of the
+    old and of the new face."""
     height, width = picture.shape[:2]
     vertices = geometry.pose(sitter.neutral, attributes.expression, attributes.gaze)
     face = sitter.renderer.render(vertices, attributes.camera, attributes.light, width, height)
@@ -72,8 +95,7 @@ def paint_picture(
     target = FaceOutline.from_surface(
         geometry.triangles[geometry.landmark_triangles], geometry.landmark_weights, projected
     )
-    source = FaceOutline.from_mesh(points)
-    return compositor.compose(picture, face, points, source, target, attributes, occlusion, seed, frame)
+    return vertices, (face, points, FaceOutline.from_mesh(points), target)
 
 
 def paint_frame(
@@ -95,17 +117,21 @@ def paint_frame(
     if region is None:
         return frame, 0.0
     x0, y0, x1, y1 = region
-    crop = np.ascontiguousarray(bgr(frame, region=region)[..., ::-1])
-    picture = crop.astype(np.float32) / np.float32(255)
+    picture = read_region(frame, region)
     local = points.copy()
     local[:, :2] -= (x0, y0)
     found = [replace(hand, points=hand.points - np.array([x0, y0, 0], np.float32)) for hand in hands]
     occlusion, doubt = hands_before(found, picture, local)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
-    result = paint_picture(
-        picture, local, sitter, geometry, moved, compositor, seed=seed, frame=frame.index, occlusion=occlusion
-    )
-    return _written(frame, result, region), max(doubt, result.doubt)
+    if sitter.eyewear is None:
+        _, scene = _scene(picture, local, sitter, geometry, moved)
+        patch = compositor.patch(picture, *scene, moved, occlusion, seed, frame.index)
+    else:
+        whole = paint_picture(
+            picture, local, sitter, geometry, moved, compositor, seed=seed, frame=frame.index, occlusion=occlusion
+        )
+        patch = Patch(whole.rgb, whole.touched, (0, 0), whole.doubt)
+    return _written(frame, patch, (x0, y0)), max(doubt, patch.doubt)
 
 
 def _region(frame: Frame, points: np.ndarray) -> tuple[int, int, int, int] | None:
@@ -121,29 +147,9 @@ def _region(frame: Frame, points: np.ndarray) -> tuple[int, int, int, int] | Non
     return x0, y0, x1, y1
 
 
-def _written(frame: Frame, result: Composite, region: tuple[int, int, int, int]) -> Frame:
-    """The composite put into copies of the planes, where it touched them."""
-    x0, y0, x1, y1 = region
-    new = ycbcr(np.clip(result.rgb, 0, 1) * np.float32(255), frame.format)
-    planes = []
-    for i, (plane, part) in enumerate(zip(frame.planes, new, strict=True)):
-        sx, sy = frame.format.chroma_shift if i else (0, 0)
-        touched = _shrunk(result.touched, sx, sy)
-        area = np.s_[y0 >> sy : (y0 >> sy) + part.shape[0], x0 >> sx : (x0 >> sx) + part.shape[1]]
-        changed = plane.copy()
-        np.copyto(changed[area], part, where=touched)
-        planes.append(changed)
-    return replace(frame, planes=tuple(planes))
-
-
-def _shrunk(touched: np.ndarray, sx: int, sy: int) -> np.ndarray:
-    """Which samples of a subsampled plane stand for any touched pixel."""
-    if sx:
-        odd = touched.shape[1] & 1
-        padded = np.pad(touched, ((0, 0), (0, odd))) if odd else touched
-        touched = padded[:, 0::2] | padded[:, 1::2]
-    if sy:
-        odd = touched.shape[0] & 1
-        padded = np.pad(touched, ((0, odd), (0, 0))) if odd else touched
-        touched = padded[0::2] | padded[1::2]
-    return touched
+def _written(frame: Frame, patch: Patch, corner: tuple[int, int]) -> Frame:
+    """What was changed of the region that starts at ``corner``, x and y, put into copies of the planes."""
+    top, left = patch.corner  # even, and so is the region's where chroma is shared
+    planes = tuple(plane.copy() for plane in frame.planes)
+    write_region(planes, frame.format, (corner[0] + left, corner[1] + top), patch.rgb, patch.touched)
+    return replace(frame, planes=planes)
