@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deid.models.morphable import gaze
+from deid.models.morphable.codes import head_rotation
+from deid.models.morphable.tracks import AttributeTrack
 
 
 def glances(n: int = 40) -> np.ndarray:
@@ -60,3 +62,45 @@ def test_gaze_stays_within_what_eyes_can_do(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     out = gaze.conjugate(rng.normal(0, 1, (n, 2, 2)), rng.uniform(0, 1, (n, 2)))
     assert np.all(np.abs(out) <= gaze.LIMITS + 1e-9)
+
+
+def watching(angles: np.ndarray, openness: np.ndarray, yaw: float = 0.0, pitch: float = 0.0) -> AttributeTrack:
+    """A track that only gaze is of interest in. ``angles``: (n, 2) radians of both eyes; ``openness``: (n,)."""
+    n = len(angles)
+    fields = {name: np.zeros(n, np.float32) for name in AttributeTrack.__slots__}
+    fields["frames"] = np.arange(n, dtype=np.int32)
+    fields["rotation"] = np.broadcast_to(head_rotation(yaw, pitch, 0.0), (n, 3, 3)).copy()
+    fields["gaze"] = np.repeat(angles[:, None], 2, axis=1).astype(np.float32)
+    fields["openness"] = np.repeat(openness[:, None], 2, axis=1).astype(np.float32)
+    return AttributeTrack(**fields)
+
+
+def test_glances_are_rendered_wider_than_they_are_read() -> None:
+    angles = np.stack([np.linspace(-0.2, 0.2, 41), np.linspace(-0.06, 0.06, 41)], axis=1)
+    out = gaze.as_rendered(watching(angles, np.ones(41)))[:, 0]
+    assert np.all(np.diff(out, axis=0) > 0)
+    middle = np.gradient(out[15:26], angles[1, 0] - angles[0, 0], axis=0).mean(0)
+    assert 1.2 < middle[0] < 2.0 and np.ptp(out[:, 1]) > 1.5 * np.ptp(angles[:, 1])
+
+
+def test_lids_that_come_down_are_no_glance_down() -> None:
+    openness = np.linspace(1.2, 0.5, 30)
+    read = np.stack([np.zeros(30), np.radians(-0.8 + 2.4 * (openness - 1))], axis=1)
+    assert np.abs(gaze.as_rendered(watching(read, openness))[..., 1]).max() < np.radians(0.5)
+
+
+def test_a_blink_leaves_rendered_gaze_where_it_is() -> None:
+    openness = np.ones(20)
+    openness[8:12] = (0.4, 0.0, 0.0, 0.3)
+    out = gaze.as_rendered(watching(np.full((20, 2), 0.02), openness))
+    assert np.ptp(out[..., 1]) < 1e-6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 30), st.integers(0, 10**6))
+def test_rendered_gaze_stays_within_what_looks_natural(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    track = watching(rng.normal(0, 1, (n, 2)), rng.uniform(0, 1.5, n), *rng.uniform(-60, 60, 2))
+    out = gaze.as_rendered(track)
+    assert np.isfinite(out).all() and np.abs(out[..., 0]).max() <= np.radians(32) + 1e-6
+    assert np.radians(-28) - 1e-6 <= out[..., 1].min() and out[..., 1].max() <= np.radians(20) + 1e-6

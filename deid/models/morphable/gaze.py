@@ -4,6 +4,9 @@ The eyeball of the fitted head is moved with the corners of the eye as they are 
 eyes does not become a glance. Both eyes look at one thing: the turn they share is measured by both, weighted by how
 well each is seen, and what they differ by (vergence, and the error of an eyeball's place) is constant over a track.
 Nothing is measured while the lids are closed: gaze goes straight from before a blink to after it.
+
+A landmark model sees an iris move by less than it does, above all up and down, where the lids hide it and its own
+expectation holds it to the middle of the slit. :func:`as_rendered` makes up for that.
 """
 
 from __future__ import annotations
@@ -16,6 +19,18 @@ from deid.models.morphable.tracks import AttributeTrack, Observations
 
 LIMITS = np.radians([40.0, 32.0])
 """Largest turn sideways, and up or down."""
+
+_SIDEWAYS = 0.65
+"""Radians of iris that MediaPipe reads for each radian that an eye turns sideways. Of renderings 0.5
+(``tools/calibrate_gaze.py``); of portraits, whose eyes hold the camera while heads turn, 0.75 or more."""
+_UPRIGHT = (0.10, 0.32)
+"""The same for up and down: a constant, and what is added for each unit of openness. Of renderings 0.05 and 0.18, which
+would make of what is left of real eyes' noise glances that are not there: the middle between that and portraits."""
+_REST = np.radians(-0.8)  # read off an eye that looks level; -1.5 of renderings, 0.0 of portraits
+_LID = np.radians(2.4)  # how much lower an iris seems for each unit of openness less
+_HEAD = np.array([0.13, 0.16])  # yaw, pitch: how much the iris seems to stay behind a turning head, of its turn
+_USUAL = 0.6  # how much of a person's median gaze up or down is believed: the rest is an eyeball fitted too high or low
+_SOFT = np.radians([32.0, 20.0, 28.0])  # sideways, up, down: what no rendered eye exceeds, and nears slowly
 
 _SHUT, _OPEN = 0.25, 0.5  # openness below which an iris is guessed, and from which it is seen
 _OWN = 0.25  # how much of an eye's own deviation from the shared gaze is believed
@@ -37,6 +52,34 @@ def with_gaze(track: AttributeTrack) -> AttributeTrack:
     trust = track.facing * is_open
     gaze = conjugate(track.sight.astype(np.float64), trust)
     return track.with_values(gaze=through_blinks(track.frames, gaze, trust.max(axis=1)).astype(np.float32))
+
+
+def as_rendered(track: AttributeTrack) -> np.ndarray:
+    """(n, 2, 2): angles for a rendered face off which the landmark model reads the gaze of ``track``.
+
+    The inverse of a linear model of that reading: it grows with the eye's turn, less so the more the lids are closed;
+    it sinks as they close, and lags behind the head.
+    """
+    gaze = track.gaze.astype(np.float64)
+    seen = track.openness.max(axis=1) >= _OPEN
+    if not seen.any():
+        return _softened(gaze[..., 0], gaze[..., 1])
+    openness = np.empty((len(track), 2))
+    for eye in range(2):  # where gaze was bridged, so is what the lids did to it
+        openness[:, eye] = np.interp(track.frames, track.frames[seen], track.openness[seen, eye])
+    openness = np.clip(openness, _OPEN, 1.3)
+    turned = np.radians(track.yaw_pitch_roll())[:, None, :2]
+    yaw = (gaze[..., 0] + _HEAD[0] * turned[..., 0]) / _SIDEWAYS
+    level = _REST + _LID * (openness - 1.0) - _HEAD[1] * turned[..., 1]
+    pitch = (gaze[..., 1] - level) / (_UPRIGHT[0] + _UPRIGHT[1] * openness)
+    pitch -= (1 - _USUAL) * np.median(pitch[seen])
+    return _softened(yaw, pitch)
+
+
+def _softened(yaw: np.ndarray, pitch: np.ndarray) -> np.ndarray:
+    """(n, 2, 2), from (n, 2) each: held within what looks natural."""
+    limits = np.where(pitch > 0, _SOFT[1], _SOFT[2])
+    return np.stack([_SOFT[0] * np.tanh(yaw / _SOFT[0]), limits * np.tanh(pitch / limits)], axis=-1)
 
 
 def eyeballs(geometry: Geometry, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
