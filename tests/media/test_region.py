@@ -32,14 +32,14 @@ def framed(rgb: np.ndarray, fmt: PixelFormat) -> Frame:
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=lambda f: f.name)
-@pytest.mark.parametrize("region", [(0, 0, 40, 30), (6, 4, 33, 27), (10, 8, 41, 31)])
+@pytest.mark.parametrize("region", [(0, 0, 40, 30), (6, 4, 33, 27), (10, 8, 40, 30)])
 def test_reads_what_libswscale_reads(fmt: PixelFormat, region: tuple[int, int, int, int]) -> None:
     frame = framed(picture(31, 41), fmt)
     ours = read_region(frame, region) * 255
     theirs = bgr(frame, region=region)[..., ::-1].astype(np.float32)
     assert ours.shape == theirs.shape and ours.dtype == np.float32
     inner = np.s_[2:-2, 2:-2]  # at a region's edge libswscale repeats chroma
-    assert np.abs(ours - theirs)[inner].max() < 4  # and stretches it where sizes are odd
+    assert np.abs(ours - theirs)[inner].max() < 2.5
     assert abs((ours - theirs)[inner].mean()) < 0.6
 
 
