@@ -122,9 +122,9 @@ class RecordFile:
     @staticmethod
     def points(rows: np.ndarray) -> np.ndarray:
         """Landmarks of records read: float32 (n, 478, 3), frame pixels."""
-        return (
-            rows["points"].astype(np.float32) * rows["step"][:, None, None] + rows["origin"][:, None, :]
-        ).astype(np.float32)
+        return (rows["points"].astype(np.float32) * rows["step"][:, None, None] + rows["origin"][:, None, :]).astype(
+            np.float32
+        )
 
 
 def _runs(numbers: np.ndarray) -> Iterator[tuple[int, int]]:

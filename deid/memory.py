@@ -1,0 +1,28 @@
+"""How the C library's allocator keeps memory: by its own rules a run takes a third more than it uses.
+
+Frames are made in one thread and freed in another. glibc gives every thread an arena of its own and, once a large block
+has been freed, cuts later ones of up to 32 MB out of these arenas, where what lives longer keeps the holes between from
+being used or returned. One arena, and blocks of their own for what is large, cost a fiftieth of the time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from contextlib import suppress
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
+_LARGE = 6 << 20
+_KEPT = 64 << 20
+
+
+def keep_memory_together() -> None:
+    """Set glibc's allocator up for a run; elsewhere nothing happens. It holds for the whole process, so only the
+    command does it, before it makes threads."""
+    if not sys.platform.startswith("linux"):
+        return
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_ARENA_MAX, 1)
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_TRIM_THRESHOLD, _KEPT)
