@@ -19,6 +19,9 @@ from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.calibrate import PoseBias, pose_bias
 from deid.models.morphable.codes import AttributeCode
+from deid.models.morphable.eyewear import Eyewear
+from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
+from deid.models.morphable.eyewear_style import eyewear_of
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.inversion import TrackCodes, invert_track
 from deid.models.morphable.painter import Sitter, paint_frame
@@ -137,7 +140,8 @@ class MorphableEngine:
             )
             pairs = [(a.chip, b, a.points) for a, b in zip(likenesses, surrogate.pictures, strict=False)]
             bias = pose_bias(self.observer.landmarker, pairs)
-            self._cast(person, surrogate, [by_id[i] for i in person.tracks], codes, bias)
+            worn = self._eyewear(person, codes, shown)
+            self._cast(person, surrogate, [by_id[i] for i in person.tracks], codes, bias, worn)
             progress.advance()
 
     def _codes_of(self, chips: list[Chip]) -> np.ndarray:
@@ -165,6 +169,19 @@ class MorphableEngine:
             out.append(Likeness(chip.picture, local, attributes, self._geometry.neutral(of.identity.shape)))
         return out
 
+    def _eyewear(self, person: Person, codes: dict[int, TrackCodes], shown: dict[int, list[Chip]]) -> Eyewear | None:
+        """What kind of glasses the person's pictures show."""
+        sheets = []
+        for track in person.tracks:
+            of = codes[track]
+            middle = eyes_of(self._geometry, self._geometry.neutral(of.identity.shape))
+            for chip in shown[track]:
+                row = of.attributes.row_of(chip.frame)
+                if row is not None:
+                    seen = in_chip(_code(of, of.attributes, row), chip_from_picture(self._points(of, row)))
+                    sheets.append(unrolled(chip.picture, seen.camera, middle))
+        return eyewear_of(np.array(sheets, np.uint8))
+
     def _cast(
         self,
         person: Person,
@@ -172,6 +189,7 @@ class MorphableEngine:
         tracks: list[Track],
         codes: dict[int, TrackCodes],
         bias: PoseBias,
+        worn: Eyewear | None = None,
     ) -> None:
         height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
         size = next(texels for limit, texels in _TEXTURES if height < limit)
@@ -181,6 +199,7 @@ class MorphableEngine:
             turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape)(of.attributes)
             turned = turned.with_values(rotation=turned.rotation @ bias.correction())
             placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
+            placed = replace(placed, eyewear=worn)
             hands = self._hands(track, of)
             self._casts[track.id] = _Cast(track, person, of, turned, placed, hands)
             self._replacements[track.id] = self._replacement(track, of, hands, safe=surrogate.safe)
