@@ -8,7 +8,8 @@ Two bands, as in Saito et al., *Photorealistic Facial Texture Inference* (2017),
   is a sum of every donor's remainder with a random sign, so that no donor weighs more than 0.1. Two sheets are turned
   into each other from place to place (cosine and sine of a smooth random angle), which keeps the variance.
 
-Brows are drawn hair by hair (:mod:`.brows`), moles and freckles spot by spot. ``tools/face_appearance.py`` estimates
+Brows are drawn hair by hair (:mod:`.brows`), moles and freckles spot by spot; pores, blotches and the shade of a shaved
+beard are :mod:`.complexion`. ``tools/face_appearance.py`` estimates
 the rest. Nobody's photograph is in the asset. Spaces: :mod:`.codes`; the tile is that of ``Geometry.uv``.
 """
 
@@ -27,11 +28,12 @@ from deid import imaging
 from deid.errors import ModelError
 from deid.models.morphable.brows import COUNT, BrowStyle, draw_brows
 from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.complexion import Complexion, grain, tint, unlined
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
 TILE = 768  # texels a side of the tile that the asset's crop belongs to
 _CROP = (64, 40, 704, 700)  # x0 y0 x1 y1 of the crop in the tile, ends exclusive
-_YEARS = (28.0, 80.0)  # what the age direction is trusted for
+_YEARS = (20.0, 80.0)  # what the age direction is trusted for
 _MEAN_YEARS = 57.0
 _SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution
 _LIMIT = 2.0
@@ -49,7 +51,7 @@ _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
     ],
     np.float32,
 )
-_IRIS_SHARES = (0.28, 0.32, 0.14, 0.05, 0.09, 0.12)
+_IRIS_SHARES = (0.36, 0.36, 0.11, 0.04, 0.06, 0.07)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +117,12 @@ class Appearance:
             raise ValueError(f"{code.appearance.shape} coefficients; this model has {self.spread.shape}")
         low = self._low(code.appearance)
         fine = self._fine(code)
+        gender, age = self.traits(code.appearance)
+        unlined(low, age)
+        style = Complexion.drawn(code.detail, gender, age)
         log = low + fine[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
+        log += self._resized(tint(style, code.detail))
+        log += grain(style, code.detail)[..., None]
         crop = np.exp(np.clip(log, -3, 0.9) + self._spots(code)[..., None] * _MELANIN)
         core = self._resized(self.domain) > 0.98
         crop /= crop[core].mean(axis=0)
@@ -130,7 +137,12 @@ class Appearance:
             raise ValueError(f"{code.appearance.shape} coefficients; this model has {self.spread.shape}")
         height, width = self.luma_modes.shape[1:]
         mean, core = _reduced(self)
-        crop = np.exp(np.clip(mean + self._modes(code.appearance, (width, height)), -3, 0.9))
+        gender, age = self.traits(code.appearance)
+        style = Complexion.drawn(code.detail, gender, age)
+        log = mean + self._modes(code.appearance, (width, height))
+        unlined(log, age)
+        log += imaging.resize(tint(style, code.detail), (width, height), interpolation=imaging.INTER_LINEAR)
+        crop = np.exp(np.clip(log, -3, 0.9))
         crop /= crop[core].mean(axis=0)
         x0, y0, x1, y1 = _CROP
         across, down = size / TILE * (x1 - x0) / width, size / TILE * (y1 - y0) / height
@@ -188,7 +200,8 @@ class Appearance:
         gender, age = self.traits(code.appearance)
         base, by_gender, by_decade = self.detail_amplitude
         decades = (age - _MEAN_YEARS) / 10
-        amount = np.exp(base + gender * by_gender + decades * (by_decade + 0.1)) * (self.detail_scale[0] * _DETAIL)
+        strength = base + gender * by_gender + decades * (by_decade + 0.1) + _lines(age)
+        amount = np.exp(strength) * (self.detail_scale[0] * _DETAIL)
         return (sheets[0] * np.cos(angle) + sheets[1] * np.sin(angle)) * self._resized(amount)
 
     def _spots(self, code: IdentityCode) -> np.ndarray:
@@ -238,6 +251,11 @@ def _gloss(size: int) -> np.ndarray:
     out = imaging.resize(out, (size, size), interpolation=imaging.INTER_LINEAR)
     out.setflags(write=False)
     return out
+
+
+def _lines(age: float) -> float:
+    """Log of how much of the remainder, lines for a good part, the young have."""
+    return float(np.log(np.interp(age, (18, 30, 45, 57), (0.3, 0.5, 0.85, 1.0))))
 
 
 def _tiled(crop: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ _HALF_WIDTH = (9.5, 11.5, 11.0, 9.5, 7.5, 5.0)
 _DEPTH = 2.1  # optical depth through the middle of a hair
 _HAIR_WIDTH = 0.36
 _HAIRS = 720  # a side, before thinning
+_STRAY = 0.07  # share of hairs outside the band
 _ROWS = (105, 225)  # of the tile, that hold every brow
 _WARM, _COOL = np.array((1.06, 1.0, 0.97), np.float32), np.array((0.95, 1.0, 1.06), np.float32)  # tints of hair
 
@@ -80,13 +81,13 @@ def brows(style: BrowStyle, seed: int, size: int) -> tuple[slice, np.ndarray, np
     cover = 1 - np.exp(-depth)
     tone = light / np.maximum(depth, 1e-6)
     below = imaging.gaussian_blur(cover, (0, 0), 5.0 * scale)  # stubs and skin that the hairs shade
-    cover = 1 - (1 - cover) * (1 - 0.30 * below)
+    cover = 1 - (1 - cover) * (1 - 0.22 * below)
     tint = np.where(tone[..., None] > 0.3, _COOL, _WARM)
     return rows, cover, np.where(depth > 0.02, tone, np.float32(style.dark * 1.3))[..., None] * tint
 
 
 def _tones(style: BrowStyle, rng: np.random.Generator) -> np.ndarray:
-    tones = style.dark * np.exp(rng.normal(0, 0.22, _HAIRS))
+    tones = style.dark * np.exp(rng.normal(0, 0.32, _HAIRS))
     grey = rng.random(_HAIRS) < style.grey
     return np.where(grey, np.maximum(tones, rng.uniform(0.45, 0.9, _HAIRS)), tones).astype(np.float32)
 
@@ -94,24 +95,28 @@ def _tones(style: BrowStyle, rng: np.random.Generator) -> np.ndarray:
 def _hairs(style: BrowStyle, rng: np.random.Generator, side: int) -> np.ndarray:
     """Root, middle and tip in texels of the tile, and width (0: left out), float32 (n, 7)."""
     count = _HAIRS
-    own = rng.normal(0, 0.35, 3)  # no face is quite symmetric
-    t = np.clip(rng.beta(1.0, 1.2, count) * 1.04 - 0.03, -0.03, 1)
-    across = np.clip(rng.normal(0, 0.48, count), -1.15, 1.15)
+    own = rng.normal(0, 0.7, 3)  # no face is quite symmetric
+    t = np.clip(rng.beta(1.0, 1.2, count) * 1.06 - 0.03, -0.03, 1.03)
+    across = np.clip(rng.normal(0, 0.52, count), -1.3, 1.3)
+    stray = rng.random(count) < _STRAY
+    across = np.where(stray, rng.uniform(-2.1, 2.3, count), across)
     x = _INNER + style.inner - (_INNER + style.inner - _OUTER) * t
     middle = np.interp(t, _KNOTS, _MIDDLE) - style.rise - own[0] - (style.tilt + own[1]) * (t - 0.4)
     middle -= (style.arch + own[2]) * np.exp(-(((t - 0.66) / 0.25) ** 2))
     half = np.interp(t, _KNOTS, _HALF_WIDTH) * style.thick
     y = middle + across * half + 0.25 * half * np.exp(-np.abs(t) / 0.1)
-    rise = np.deg2rad(72 * np.exp(-t / 0.13) + 10 - 22 * t + across * (26 - 8 * t) + rng.normal(0, 9, count))
+    rise = np.deg2rad(72 * np.exp(-t / 0.13) + 10 - 22 * t + across * (26 - 8 * t) + rng.normal(0, 12, count))
     length = (15 + 11 * np.sin(np.pi * np.clip(t + 0.12, 0, 1))) * np.exp(rng.normal(0, 0.2, count))
-    length *= 0.75 + 0.25 * style.thick
+    length *= (0.75 + 0.25 * style.thick) * np.where(stray, rng.uniform(0.35, 0.8, count), 1)
     bend = rise * (0.35 + 0.4 * np.exp(-np.abs(t) / 0.15)) - np.deg2rad(6 + 10 * t)
     mx, my = x - 0.5 * length * np.cos(rise), y - 0.5 * length * np.sin(rise)
     tx, ty = mx - 0.5 * length * np.cos(bend), my - 0.5 * length * np.sin(bend)
+    patches = rng.normal(0, 0.22, (9, 3))  # hairs stand in tufts
+    tuft = patches[np.clip((t * 9).astype(int), 0, 8), np.clip(((across + 1.3) * 1.15).astype(int), 0, 2)]
     keep = rng.random(count) < np.clip(
-        style.dense * 0.68 * np.clip(0.3 + t / 0.14, 0.12, 1) * np.clip((1.06 - t) / 0.3, 0.2, 1), 0, 1
+        style.dense * (0.66 + tuft) * np.clip(0.3 + t / 0.14, 0.12, 1) * np.clip((1.06 - t) / 0.3, 0.2, 1), 0, 1
     )
-    width = np.where(keep, _HAIR_WIDTH * np.exp(rng.normal(0, 0.15, count)), 0)
+    width = np.where(keep, _HAIR_WIDTH * np.exp(rng.normal(0, 0.25, count)) * np.where(stray, 0.7, 1), 0)
     if side:
         x, mx, tx = TILE - x, TILE - mx, TILE - tx
     return np.column_stack([x, y, mx, my, tx, ty, width]).astype(np.float32)

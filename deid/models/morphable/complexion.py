@@ -1,0 +1,214 @@
+"""What sets one skin off from the next beyond the modes: pores, blotches, ruddy places, shadowed eyes, a shaved beard.
+
+Photographs in which light was regressed out lose these with it, because they look like light. They are drawn from
+statistics instead: Gaussian fields of the bands and strengths measured on portraits (``tools/face_appearance.py`` says
+how those are read), shaped by where blood, melanin and hair follicles lie in every face. A seed decides everything, so
+it costs no space and is nobody's.
+
+Images are the crop of the tile at 768 texels, 660 x 640, a texel being a quarter of a millimetre; values add to log
+relative albedo.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from deid import imaging
+
+HEIGHT, WIDTH = 660, 640
+_COARSE = 4  # the reduction at which what is smooth is made
+_UNLINED = (18.0, 30.0, 48.0), (0.2, 0.4, 1.0)  # years, and the share of folds that is left
+_GROWN = 17.0  # years from which a beard can show
+_BLOOD = np.array((-0.10, -1.0, -0.75), np.float32)  # log albedo that blood takes from each channel
+_MELANIN = np.array((-0.62, -1.0, -1.42), np.float32)
+_STUBBLE = np.array((-1.04, -1.0, -0.92), np.float32)  # seen through skin, hair looks blue
+_LIP_SHIFT = {  # of donors' lips, men's and women's, to bare ones: flashes pale the ones, lipstick reddens the others
+    "upper": (np.array((-0.08, 0.02, -0.10), np.float32), np.array((-0.02, 0.20, 0.04), np.float32)),
+    "lower": (np.array((-0.19, -0.24, -0.30), np.float32), np.array((-0.07, 0.15, -0.04), np.float32)),
+}
+_VEINS = np.array((-1.0, -1.0, -0.72), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Complexion:
+    """How strongly each shows. ``pores``, ``blotches``: factors. ``cheeks``, ``nose``, ``chin``: log of green that more
+    blood takes there. ``eyes``: the same for the shadows below them, ``eyes_brown`` the share of melanin in these.
+    ``stubble``: of a shaved beard. ``lips``: more blood in the lips' red, negative for paler ones;
+    ``made_up``: 0 when the lips to be corrected are those of men among the donors, 1 for women's."""
+
+    pores: float
+    blotches: float
+    cheeks: float
+    nose: float
+    chin: float
+    eyes: float
+    eyes_brown: float
+    stubble: float
+    lips: float
+    made_up: float
+
+    @classmethod
+    def drawn(cls, seed: int, gender: float, age: float) -> Complexion:
+        """``gender``: -1 (a man) to 1 (a woman); ``age`` in years."""
+        rng = np.random.default_rng((seed, 7))
+        normal = rng.normal(size=9)
+        old = float(np.clip((age - 25) / 40, 0, 1.2))
+        man = float(np.clip(-gender, 0, 1)) if age >= _GROWN else 0.0
+        return cls(
+            pores=float(np.exp(0.22 * normal[0]) * (0.7 + 0.3 * old) * (1 - 0.12 * gender)),
+            blotches=float(np.exp(0.3 * normal[1]) * (0.55 + 0.45 * old)),
+            cheeks=float(np.clip(0.045 + 0.045 * normal[2], 0, 0.15)),
+            nose=float(np.clip(0.07 + 0.05 * normal[3], 0, 0.2)),
+            chin=float(np.clip(0.03 + 0.03 * normal[4], 0, 0.1)),
+            eyes=float(np.clip(0.09 + 0.055 * normal[5] + 0.04 * old, 0, 0.25) * (1.0 if age >= _GROWN else 0.3)),
+            eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
+            stubble=float(man * np.clip(0.19 + 0.13 * normal[7], 0.02, 0.45)),
+            lips=float(np.clip(0.07 * normal[8] - 0.04 * old, -0.16, 0.14)),
+            made_up=float(np.clip((gender + 1) / 2, 0, 1)) * (1.0 if age >= _GROWN else 1.35),
+        )
+
+
+def tint(style: Complexion, seed: int) -> np.ndarray:
+    """What is smooth: float32 (165, 160, 3), to be added to log relative albedo."""
+    rng = np.random.default_rng((seed, 8))
+    zones = _zones()
+    height, width = zones["eyes"].shape
+    wobble = [_field(rng, height, width, sigma) for sigma in (2.0, 5.0, 12.0, 4.0, 1.0, 1.0, 1.8, 3.4)]
+    uneven = 1 + 0.35 * wobble[2]
+    blood = style.cheeks * zones["cheeks"] + style.nose * zones["nose"] + style.chin * zones["chin"]
+    blood = blood * uneven + style.blotches * zones["skin"] * (
+        0.024 * wobble[4] + 0.026 * wobble[0] + 0.026 * wobble[1]
+    )
+    blood = blood + style.lips * zones["lips"] * (1 + 0.3 * wobble[1])
+    melanin = style.blotches * zones["skin"] * (0.014 * wobble[5] + 0.022 * wobble[3] + 0.02 * wobble[2])
+    relief = style.pores * zones["skin"] * (0.024 * _dented(wobble[6]) + 0.022 * _dented(wobble[7]))
+    shadow = style.eyes * zones["eyes"]
+    shaved = style.stubble * zones["beard"] * (1 + 0.25 * wobble[1])
+    out = blood[..., None] * _BLOOD + melanin[..., None] * _MELANIN + shaved[..., None] * _STUBBLE
+    out += relief[..., None]
+    for place, (man, woman) in _LIP_SHIFT.items():
+        out += zones[place][..., None] * (man + style.made_up * (woman - man))
+    out += (shadow * style.eyes_brown)[..., None] * _MELANIN + (shadow * (1 - style.eyes_brown))[..., None] * _VEINS
+    return out.astype(np.float32)
+
+
+def grain(style: Complexion, seed: int) -> np.ndarray:
+    """What is fine, pores and follicles: float32 (660, 640), to be added to log relative albedo."""
+    rng = np.random.default_rng((seed, 9))
+    fine = style.pores * _pores(rng) + _lip_lines(rng)
+    if style.stubble > 0.02:
+        fine = fine + style.stubble * _follicles(rng)
+    return fine.astype(np.float32)
+
+
+def unlined(log: np.ndarray, age: float) -> None:
+    """Takes from ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, the folds and bags that the
+    young lack: donors are 57 on average, and what differs between ages linearly does not take all of them out."""
+    share = 1 - float(np.interp(age, _UNLINED[0], _UNLINED[1]))
+    if share <= 0:
+        return
+    plain = _zones()["plain"]
+    height, width = plain.shape
+    grey = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA).mean(axis=2)
+    band = grey - imaging.gaussian_blur(grey, (0, 0), 6.0)
+    band *= np.float32(share) * plain
+    log -= imaging.resize(band, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)[..., None]
+
+
+def _field(rng: np.random.Generator, height: int, width: int, sigma: float) -> np.ndarray:
+    """Gaussian noise of unit variance, float32, as soft as ``sigma``."""
+    noise = rng.standard_normal((height, width), np.float32)
+    return imaging.gaussian_blur(noise, (0, 0), sigma) * np.float32(2 * np.sqrt(np.pi) * sigma)
+
+
+def _dented(field: np.ndarray) -> np.ndarray:
+    """Dark places smaller and deeper than light ones."""
+    return field - np.float32(0.2) * (field * field - 1)
+
+
+def _pores(rng: np.random.Generator) -> np.ndarray:
+    """Float32 (660, 640): dark dots between raised skin, as strong as the place's pores are."""
+    noise = rng.standard_normal((HEIGHT, WIDTH), np.float32)
+    fine = imaging.gaussian_blur(noise, (0, 0), 0.75) - imaging.gaussian_blur(noise, (0, 0), 1.5)
+    wide = imaging.gaussian_blur(noise[::-1], (0, 0), 1.5) - imaging.gaussian_blur(noise[::-1], (0, 0), 3.0)
+    fine /= fine.std()
+    wide /= wide.std()
+    mixed = 0.7 * fine + 1.1 * wide
+    dots = np.minimum(mixed, 1.1) - 0.35 * np.maximum(-mixed - 0.8, 0)  # pores are deep and narrow
+    strength = imaging.resize(_zones()["pores"], (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
+    return (dots - dots.mean()) * strength
+
+
+def _lip_lines(rng: np.random.Generator) -> np.ndarray:
+    """Float32 (660, 640): fine folds across the lips' red, fanning out from the middle."""
+    noise = imaging.gaussian_blur(rng.standard_normal((HEIGHT, WIDTH), np.float32), (0, 0), sigmaX=1.3, sigmaY=9.0)
+    noise = noise - imaging.gaussian_blur(noise, (0, 0), sigmaX=5.0, sigmaY=9.0)
+    zone = imaging.resize(_zones()["lips"], (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
+    return noise / noise.std() * zone * np.float32(0.035)
+
+
+def _follicles(rng: np.random.Generator) -> np.ndarray:
+    """Float32 (660, 640): cut hairs of a shaved beard."""
+    noise = rng.standard_normal((HEIGHT, WIDTH), np.float32)
+    dots = imaging.gaussian_blur(noise, (0, 0), 0.8)
+    dots = -np.maximum(dots / dots.std() - 0.9, 0)
+    zone = imaging.resize(_zones()["beard"], (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
+    return (dots - dots.mean()) * zone
+
+
+def _step(low: float, high: float, v: np.ndarray) -> np.ndarray:
+    t = np.clip((v - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+_RED = ((88, 383), (84, 401), (80, 421), (60, 442), (34, 450), (0, 452))  # the lips' outer edge: texels from the middle
+_RED_ABOVE = ((0, 339), (24, 340), (53, 347), (66, 360), (74, 375))  # line, and down
+
+
+def _lips() -> np.ndarray:
+    """1 on the lips' red, and in the mouth between, soft edges: float32 (165, 160)."""
+    half = np.array(_RED_ABOVE + _RED, np.float64)
+    middle = WIDTH / 2 - 0.5
+    ring = np.concatenate([half * (1, 1) + (middle, 0), (half * (-1, 1) + (middle, 0))[::-1]])
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    imaging.fill_convex_poly(mask, np.rint(ring).astype(np.int32), 1)
+    soft = imaging.gaussian_blur(mask.astype(np.float32), (0, 0), 3.0)
+    return imaging.resize(soft, (WIDTH // _COARSE, HEIGHT // _COARSE), interpolation=imaging.INTER_AREA)
+
+
+@lru_cache(maxsize=1)
+def _zones() -> dict[str, np.ndarray]:
+    """Where things show, float32 (165, 160), 0 to about 1, symmetric."""
+    v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE].astype(np.float32) + 0.5) * _COARSE
+    off = np.abs(u - WIDTH / 2)
+
+    def spot(o: float, at: float, so: float, sv: float) -> np.ndarray:
+        return np.exp(-(((off - o) / so) ** 2 + ((v - at) / sv) ** 2))
+
+    lips = _lips()
+    sockets = np.exp(-((((off - 108) / 56) ** 2 + ((v - 178) / 26) ** 2) ** 2))
+    bare = (1 - lips) * (1 - sockets)
+    edge = np.interp(off, [0, 20, 60, 95, 120, 160, 200, 235, 262], [322, 314, 322, 352, 388, 372, 330, 282, 250])
+    beard = _step(-6, 26, v - edge) * (1 - _step(535, 585, v)) * (1 - _step(235, 275, off))
+    beard *= (1 - 0.45 * spot(100, 425, 30, 40)) * (1 - 0.6 * spot(0, 466, 24, 8)) * (1 - np.minimum(1.25 * lips, 1))
+    skin = _step(8, 60, v) * (1 - _step(500, 560, v)) * (1 - _step(225, 275, off))
+    pores = 0.45 + 0.9 * spot(0, 262, 52, 55) + 0.5 * spot(85, 300, 62, 60) + 0.25 * spot(0, 60, 140, 60)
+    pores += 0.3 * spot(0, 470, 75, 45)
+    zones = {
+        "skin": np.ones_like(off),
+        "cheeks": spot(128, 292, 68, 52) + 0.35 * spot(190, 300, 50, 70),
+        "nose": spot(0, 268, 42, 34) + 0.7 * spot(38, 280, 20, 16),
+        "chin": spot(0, 468, 70, 40) + 0.5 * spot(0, 100, 130, 50),
+        "eyes": spot(88, 214, 42, 13) + 0.6 * spot(62, 196, 16, 18) + 0.35 * spot(112, 150, 44, 14),
+        "beard": beard,
+        "lips": lips,
+        "upper": lips * (1 - _step(385, 405, v)),
+        "lower": lips * _step(385, 405, v),
+        "plain": (1 - spot(110, 118, 95, 34)) * (1 - spot(0, 275, 70, 34)) * bare * (1 - lips) ** 2,
+        "pores": pores * (1 - 0.75 * lips) * (1 - 0.6 * sockets) * 0.03,
+    }
+    whole = ("eyes", "pores", "lips", "plain", "upper", "lower")
+    return {name: (zone * skin * (1 if name in whole else bare)).astype(np.float32) for name, zone in zones.items()}

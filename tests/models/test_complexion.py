@@ -1,0 +1,54 @@
+"""What a seed draws on skin: within bounds, by age and gender, and nothing on a child that children lack."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, grain, tint, unlined
+
+JAW = (slice(118, 130), slice(30, 45))  # rows, columns of the coarse grid
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1), gender=st.floats(-1, 1), age=st.floats(18, 80))
+def test_it_is_bounded_and_repeatable(seed: int, gender: float, age: float) -> None:
+    style = Complexion.drawn(seed, gender, age)
+    assert style == Complexion.drawn(seed, gender, age)
+    smooth, fine = tint(style, seed), grain(style, seed)
+    assert smooth.shape == (HEIGHT // 4, WIDTH // 4, 3)
+    assert fine.shape == (HEIGHT, WIDTH)
+    assert np.isfinite(smooth).all()
+    assert np.abs(smooth).max() < 1.2
+    assert 0.001 < fine.std() < 0.12
+    np.testing.assert_array_equal(smooth, tint(style, seed))
+
+
+def test_only_men_have_a_shaved_beard_and_no_child_has_one() -> None:
+    men = [Complexion.drawn(k, -1, 40) for k in range(30)]
+    women = [Complexion.drawn(k, 1, 40) for k in range(30)]
+    boys = [Complexion.drawn(k, -1, 10) for k in range(30)]
+    assert np.mean([m.stubble for m in men]) > 0.1
+    assert all(w.stubble == 0 for w in women)
+    assert all(b.stubble == 0 for b in boys)
+    assert max(b.eyes for b in boys) < 0.1
+    shaved = max(men, key=lambda m: m.stubble)
+    bare = Complexion.drawn(0, 1, 40)
+    assert tint(shaved, 1)[JAW].mean() < tint(bare, 1)[JAW].mean() - 0.05
+
+
+def test_people_differ_in_colour() -> None:
+    maps = np.stack([tint(Complexion.drawn(k, 0, 45), k) for k in range(12)])
+    cheeks = maps[:, 65:82, 105:120, 1].mean((1, 2))
+    assert cheeks.std() > 0.01
+
+
+def test_folds_leave_the_young_and_stay_with_the_old() -> None:
+    folded = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    folded[310:318, 150:250] = -0.3
+    young, old = folded.copy(), folded.copy()
+    unlined(young, 20)
+    unlined(old, 60)
+    np.testing.assert_array_equal(old, folded)
+    assert young[312:316, 180:220].mean() > 0.6 * folded[312:316, 180:220].mean()
