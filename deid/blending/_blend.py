@@ -40,7 +40,8 @@ how much of that passes, and how much of what is below is the new face."""
 _DIRECT, _FILL = np.float32(-1e6), np.float32(-1e6)  # as places: the pixel itself; nothing known
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _WHOLE = np.float32(0.999)  # of cover: no hole
-_LEAST = np.float32(0.004)  # of hair: less does not show
+HAIR_SHOWS = np.float32(0.004)
+"""Less hair than this does not show."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -92,7 +93,7 @@ def _hairy(gate):  # type: ignore[no-untyped-def]
     out = np.zeros(BINS + 1, np.bool_)
     for i in range(gate.shape[0] - 1):
         for j in range(gate.shape[1]):
-            if max(gate[i, j], gate[i + 1, j]) > _LEAST:
+            if max(gate[i, j], gate[i + 1, j]) > HAIR_SHOWS:
                 out[2 * i] = out[2 * i + 1] = True
     return out
 
@@ -191,26 +192,53 @@ def _plan_row(tables, gate, hairy, first, pitch, cx, cy, nearest, y, left, size,
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _draw_row(picture, clean, face, cover, corner, fill, y, left, kind, plan, out):  # type: ignore[no-untyped-def]
-    """A row as planned, but for hair, into ``out``, float32 (n, 3)."""
-    i = y - corner[0]
-    for x in range(len(kind)):
-        j = left + x - corner[1]
-        if kind[x] == _STAYS:
-            out[x, 0], out[x, 1], out[x, 2] = picture[y, left + x, 0], picture[y, left + x, 1], picture[y, left + x, 2]
-            continue
-        if kind[x] == _MOVED:
+    """A row as planned, but for hair, into ``out``, float32 (n, 3). Runs of one kind are copied whole."""
+    i, x = y - corner[0], 0
+    while x < len(kind):
+        what, start = kind[x], x
+        while x < len(kind) and kind[x] == what:
+            x += 1
+        j = left + start - corner[1]
+        if what == _STAYS:
+            _copied(picture[y, left + start : left + x], out[start:x])
+        elif what == _FACE:
+            _copied(face[i, j : j + x - start], out[start:x])
+            _filled(cover[i, j : j + x - start], fill, out[start:x])
+        else:
+            _mixed_run(clean, face, cover, fill, i, j, what == _MOVED, plan[start:x], out[start:x])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _copied(line, out):  # type: ignore[no-untyped-def]
+    for x in range(len(out)):
+        for k in range(3):
+            out[x, k] = line[x, k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _filled(cover, fill, out):  # type: ignore[no-untyped-def]
+    for x in range(len(out)):
+        if cover[x] < _WHOLE:
+            for k in range(3):
+                out[x, k] = fill[k] + cover[x] * (out[x, k] - fill[k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mixed_run(clean, face, cover, fill, i, j, bare, plan, out):  # type: ignore[no-untyped-def]
+    """Pixels of the face's edge and around it; ``i``, ``j``: the first one's place in ``face``. ``bare``: no face."""
+    for x in range(len(out)):
+        if bare:
             alpha, red, green, blue = _ZERO, _ZERO, _ZERO, _ZERO
-        elif kind[x] == _FACE or plan[x, _FX] == _DIRECT:
-            alpha, red, green, blue = cover[i, j], face[i, j, 0], face[i, j, 1], face[i, j, 2]
+        elif plan[x, _FX] == _DIRECT:
+            alpha, red, green, blue = cover[i, j + x], face[i, j + x, 0], face[i, j + x, 1], face[i, j + x, 2]
+            alpha *= plan[x, _FADE]
         else:
             fx, fy = plan[x, _FX], plan[x, _FY]
             red, green, blue = _bilinear(face, fx, fy)
-            alpha = cover[_held(fy, cover.shape[0]), _held(fx, cover.shape[1])]
-        if kind[x] == _MIXED:
-            alpha *= plan[x, _FADE]
+            alpha = cover[_held(fy, cover.shape[0]), _held(fx, cover.shape[1])] * plan[x, _FADE]
         if alpha < _WHOLE:
             a, b, c = fill[0], fill[1], fill[2]
-            if kind[x] != _FACE and plan[x, _GX] != _FILL:
+            if plan[x, _GX] != _FILL:
                 a, b, c = _bilinear(clean, plan[x, _GX], plan[x, _GY])
             red, green, blue = a + alpha * (red - a), b + alpha * (green - b), c + alpha * (blue - c)
         out[x, 0], out[x, 1], out[x, 2] = red, green, blue
@@ -222,7 +250,7 @@ def _strands_row(clean, tables, step, kind, plan, out):  # type: ignore[no-untyp
     out where there is nothing but the new face below."""
     line, seen = np.empty(3, np.float32), np.empty(3, np.float32)
     for x in range(len(kind)):
-        if kind[x] != _MIXED or plan[x, _PASS] <= _LEAST:
+        if kind[x] != _MIXED or plan[x, _PASS] <= HAIR_SHOWS:
             continue
         row = int(step[x])
         part = step[x] - np.float32(row)

@@ -9,6 +9,7 @@ of points along a ray never changes, hence nothing folds.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from scipy.ndimage import gaussian_filter1d
 from .. import imaging
 from ..models.morphable import finish
 from ._around import seam_cells, without_arms
-from ._blend import blend
+from ._blend import HAIR_SHOWS, blend
 from ._film import code_table, film, finished
 from ._kernels import BINS, CORE, END, OUTER, STILL, STRETCH, closed, directions
 from ._polar import polar_colours, seen_reach
@@ -125,9 +126,9 @@ class Compositor:
         tables, (above, beside, arms) = _tables(picture, rim, target, source, centre, face, attributes.blur)
         part, fill = _filmed(face, _box(tables[OUTER] * np.maximum(tables[STRETCH], 1), centre, (h, w)), attributes)
         limit = limits(source_points, source, centre, rim)
-        tables[CORE] = np.minimum(tables[CORE], limit * rim)
         clean = _without_glasses(picture, centre, rim, tables, arms, source.width)
         hair = hair_model(clean, part, source_points, centre, rim, limit, above)
+        tables[CORE] = np.where(_hairy(hair.gate), np.minimum(tables[CORE], limit * rim), tables[CORE])
         shown = closed(np.concatenate([tables, hair.colours]))
         skin = closed(np.maximum(above, beside)[None])
         _matched(part, picture, centre, shown, skin, hair.gate, attributes, seed, frame)
@@ -140,6 +141,12 @@ class Compositor:
             FIRST, PITCH, (rows.start, columns.start), out, touched,
         )  # fmt: skip
         return Patch(out, touched, (rows.start, columns.start), _kept(mask, source_points))
+
+
+def _hairy(gate: np.ndarray) -> np.ndarray:
+    """bool (BINS,): which directions, or their neighbours, have hair that passes ``gate``."""
+    some = (gate > HAIR_SHOWS).any(axis=1)[:-1].repeat(2)
+    return np.asarray(some | np.roll(some, 1) | np.roll(some, -1) | np.roll(some, 2) | np.roll(some, -2))
 
 
 def _box(outer: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
@@ -161,7 +168,8 @@ def _filmed(face: GeneratedFace, box: tuple[slice, slice], attributes: Attribute
     keep, add = finish.veil_of(light.veil, light.tone)
     rgb, alpha, head = (np.ascontiguousarray(piece).reshape(-1) for piece in (face.rgb, face.alpha, face.head))
     fill = film(rgb, alpha, head, face.alpha.shape[1], corner, keep, add, code_table(), coded, cover)
-    return Part(finish.soften(coded, attributes.blur), finish.soften(cover, attributes.blur), corner), fill
+    blur = math.sqrt(max(attributes.blur**2 - face.softness**2, 0.0))
+    return Part(finish.soften(coded, blur), finish.soften(cover, blur), corner), fill
 
 
 def _without_glasses(

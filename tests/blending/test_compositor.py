@@ -51,6 +51,7 @@ def rendered(outline: np.ndarray, colour: np.ndarray = SKIN) -> SimpleNamespace:
         alpha=inside,
         head=np.zeros_like(inside),
         part=np.where(inside > 0, 0, 255).astype(np.uint8),
+        softness=0.0,
     )
 
 

@@ -148,8 +148,16 @@ def _grain_tiles(seed: int, eighths: int) -> np.ndarray:
 
 
 def grain_place(seed: int, frame: int) -> np.ndarray:
-    """int64 (3, 2): where in its tiles of noise a frame begins."""
-    return np.random.default_rng([seed & 0xFFFFFFFF, frame & 0xFFFFFFFF, 0x6772]).integers(0, _TILE, (3, 2))
+    """int64 (3, 2): where in its tiles of noise a frame begins. The finalizer of MurmurHash3 (A. Appleby) of seed and
+    frame, twice, cut into bytes."""
+    state = (seed * 0x9E3779B1 + frame * 0x85EBCA77 + 0x6772) & 0xFFFFFFFF
+    out = 0
+    for _ in range(2):
+        state = ((state ^ state >> 16) * 0x85EBCA6B) & 0xFFFFFFFF
+        state = ((state ^ state >> 13) * 0xC2B2AE35) & 0xFFFFFFFF
+        state ^= state >> 16
+        out = out << 32 | state
+    return np.array([(out >> 8 * k) & (_TILE - 1) for k in range(6)]).reshape(3, 2)
 
 
 @lru_cache(maxsize=16)
@@ -230,13 +238,21 @@ def seam_grid(height: int, width: int) -> tuple[int, int]:
 
 def _agreement(cells: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """(rows, columns), 0..1: how alike a boundary cell's difference is to the boundary's others."""
+    out = np.ones_like(weight)
     used = weight > 0.02
-    if used.sum() < 3:
-        return np.ones_like(weight)
-    middle = np.median(cells[used], axis=0)
-    away = np.linalg.norm(cells - middle, axis=2)
-    usual = max(float(np.median(away[used])), 0.02)
-    return 1 / (1 + (away / (2.5 * usual)) ** 2) ** 2
+    values = cells[used]
+    if len(values) < 3:
+        return out
+    away = np.sqrt(((values - _median(values)) ** 2).sum(axis=1))
+    usual = max(float(_median(away)), 0.02)
+    square = (away / (2.5 * usual)) ** 2
+    out[used] = 1 / ((1 + square) * (1 + square))
+    return out
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    middle = len(values) // 2
+    return np.asarray(np.partition(values, middle, axis=0)[middle])
 
 
 def _bounded(field: np.ndarray) -> np.ndarray:
@@ -246,4 +262,5 @@ def _bounded(field: np.ndarray) -> np.ndarray:
 
 def _limited(values: np.ndarray, limit: float) -> np.ndarray:
     """``values`` while well below ``limit``, which they never exceed."""
-    return values / (1 + (values / limit) ** 4) ** 0.25
+    square = (values * (1 / limit)) ** 2
+    return np.asarray(values / np.sqrt(np.sqrt(1 + square * square)))

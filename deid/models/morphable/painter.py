@@ -90,7 +90,8 @@ def _scene(
     old and of the new face."""
     height, width = picture.shape[:2]
     vertices = geometry.pose(sitter.neutral, attributes.expression, attributes.gaze)
-    face = sitter.renderer.render(vertices, attributes.camera, attributes.light, width, height)
+    light, blur = attributes.light, attributes.blur
+    face = sitter.renderer.render(vertices, attributes.camera, light, width, height, softness=blur)
     projected = attributes.camera.project(vertices)
     target = FaceOutline.from_surface(
         geometry.triangles[geometry.landmark_triangles], geometry.landmark_weights, projected
