@@ -21,6 +21,8 @@ SAME_PERSON = 0.48
 """Mean distance of templates up to which two tracks are one person: well inside the recogniser's own threshold, because
 two people who share a surrogate are worse than one person who has two."""
 _SAME_PLACE = 0.45
+_DONORS_SPREAD = 11.5  # years, standard deviation of the ages that the regression was trained on
+_PEOPLE_AGE, _PEOPLE_SPREAD = 42.0, 18.0  # years: whom footage shows, mean and standard deviation
 _TRAITS = Path(__file__).parent / "models" / "person_traits.safetensors"
 
 
@@ -104,7 +106,19 @@ def describe(codes: np.ndarray) -> tuple[float, float]:
         return 0.0, float("nan")
     learned = traits()
     x = np.append(codes.mean(0), 1.0)
-    return float(np.tanh(x @ learned["gender"])), float(np.clip(x @ learned["age"], 5, 95))
+    return float(np.tanh(x @ learned["gender"])), float(np.clip(_spread_out(float(x @ learned["age"])), 5, 95))
+
+
+def _spread_out(guess: float) -> float:
+    """An age in years from a guess that is drawn towards the mean age of those whom the regression was trained on: the
+    posterior mean for people of all ages (Bayes' rule for two Gaussians) instead of adults in office."""
+    learned = traits()
+    if "age_shrinkage" not in learned:
+        return guess
+    mean, slope = (float(v) for v in learned["age_shrinkage"])
+    noise = _DONORS_SPREAD**2 * (1 - slope) / slope
+    share = _PEOPLE_SPREAD**2 / (_PEOPLE_SPREAD**2 + noise)
+    return _PEOPLE_AGE + share * (mean + (guess - mean) / slope - _PEOPLE_AGE)
 
 
 def find_people(tracks: Sequence[Track], chips: dict[int, list[Chip]], codes: dict[int, np.ndarray]) -> list[Person]:

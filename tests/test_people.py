@@ -80,6 +80,13 @@ def test_traits_are_bounded_and_unknown_without_pictures() -> None:
     assert -1 <= female <= 1 and 5 <= age <= 95
 
 
+def test_guesses_of_age_are_spread_out_again() -> None:
+    young, middle, old = (people._spread_out(guess) for guess in (38.0, 55.7, 66.0))
+    assert young < 31
+    assert 48 < middle < 58
+    assert old > 64
+
+
 def test_damaged_traits_are_named(tmp_path, monkeypatch) -> None:
     path = tmp_path / "person_traits.safetensors"
     path.write_bytes(b"nothing of the kind")
