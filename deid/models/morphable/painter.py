@@ -72,15 +72,15 @@ def paint_picture(
     ``points``, (478, 3) in its pixels; ``attributes`` are in its pixels too. ``occlusion``: float32 (h, w), 1 where
     something lies before the face."""
     vertices, scene = _scene(picture, points, sitter, geometry, attributes)
-    result = compositor.compose(picture, *scene, attributes, occlusion, seed, frame)
     if sitter.eyewear is None:
-        return result
-    from deid.models.morphable.eyewear_draw import worn
+        return compositor.compose(picture, *scene, attributes, occlusion, seed, frame)
+    from deid.models.morphable.eyewear_draw import without_remains, worn
 
-    return worn(
-        result, sitter.eyewear, geometry, sitter.neutral, vertices, attributes,
-        seed=seed, frame=frame, occlusion=occlusion,
-    )  # fmt: skip
+    head = (sitter.eyewear, geometry, sitter.neutral, vertices)
+    cleared, gone = without_remains(picture, points, *head, attributes.camera)
+    result = compositor.compose(cleared, *scene, attributes, occlusion, seed, frame)
+    np.logical_or(result.touched, gone, out=result.touched)
+    return worn(result, *head, attributes, seed=seed, frame=frame, occlusion=occlusion)
 
 
 def _scene(
