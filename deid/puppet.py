@@ -16,10 +16,12 @@ import numpy as np
 from deid import imaging
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.codes import Camera, IdentityCode, Light, head_rotation
+from deid.models.morphable.creases import depth_at
 from deid.models.morphable.finish import to_code
 from deid.models.morphable.geometry import Geometry, Part, load_geometry
 from deid.models.morphable.render import GeneratedFace, Renderer
 
+_AGE = 45.0  # years
 _SYLLABLES = 4.3  # a second
 _BLINK_EVERY = 2.6  # seconds, on average
 _BLINK = np.array([0.0, 0.55, 1.0, 1.0, 0.75, 0.4, 0.15, 0.0])  # closed fast, opened slowly, at 25 frames a second
@@ -109,17 +111,18 @@ def film(frames: int, fps: float, width: int, height: int, seed: int = 7) -> Ite
     """Pictures, uint8 (height, width, 3) BGR, with what is true in them."""
     geometry, appearance = load_geometry(), load_appearance()
     rng = np.random.default_rng(seed)
-    skin, iris, detail = appearance.sample(rng, gender=-0.6, age=45.0)
+    skin, iris, detail = appearance.sample(rng, gender=-0.6, age=_AGE)
     shape = np.clip(rng.normal(0, 1.0, len(geometry.identity)), -2.2, 2.2).astype(np.float32)
     code = IdentityCode(shape, skin, detail, iris)
-    renderer = Renderer(geometry, appearance.albedo(code, 1024), appearance.gloss(1024), iris)
+    skin, gloss = appearance.albedo(code, 1024), appearance.gloss(1024)
+    renderer = Renderer(geometry, skin, gloss, iris, folds=depth_at(_AGE))
     neutral = geometry.neutral(shape)
     room = _room(width, height)
     light = Light(_key_light(), np.array([0.36, 0.23, 0.17], np.float32), np.array([0.62, 0.58, 0.54], np.float32))
     grain = np.random.default_rng(seed + 1)
     for truth in act(geometry, frames, fps, width, height, seed):
         vertices = geometry.pose(neutral, truth.expression, truth.gaze)
-        face = renderer.render(vertices, truth.camera, light, width, height)
+        face = renderer.render(vertices, truth.camera, light, width, height, expression=truth.expression)
         picture = _composed(face, room, truth, width, height)
         picture += grain.normal(0, 1.2, picture.shape).astype(np.float32)
         yield np.clip(np.rint(picture), 0, 255).astype(np.uint8)[..., ::-1], truth

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from deid.errors import ModelError
 from deid.models.morphable.codes import Camera, Light
+from deid.models.morphable.creases import depth_at
 from deid.models.morphable.finish import soften
 from deid.models.morphable.geometry import Geometry, Part, load_geometry
 from deid.models.morphable.render import NOTHING, GeneratedFace, Renderer
 from deid.models.morphable.shade import light_rig, occlusion_rgb
-from deid.models.morphable.shade_texture import build_pyramid, fill_holes, look_up
+from deid.models.morphable.shade_texture import build_pyramid, fill_holes, look_up, oil
 
 SIZE = 160
 TONE = np.array([0.36, 0.22, 0.16], np.float32)
@@ -284,7 +285,7 @@ def test_pyramid_keeps_the_mean_and_looks_up_in_place() -> None:
         place = np.float32(u), np.float32(v), np.float32(level)
         return np.array(look_up(pyramid.texels, pyramid.offsets, pyramid.sizes, *place)) * pyramid.units[[0, 0, 0, 1]]
 
-    for size, offset in zip(pyramid.sizes, pyramid.offsets, strict=True):
+    for size in pyramid.sizes:
         places = ((np.mgrid[:size, :size] + 0.5) / size).reshape(2, -1)
         found = [got(u, v, np.log2(64 / size) * 3) for v, u in places.T[:: max(len(places.T) // 500, 1)]]
         assert np.mean(found, axis=0) == pytest.approx(texture.mean(axis=(0, 1)), abs=0.04)
@@ -324,3 +325,36 @@ def test_a_picture_that_will_be_soft_is_the_same_from_a_smaller_drawing(geometry
     assert np.abs(soft[0][0] - soft[1][0]).mean() < 0.001
     assert np.abs(soft[0][1] - soft[1][1]).mean() < 0.002
     assert renderer.render(posed(geometry), camera(), light(), SIZE, SIZE, softness=3.0).softness == 0
+
+
+def test_expressions_fold_the_skin_of_those_old_enough(geometry: Geometry) -> None:
+    flat = np.ones((256, 256, 3), np.float32)
+    old = Renderer(geometry, flat, flat[..., 0], np.full(3, 0.1, np.float32), folds=depth_at(60))
+    child = Renderer(geometry, flat, flat[..., 0], np.full(3, 0.1, np.float32), folds=depth_at(8))
+    view, size = camera(face=300, at=(160, 190)), (320, 380)
+
+    def rise(left: float, right: float) -> np.ndarray:
+        weights = np.zeros(len(geometry.expression_names), np.float32)
+        for name, value in (("browOuterUp_L", left), ("browOuterUp_R", right)):
+            weights[geometry.expression_names.index(name)] = value
+        return weights
+
+    def change(renderer: Renderer, weights: np.ndarray) -> np.ndarray:
+        plain, folded = (renderer.render(posed(geometry), view, light(), *size, expression=e) for e in (None, weights))
+        return np.abs(folded.rgb - plain.rgb).sum(axis=2)
+
+    assert not change(old, rise(0.0, 0.0)).any() and not change(child, rise(1.0, 1.0)).any()
+    both, one = change(old, rise(1.0, 1.0)), change(old, rise(1.0, 0.0))
+    forehead, below = both[:115], both[160:]
+    assert 0.003 < forehead[forehead > 0].mean() < 0.1 and forehead.max() > 0.05 and not below.any()
+    assert one[:, 175:].sum() > 0.9 * both[:, 175:].sum() and one[:, :145].sum() < 0.05 * both[:, :145].sum()
+    assert change(old, rise(0.3, 0.3)).sum() < 0.5 * both.sum()
+
+
+def test_pores_break_highlights_up_and_vanish_from_afar() -> None:
+    film = oil(np.ones((512, 512, 3), np.float32))
+    assert film.mean() == pytest.approx(1.0, abs=0.01) and film.std() > 0.05
+    assert film.reshape(64, 8, 64, 8).mean((1, 3)).std() < 0.01
+    pit = np.ones((512, 512, 3), np.float32)
+    pit[200, 200] = 0.6
+    assert oil(pit)[200, 200] < film[200, 200] - 0.3

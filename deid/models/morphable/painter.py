@@ -15,6 +15,7 @@ from deid.detection.hands import Hand
 from deid.media.region import read_region, write_region
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, IdentityCode
+from deid.models.morphable.creases import depth_at
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_surface import skin_level
@@ -43,7 +44,8 @@ class Sitter:
         """``size``: texture samples along each side of the face tile."""
         albedo = appearance.albedo(code, size)
         # the frame's tone is that of skin at the samples of photometry: there this skin must be as light on average
-        renderer = Renderer(geometry, albedo / skin_level(geometry, albedo), appearance.gloss(size), code.iris)
+        skin, age = albedo / skin_level(geometry, albedo), appearance.traits(code.appearance)[1]
+        renderer = Renderer(geometry, skin, appearance.gloss(size), code.iris, folds=depth_at(age))
         return cls(code, geometry.neutral(code.shape), renderer)
 
     def in_place_of(self, geometry: Geometry, subject: np.ndarray) -> Sitter:
@@ -73,7 +75,9 @@ def paint_picture(
     something lies before the face."""
     vertices, scene = _scene(picture, points, sitter, geometry, attributes)
     if sitter.eyewear is None:
-        return compositor.compose(picture, *scene, attributes, occlusion, seed, frame)
+        return compositor.compose(
+            picture, *scene, attributes, occlusion, seed, frame, float(sitter.eyewear is not None)
+        )
     from deid.models.morphable.eyewear_draw import without_remains, worn
 
     head = (sitter.eyewear, geometry, sitter.neutral, vertices)
@@ -91,7 +95,9 @@ def _scene(
     height, width = picture.shape[:2]
     vertices = geometry.pose(sitter.neutral, attributes.expression, attributes.gaze)
     light, blur = attributes.light, attributes.blur
-    face = sitter.renderer.render(vertices, attributes.camera, light, width, height, softness=blur)
+    face = sitter.renderer.render(
+        vertices, attributes.camera, light, width, height, softness=blur, expression=attributes.expression
+    )
     projected = attributes.camera.project(vertices)
     target = FaceOutline.from_surface(
         geometry.triangles[geometry.landmark_triangles], geometry.landmark_weights, projected

@@ -14,13 +14,14 @@ import numpy as np
 from deid.errors import ModelError
 from deid.models.morphable import raster, shade, shade_skin
 from deid.models.morphable.codes import Camera, Light
+from deid.models.morphable.creases import creases
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.raster_lashes import draw_lashes, resolve
 from deid.models.morphable.render_model import HeadModel, head_model
 from deid.models.morphable.render_soft import ADDED, STEP, enlarged, small_size, worth
 from deid.models.morphable.shade_eyes import PosedEyes, posed_eyes, shade_eyes
 from deid.models.morphable.shade_mouth import opened_occlusion, posed_mouth, shade_mouth
-from deid.models.morphable.shade_texture import build_pyramid
+from deid.models.morphable.shade_texture import build_pyramid, oil
 
 NOTHING = 255  # in `GeneratedFace.part`: no surface
 _LASH_REACH = 1.6  # centimetres from a lid's edge, at any distance of the camera
@@ -53,7 +54,8 @@ class Renderer:
 
     ``albedo``: float32 (T, T, 3), relative reflectance of the face's UV tile, T a power of two; ``gloss``: float32
     (T, T), relative strength of the highlight; ``iris``: float32 (3,), linear RGB. ``bumps``: float32 (T, T) or None,
-    factors on the albedo near 1. Raises :class:`ModelError` when shapes do not fit.
+    factors on the albedo near 1. ``folds``: how deep expressions fold the skin, see
+    :func:`~deid.models.morphable.creases.depth_at`. Raises :class:`ModelError` when shapes do not fit.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class Renderer:
         gloss: np.ndarray,
         iris: np.ndarray,
         bumps: np.ndarray | None = None,
+        folds: float = 0.0,
     ) -> None:
         size = albedo.shape[0]
         if albedo.shape != (size, size, 3) or gloss.shape != (size, size) or size & (size - 1):
             raise ModelError(f"a skin texture must be square, its side a power of two, not {albedo.shape}")
         self.geometry = geometry
         self._model = head_model(geometry)
+        self._depth = np.float32(folds)
         self._iris = np.ascontiguousarray(iris, np.float32)
         skin = albedo if bumps is None else albedo * bumps[..., None]
         covered = self._model.covered
@@ -76,7 +80,7 @@ class Renderer:
         at = np.minimum(((np.arange(size) + 0.5) * step).astype(np.int64), covered.shape[0] - 1)
         texture = np.empty((size, size, 4), np.float32)
         texture[..., :3] = skin
-        texture[..., 3] = gloss + _WET_GLOSS * self._model.moisture[np.ix_(at, at)]
+        texture[..., 3] = (gloss + _WET_GLOSS * self._model.moisture[np.ix_(at, at)]) * oil(skin)
         self._pyramid = build_pyramid(texture, covered[np.ix_(at, at)])
         self._level = (self._model.texel_density + np.log2(size)).astype(np.float32)
 
@@ -90,18 +94,20 @@ class Renderer:
         *,
         whole: bool = True,
         softness: float = 0.0,
+        expression: np.ndarray | None = None,
     ) -> GeneratedFace:
         """The head ``vertices``, float32 (V, 3) posed in head space, as ``camera`` sees it under ``light``.
 
         ``width``, ``height``: pixels of the picture. Without ``whole``, what only ``head`` covers gets no colour, in a
         tenth less time: a face to be put into a photograph needs none. ``softness``: standard deviation in pixels of
         the blur that the picture will be given; where it is enough, a smaller picture is drawn and enlarged, and the
-        result says by how much that has softened it already.
+        result says by how much that has softened it already. ``expression``: (E,), what folds the skin; the vertices
+        have it already.
         """
         if not worth(softness, float(camera.scale)):
-            return self._drawn(vertices, camera, light, width, height, whole, 1.0)
+            return self._drawn(vertices, camera, light, width, height, whole, 1.0, expression)
         view = camera.moved(0.5, 0.5, 1.0 / STEP).moved(-0.5, -0.5)
-        small = self._drawn(vertices, view, light, *small_size(width, height), whole, STEP)
+        small = self._drawn(vertices, view, light, *small_size(width, height), whole, STEP, expression)
         return GeneratedFace(*enlarged(small.rgb, small.alpha, small.head, small.part, width, height), ADDED)
 
     def _drawn(
@@ -112,7 +118,8 @@ class Renderer:
         width: int,
         height: int,
         whole: bool,
-        step: float = 1.0,
+        step: float,
+        expression: np.ndarray | None,
     ) -> GeneratedFace:
         """One picture, as sharp as its pixels, its texture as sharp as pixels ``step`` times smaller show it."""
         model, work = self._model, _workspace(self._model, width, height)
@@ -131,7 +138,8 @@ class Renderer:
         count, facing = self._fragments(work, picture.part, left, top, scale)
         window = np.array([left, top, tx, ty, inverse / scale])
         eyes = posed_eyes(self.geometry, model.eyes, vertices)
-        self._shade(count, facing, work, window, vertices, eyes, rotation, light, scale, step, whole, picture)
+        shown = (scale, step, whole, expression, picture)
+        self._shade(count, facing, work, window, vertices, eyes, rotation, light, *shown)
         lash = (0.06 * np.asarray(light.tone, np.float32)).astype(np.float32)
         fragments = (work.triangle, work.pixel, work.weight, work.colour)
         resolve(count, model.parts, *fragments, _NO_COVER, lash, whole, *_flat(picture, slice(None)))
@@ -190,6 +198,7 @@ class Renderer:
         scale: float,
         step: float,
         whole: bool,
+        expression: np.ndarray | None,
         picture: GeneratedFace,
     ) -> None:
         """Plain skin into ``picture``, colours of all fragments into ``work.colour``."""
@@ -204,13 +213,22 @@ class Renderer:
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
             colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table,
         )  # fmt: skip
+        folds = creases(geometry)
+        folded = None if expression is None or self._depth <= 0 else folds.weights(expression)
+        if folded is None:
+            work.table[folds.members, shade.FOLD] = 0.0
+        else:
+            shade.fold_vertices(
+                folds.members, folded * self._depth, folds.tangents, rotation, work.normals, rig.sh, work.table
+            )
+        relief = (folds.relief.texels, folds.relief.offsets, folds.relief.sizes)
         skin = model.skin if whole else model.face
         texture = (pyramid.texels, pyramid.offsets, pyramid.sizes)
         shade_skin.plan_skin(
             work.front, facing, skin, model.triangles, work.fixed, work.table, pyramid.sizes, work.plan
         )
         shade_skin.shade_plain(
-            work.owner, work.slot, picture.part, int(window[0]), int(window[1]), work.plan, *texture, whole,
+            work.owner, work.slot, picture.part, int(window[0]), int(window[1]), work.plan, *texture, *relief, whole,
             picture.rgb, picture.alpha, picture.head,
         )  # fmt: skip
         at = (model.triangles, work.triangle, work.place, work.fixed, window)

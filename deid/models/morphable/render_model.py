@@ -93,6 +93,13 @@ def _inflated_teeth(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     return members, normals[members] * np.float32(_TOOTH_GROWTH)
 
 
+def face_tile(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles of skin, int32 (n, 3), and which vertices' texture coordinates lie in the face's tile, bool (V,)."""
+    skin = geometry.parts <= Part.HEAD
+    triangles = np.ascontiguousarray(geometry.triangles[skin], np.int32)
+    return triangles, _in_face_tile(len(geometry.vertices), triangles, geometry.parts[skin])
+
+
 def _in_face_tile(count: int, triangles: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """bool (V,): vertices whose texture coordinates lie in the face's tile: those joined to the face's skin without a
     seam (the back of the head keeps coordinates of its own, which the albedo does not cover)."""

@@ -3,7 +3,8 @@
 Diffuse light follows Ramamoorthi and Hanrahan, *An Efficient Representation for Irradiance Environment Maps* (2001).
 A crevice in skin is lit by its own red light (Jimenez et al., *Practical Real-Time Strategies for Accurate Indirect
 Occlusion*, 2016, section 5: multi-bounce). The highlight is a GGX lobe of the dominant light direction (Walter et al.,
-2007) plus a broad lobe of the whole environment.
+2007), two in one as skin has (Weyrich et al., *Analysis of Human Faces*, 2006), plus a broad lobe of the
+whole environment.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from deid.models.morphable.codes import Light
 from deid.models.morphable.shade_texture import LEVELS
 
 # columns of the table of interpolated vertex attributes: place in the texture, mip level, what skin of albedo 1 sends
-# by scattering, and what skin of gloss 1 sends by mirroring
-U, V, LEVEL, RED, GREEN, BLUE, SHINE_RED, SHINE_GREEN, SHINE_BLUE = range(9)
-ATTRIBUTES = 9
+# by scattering, what skin of gloss 1 sends by mirroring, how strongly it is folded, and what that times a slope along u
+# and v changes of its light
+U, V, LEVEL, RED, GREEN, BLUE, SHINE_RED, SHINE_GREEN, SHINE_BLUE, FOLD, FOLD_U, FOLD_V = range(12)
+ATTRIBUTES = 12
 
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SKIN_ALBEDO = np.array([0.62, 0.42, 0.33])  # what light that bounces inside a crevice meets
@@ -34,6 +36,7 @@ _DOUBT = 0.3  # how far the colour of white is drawn to grey
 _DARKEST = 5.0  # white over skin, luminance
 _BESIDE = np.float32(0.15)  # least z of a direction whose light the face has shown
 _BRIGHTEST = np.float32(2.0)  # of the mean: surroundings that a broad lobe mirrors
+_ROUGH, _SMOOTH, _TIGHT = np.float32(0.36), np.float32(0.17), np.float32(0.3)  # lobes of skin; share of the second
 _F0 = 0.028  # reflectance of skin and of tears at normal incidence
 
 
@@ -218,7 +221,53 @@ def light_vertices(
         mx, my, mz = (two * nv * x - vx, two * nv * y - vy, max(two * nv * z - vz, _BESIDE))
         q = one / np.sqrt(mx * mx + my * my + mz * mz)
         broad = strength * min(radiance(environment, mx * q, my * q, mz * q), _BRIGHTEST)
-        narrow = strength * nl * lobe(nh, lh, np.float32(0.30) - np.float32(0.14) * wet[i])
+        # skin is oily in thin patches on a rough ground: a wide lobe and a tight one
+        tight = _TIGHT + (np.float32(1.0) - _TIGHT) * np.float32(0.5) * wet[i]
+        narrow = (one - tight) * lobe(nh, lh, _ROUGH) + tight * lobe(nh, lh, _SMOOTH)
+        narrow *= strength * nl
         for c in range(3):
             table[i, RED + c] *= colours[0, c]
             table[i, SHINE_RED + c] = broad * colours[1, c] + narrow * colours[2, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fold_vertices(
+    members: np.ndarray,
+    folded: np.ndarray,
+    tangents: np.ndarray,
+    rotation: np.ndarray,
+    normals: np.ndarray,
+    sh: np.ndarray,
+    table: np.ndarray,
+) -> None:
+    """Fill the last three columns of ``table`` for ``members``, int32 (m,).
+
+    ``folded``: float32 (m,), how deep creases are. ``tangents``: float32 (m, 2, 3), head space. ``rotation``: float32
+    (3, 3), camera from head. What a slope changes is the derivative of irradiance, green's, for the surface's turning.
+    """
+    one, tilt = np.float32(1.0), np.float32(0.35)
+    for k in range(members.shape[0]):
+        i = members[k]
+        table[i, FOLD] = folded[k]
+        table[i, FOLD_U] = np.float32(0.0)
+        table[i, FOLD_V] = np.float32(0.0)
+        if folded[k] <= 0.0 or normals[i, 2] < -0.5:
+            continue
+        for j in range(2):
+            tx, ty, tz = tangents[k, j, 0], tangents[k, j, 1], tangents[k, j, 2]
+            dx = rotation[0, 0] * tx + rotation[0, 1] * ty + rotation[0, 2] * tz
+            dy = rotation[1, 0] * tx + rotation[1, 1] * ty + rotation[1, 2] * tz
+            dz = rotation[2, 0] * tx + rotation[2, 1] * ty + rotation[2, 2] * tz
+            e = np.float32(0.0)
+            both = np.float32(0.1)
+            for way in (-1.0, 1.0):
+                # a slope along the tangent turns the normal away from it
+                x = normals[i, 0] - np.float32(way) * tilt * dx
+                y = normals[i, 1] - np.float32(way) * tilt * dy
+                z = normals[i, 2] - np.float32(way) * tilt * dz
+                q = one / np.sqrt(x * x + y * y + z * z + np.float32(1e-6))
+                light = irradiance(sh, x * q, y * q, z * q, 1)
+                e += np.float32(way) * light
+                both += light
+            # light that small forms see is more directed than harmonics of the second order can say
+            table[i, FOLD_U + j] = np.float32(1.3) * folded[k] * e / (tilt * both)

@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 
 from deid.models.morphable.shade import (
-    ATTRIBUTES,
     BLUE,
+    FOLD,
     GREEN,
     LEVEL,
     RED,
@@ -21,9 +21,13 @@ from deid.models.morphable.shade import (
 from deid.models.morphable.shade_texture import STEPS, blend, look_up
 
 # numbers a triangle: eight attributes at a corner, what they gain by a pixel to the right and downwards, the corner's
-# place in the picture, and the mip level
-PLAN = 28
-_PLACE = 24
+# place in the picture, the mip level, whether creases fold it, and the same of FOLD, FOLD_U and FOLD_V
+PLAN = 40
+_PLACE, _CREASED = 24, 28
+# how much of its light each channel loses in a groove, and gains on its slopes: red light comes through the flesh
+_GROOVE = np.array([0.16, 0.28, 0.34], np.float32)
+_SLOPE = np.array([0.8, 1.0, 1.05], np.float32)
+_UNSHINY = np.float32(0.6)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -66,6 +70,15 @@ def plan_skin(
             plan[f, j] = start * times - (np.float32(0.5) if j < 2 else np.float32(0.0))
             plan[f, 8 + j] = to_b * cy - to_c * by
             plan[f, 16 + j] = to_c * bx - to_b * cx
+        creased = max(table[a, FOLD], table[b, FOLD], table[c, FOLD]) > np.float32(0.02)
+        plan[f, _PLACE + 3] = np.float32(1.0) if creased else np.float32(0.0)
+        if creased:
+            for j in range(3):
+                start = table[a, FOLD + j]
+                to_b, to_c = table[b, FOLD + j] - start, table[c, FOLD + j] - start
+                plan[f, _CREASED + j] = start
+                plan[f, _CREASED + 3 + j] = to_b * cy - to_c * by
+                plan[f, _CREASED + 6 + j] = to_c * bx - to_b * cx
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
@@ -79,6 +92,9 @@ def shade_plain(
     texels: np.ndarray,
     offsets: np.ndarray,
     sizes: np.ndarray,
+    relief: np.ndarray,
+    relief_offsets: np.ndarray,
+    relief_sizes: np.ndarray,
     whole: bool,
     rgb: np.ndarray,
     alpha: np.ndarray,
@@ -89,9 +105,10 @@ def shade_plain(
     ``owner``, ``slot``: int32 (h, w), ``part``: uint8 (h, w): see :func:`~deid.models.morphable.raster.nearest` and
     ``find_edges``. ``plan``: see :func:`plan_skin`; the texture is a
     :class:`~deid.models.morphable.shade_texture.Pyramid`. Without ``whole`` the head gets no colour. Fills ``rgb``,
-    float32 (h, w, 3), ``alpha`` and ``head``, float32 (h, w).
+    float32 (h, w, 3), ``alpha`` and ``head``, float32 (h, w). ``relief``: see :class:`.creases.Creases`.
     """
-    one, zero, fine = np.float32(1.0), np.float32(0.0), np.float32(STEPS)
+    one, zero, half, fine = np.float32(1.0), np.float32(0.0), np.float32(0.5), np.float32(STEPS)
+    unit, least, most = np.float32(1.0 / (1023 * STEPS)), np.float32(0.45), np.float32(1.7)
     for y in range(np.uint64(owner.shape[0])):
         for x in range(np.uint64(owner.shape[1])):
             kind = part[y, x]
@@ -116,10 +133,31 @@ def shade_plain(
             i = np.uint64(offsets[k]) + np.uint64(y0) * size + np.uint64(x0)
             red, green, blue, gloss = blend(texels, i, size, np.uint64(fx), np.uint64(fy))
             red = red * (plan[f, 2] + qx * plan[f, 10] + qy * plan[f, 18])
-            red += gloss * (plan[f, 5] + qx * plan[f, 13] + qy * plan[f, 21])
             green = green * (plan[f, 3] + qx * plan[f, 11] + qy * plan[f, 19])
-            green += gloss * (plan[f, 6] + qx * plan[f, 14] + qy * plan[f, 22])
             blue = blue * (plan[f, 4] + qx * plan[f, 12] + qy * plan[f, 20])
+            if plan[f, 27] > zero:
+                # the relief's level of the same size: it has fewer finer ones
+                shift = sizes.shape[0] - relief_sizes.shape[0]
+                c = np.uint64(max(np.int64(k) - shift, 0))
+                wide = np.float32(relief_sizes[c])
+                ratio = wide / np.float32(sizes[k])
+                tx = min(max((tx + half) * ratio - half, zero), wide - np.float32(1.001))
+                ty = min(max((ty + half) * ratio - half, zero), wide - np.float32(1.001))
+                x0, y0 = np.int32(tx), np.int32(ty)
+                fx, fy = np.int32((tx - np.float32(x0)) * fine), np.int32((ty - np.float32(y0)) * fine)
+                size = np.uint64(relief_sizes[c])
+                i = np.uint64(relief_offsets[c]) + np.uint64(y0) * size + np.uint64(x0)
+                su, sv, groove, _ = blend(relief, i, size, np.uint64(fx), np.uint64(fy))
+                depth = plan[f, 28] + qx * plan[f, 31] + qy * plan[f, 34]
+                slope = (su * unit - half) * (plan[f, 29] + qx * plan[f, 32] + qy * plan[f, 35])
+                slope += (sv * unit - half) * (plan[f, 30] + qx * plan[f, 33] + qy * plan[f, 36])
+                groove *= unit * depth
+                red *= min(max(one + _SLOPE[0] * slope, least), most) * (one - _GROOVE[0] * groove)
+                green *= min(max(one + _SLOPE[1] * slope, least), most) * (one - _GROOVE[1] * groove)
+                blue *= min(max(one + _SLOPE[2] * slope, least), most) * (one - _GROOVE[2] * groove)
+                gloss *= min(max(one + slope + slope, least), most) * (one - _UNSHINY * groove)
+            red += gloss * (plan[f, 5] + qx * plan[f, 13] + qy * plan[f, 21])
+            green += gloss * (plan[f, 6] + qx * plan[f, 14] + qy * plan[f, 22])
             blue += gloss * (plan[f, 7] + qx * plan[f, 15] + qy * plan[f, 23])
             rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = max(red, zero), max(green, zero), max(blue, zero)
 
@@ -145,7 +183,7 @@ def shade_skin(
     buffers' first pixel, of the head's origin, and 1 / (camera distance in pixels). The rest as in
     :func:`~deid.models.morphable.shade.light_vertices` and :class:`~deid.models.morphable.shade_texture.Pyramid`.
     """
-    at = np.empty(ATTRIBUTES, np.float32)
+    at = np.empty(FOLD, np.float32)
     for n in range(count):
         f = triangle[n]
         if not skin[f]:
@@ -154,7 +192,7 @@ def shade_skin(
         px, py = (place[n, 0] + window[0]) * 256.0, (place[n, 1] + window[1]) * 256.0
         wb, wc = corner_weights(fixed, a, b, c, px, py)
         wa = np.float32(1.0) - wb - wc
-        for k in range(ATTRIBUTES):
+        for k in range(FOLD):
             at[k] = wa * table[a, k] + wb * table[b, k] + wc * table[c, k]
         red, green, blue, gloss = look_up(texels, offsets, sizes, at[U], at[V], at[LEVEL])
         colour[n, 0] = max(red * at[RED] + gloss * at[SHINE_RED], np.float32(0.0))

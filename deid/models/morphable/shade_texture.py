@@ -6,6 +6,7 @@ Three levels an octave, so that the nearest one will do: one look-up a pixel ins
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -14,6 +15,8 @@ from deid import imaging
 
 LEVELS = 3  # an octave
 _SMALLEST = 4
+_AROUND_PORES = 3.0  # texels of 1024
+_PITTED, _UNEVEN = 3.0, 0.18  # see `oil`
 
 
 STEPS = 128  # places between two texels
@@ -101,6 +104,27 @@ def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
     for k in range(len(levels) - 2, -1, -1):
         _pull(levels[k], weights[k], levels[k + 1])
     return levels[0]
+
+
+def oil(skin: np.ndarray) -> np.ndarray:
+    """float32 (T, T), near 1: how much of a highlight each texel of ``skin``, float32 (T, T, 3), keeps. Pores and
+    creases, which are dark, hold less; between them the film of oil is uneven at the scale of pores."""
+    size = skin.shape[0]
+    luma = np.log(np.maximum(skin[..., 1], np.float32(1e-3)))
+    sigma = _AROUND_PORES * size / 1024
+    relief = luma - imaging.gaussian_blur(luma, (0, 0), max(sigma, 0.8))
+    return np.clip(np.float32(1.0) + np.float32(_PITTED) * relief + _film(size), np.float32(0.2), np.float32(2.2))
+
+
+@lru_cache(maxsize=4)
+def _film(size: int) -> np.ndarray:
+    """float32 (T, T): noise between the sizes of pores and of the patches between creases, the same for everybody."""
+    noise = np.random.default_rng(5).standard_normal((size, size), np.float32)
+    fine, coarse = (max(s * size / 1024, 0.5) for s in (1.0, 2.6))
+    band = imaging.gaussian_blur(noise, (0, 0), fine) - imaging.gaussian_blur(noise, (0, 0), coarse)
+    fade = min(size / 1024, 1.0)  # coarse textures cannot hold pores
+    out: np.ndarray = band * np.float32(_UNEVEN * fade / max(float(band.std()), 1e-6))
+    return out
 
 
 @njit(cache=True, nogil=True)
