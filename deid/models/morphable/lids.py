@@ -71,6 +71,12 @@ def lid_curves(geometry: Geometry, shape: np.ndarray) -> LidCurves:
     return LidCurves(_LID_STEPS, _PITCHES, (gaps - shut) / span, per_weight)
 
 
+def rest_apertures(points: np.ndarray) -> np.ndarray:
+    """(2,): gap of the lids over the width of the eye, left first, of mesh points (468, 3) at rest."""
+    corners = points[face_points.EYE_CORNERS]
+    return _lid_gaps(points) / np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1)
+
+
 def _lid_gaps(points: np.ndarray) -> np.ndarray:
     """(..., 2): mean height of the lids' gap, left eye first, of mesh points or their displacements (..., 468, 3)."""
     weights = np.array([0.5, 1.0, 1.0, 1.0, 0.5]) / 4

@@ -176,14 +176,14 @@ def smooth_weights(values: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
 
 
 def smooth_gaze(gaze: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """``gaze`` (n, 2, 2): fixations steady, saccades sharp: a bilateral filter over a tenth of a second each way."""
+    """``gaze`` (n, 2, 2): fixations steady, saccades sharp: a bilateral filter over a fifth of a second each way."""
     n = len(gaze)
     if n < 6:
         return gaze.copy()
     flat = gaze.reshape(n, 4).astype(np.float64)
     noise = np.clip(noise_level(flat), np.radians(0.4), np.radians(2.5))
     step = float(np.median(np.diff(times)))
-    reach = int(np.clip(round(0.14 / step), 1, 8))
+    reach = int(np.clip(round(0.2 / step), 1, 12))
     padded = np.pad(flat, ((reach, reach), (0, 0)), mode="edge")
     # both angles decide together: a saccade is one event
     tolerance = 2 * (3.0 * noise) ** 2
