@@ -26,6 +26,9 @@ DEFAULT_ENGINE = "morphable"
 OBSCURING = ("blur", "pixelate", "solid")
 """The engines that cover a face rather than replace it, and what may stand in where a face cannot be replaced."""
 
+MATCHES = ("age,gender", "age", "gender", "none")
+"""What a surrogate may share with the person it stands in for, as far as a recogniser can tell."""
+
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
 
@@ -70,6 +73,8 @@ class RunConfig:
         What goes over each face: a key of :data:`ENGINES`.
     fallback:
         How a face is obscured that an engine cannot replace well: one of :data:`OBSCURING`.
+    match:
+        What a surrogate shares with the person it stands in for, one of :data:`MATCHES`.
     start, end:
         The part to process, in seconds of the source's own time; ``None`` is its beginning or its end. Nothing outside
         reaches the output.
@@ -108,6 +113,7 @@ class RunConfig:
 
     engine: str = DEFAULT_ENGINE
     fallback: str = "blur"
+    match: str = "age,gender"
     start: float | None = None
     end: float | None = None
     max_height: int | None = None
@@ -128,6 +134,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         _one_of("engine", self.engine, ENGINES)
         _one_of("fallback", self.fallback, OBSCURING)
+        _one_of("match", self.match, MATCHES)
         _one_of("codec", self.codec, CODECS)
         _one_of("preset", self.preset, PRESETS)
         for flag in ("overwrite", "salvage", "keep_metadata", "mark", "dry_run"):

@@ -7,7 +7,7 @@ between their templates stays below a threshold (average-linkage clustering with
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,7 +30,7 @@ _TRAITS = Path(__file__).parent / "models" / "person_traits.safetensors"
 class Person:
     """Someone in the clip. ``tracks``: their ids. ``codes``: float32 (n, 128), recognition codes of the best pictures,
     best first; none when nothing could be recognised. ``female``: -1 (apparently male) to 1 (apparently female), 0 when
-    unknown. ``age``: apparent, in years; NaN when unknown."""
+    unknown, NaN when it is not to matter. ``age``: apparent, in years; NaN when unknown."""
 
     id: int
     tracks: tuple[int, ...]
@@ -119,6 +119,14 @@ def _spread_out(guess: float) -> float:
     noise = _DONORS_SPREAD**2 * (1 - slope) / slope
     share = _PEOPLE_SPREAD**2 / (_PEOPLE_SPREAD**2 + noise)
     return _PEOPLE_AGE + share * (mean + (guess - mean) / slope - _PEOPLE_AGE)
+
+
+def kept_traits(person: Person, match: str) -> Person:
+    """``person`` with only those traits that a surrogate is to share: ``match`` as in
+    :class:`deid.config.RunConfig`."""
+    kept = match.split(",")
+    female = person.female if "gender" in kept else float("nan")
+    return replace(person, female=female, age=person.age if "age" in kept else float("nan"))
 
 
 def find_people(tracks: Sequence[Track], chips: dict[int, list[Chip]], codes: dict[int, np.ndarray]) -> list[Person]:

@@ -87,6 +87,17 @@ def test_guesses_of_age_are_spread_out_again() -> None:
     assert old > 64
 
 
+def test_only_traits_that_are_to_match_are_kept() -> None:
+    person = people.Person(1, (1,), np.empty((0, 128), np.float32), 0.9, 33.0)
+    both = people.kept_traits(person, "age,gender")
+    assert (both.female, both.age) == (0.9, 33.0)
+    assert np.isnan(people.kept_traits(person, "age").female)
+    assert people.kept_traits(person, "age").age == 33.0
+    nothing = people.kept_traits(person, "none")
+    assert np.isnan(nothing.female)
+    assert np.isnan(nothing.age)
+
+
 def test_damaged_traits_are_named(tmp_path, monkeypatch) -> None:
     path = tmp_path / "person_traits.safetensors"
     path.write_bytes(b"nothing of the kind")

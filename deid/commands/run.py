@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
-from deid.config import CODECS, ENGINES, OBSCURING, PRESETS, RunConfig, default_target, parse_time
+from deid.config import CODECS, ENGINES, MATCHES, OBSCURING, PRESETS, RunConfig, default_target, parse_time
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
 
@@ -66,6 +66,8 @@ class TracksParam(click.ParamType):
               "  [default: morphable]")
 @click.option("--fallback", type=click.Choice(OBSCURING), help="What goes over a face that cannot be replaced well."
               "  [default: blur]")
+@click.option("--match", type=click.Choice(MATCHES), help="What the new face shares with the old one: apparent age, "
+              "gender.  [default: age,gender]")
 @click.option("--start", type=TimeParam(), help="Begin here: seconds, M:SS.s or H:MM:SS.s.")
 @click.option("--end", type=TimeParam(), help="Stop before this time.")
 @click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down to at most this many lines.")

@@ -29,7 +29,7 @@ from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, Surrogate, choose, in_chip
 from deid.models.morphable.tracks import AttributeTrack
 from deid.models.morphable.trust import coverage
-from deid.people import Person, chips_of, find_people
+from deid.people import Person, chips_of, find_people, kept_traits
 from deid.plan import FaceAt, Replacement, rate_of
 from deid.progress import Progress
 from deid.recognition.chips import chip_from_picture
@@ -70,6 +70,7 @@ class MorphableEngine:
     def __init__(self, config: RunConfig, seed: int) -> None:
         self._seed = seed
         self._threads = config.threads
+        self._match = config.match
         self._geometry = load_geometry()
         self._appearance = load_appearance()
         self._records = RecordFile(photometry.RECORD)
@@ -119,7 +120,7 @@ class MorphableEngine:
     ) -> None:
         """People, and a surrogate for each, in order of appearance."""
         known = {t.id: self._codes_of(shown[t.id]) for t in tracks}
-        people = find_people(tracks, shown, known)
+        people = [kept_traits(person, self._match) for person in find_people(tracks, shown, known)]
         progress.stage("choosing surrogates", len(people))
         by_id = {t.id: t for t in tracks}
         chosen: list[Surrogate] = []
@@ -199,7 +200,7 @@ class MorphableEngine:
             turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape)(of.attributes)
             turned = turned.with_values(rotation=turned.rotation @ bias.correction())
             placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
-            placed = replace(placed, eyewear=worn)
+            placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral))
             hands = self._hands(track, of)
             self._casts[track.id] = _Cast(track, person, of, turned, placed, hands)
             self._replacements[track.id] = self._replacement(track, of, hands, safe=surrogate.safe)

@@ -71,7 +71,8 @@ def draw(
 ) -> IdentityCode:
     """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: later ones come
     from further out, for subjects whom faces of the middle resemble, and late ones may be some years off."""
-    female, years = person.female, person.age
+    female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else person.female
+    years = person.age
     if number >= _STRICT:
         female, years = female * 0.7, years + float(rng.uniform(-_YEARS_OFF, _YEARS_OFF))
     skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else years)
