@@ -165,30 +165,17 @@ def lay(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def without_lines(picture, out, lines, reach, inside, changed):  # type: ignore[no-untyped-def]
-    """Copy into ``out`` what of ``picture``, float32 (h, w, 3), lies within ``reach`` pixels of the closed ``lines``,
-    float32 (n, m, 2), drawn anew from what lies around them, where it differs from that.
+def without_masked(picture, out, mask, inside, far, changed):  # type: ignore[no-untyped-def]
+    """Copy into ``out`` what of ``picture``, float32 (h, w, 3), lies under ``mask``, uint8 (h, w), drawn anew from what
+    lies around it, where it differs from that.
 
-    ``inside``: uint8 (h, w), above 0 where nothing is to be done, nor to be taken from. Notes in ``changed``, bool
-    (h, w), what it changed.
+    ``inside``: uint8 (h, w), above 0 where nothing is to be done, nor to be taken from. ``far``: pixels looked around.
+    Notes in ``changed``, bool (h, w), what it changed.
     """
     h, w = picture.shape[0], picture.shape[1]
-    mask = np.zeros((h, w), np.uint8)
-    for i in range(lines.shape[0]):
-        for j in range(lines.shape[1]):
-            a, b = lines[i, j], lines[i, (j + 1) % lines.shape[1]]
-            dx, dy = b[0] - a[0], b[1] - a[1]
-            square = max(dx * dx + dy * dy, np.float32(1e-6))
-            for y in range(max(0, int(min(a[1], b[1]) - reach)), min(h, int(max(a[1], b[1]) + reach) + 2)):
-                for x in range(max(0, int(min(a[0], b[0]) - reach)), min(w, int(max(a[0], b[0]) + reach) + 2)):
-                    px, py = np.float32(x) - a[0], np.float32(y) - a[1]
-                    t = min(max((px * dx + py * dy) / square, np.float32(0)), np.float32(1))
-                    if (px - t * dx) ** 2 + (py - t * dy) ** 2 < reach * reach and inside[y, x] == 0:
-                        mask[y, x] = 1
-    far = int(3 * reach) + 3
     for y in range(h):
         for x in range(w):
-            if mask[y, x] == 0:
+            if mask[y, x] == 0 or inside[y, x] > 0:
                 continue
             red, green, blue, total = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
             for k in range(8):

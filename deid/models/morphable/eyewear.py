@@ -7,7 +7,7 @@ glasses and of what kind, and not which.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,22 +50,6 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Eyewear:
-    """``pair``: the outline to draw. ``own``: that of the subject's pair, whose remains are taken away. ``rim``: half
-    the rim's thickness, centimetres; 0 draws none. ``below``: how much of it there is below, 0 to 1. ``colour``:
-    float32 (3,), linear reflectance. ``metal``: whether it shines as metal does. ``lens``: float32 (3,), what the
-    lenses let through."""
-
-    pair: Outline
-    own: Outline
-    rim: float
-    below: float
-    colour: np.ndarray
-    metal: bool
-    lens: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Wire:
     """What is drawn of a pair on one head, head space, centimetres. ``ends``: float64 (n, 2, 3), pieces of tube;
     ``half``: float64 (n,), half their thickness; ``share``: float64 (n,), how much there is of each; ``arm``: bool
@@ -78,6 +62,27 @@ class Wire:
     arm: np.ndarray
     back: np.ndarray
     lenses: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eyewear:
+    """``pair``: the outline to draw. ``own``: that of the subject's pair, whose remains are taken away. ``rim``: half
+    the rim's thickness, centimetres; 0 draws none. ``below``: how much of it there is below, 0 to 1. ``colour``:
+    float32 (3,), linear reflectance. ``metal``: whether it shines as metal does. ``lens``: float32 (3,), what the
+    lenses let through. ``wire``: what is drawn of it on a certain head."""
+
+    pair: Outline
+    own: Outline
+    rim: float
+    below: float
+    colour: np.ndarray
+    metal: bool
+    lens: np.ndarray
+    wire: Wire | None = None
+
+    def on(self, geometry: Geometry, neutral: np.ndarray) -> Eyewear:
+        """This pair made ready for the head ``neutral``, float32 (V, 3) at rest."""
+        return replace(self, wire=wire(geometry, neutral, self))
 
 
 def wire(geometry: Geometry, neutral: np.ndarray, eyewear: Eyewear) -> Wire:

@@ -16,12 +16,13 @@ from deid.blending import Composite
 from deid.blending.outline import OVAL
 from deid.models.morphable import eyewear_sheet as sheet
 from deid.models.morphable import finish, shade
-from deid.models.morphable._eyewear_kernels import NOWHERE, lay, nearest, tubes, without_lines
+from deid.models.morphable._eyewear_kernels import NOWHERE, lay, nearest, tubes, without_masked
 from deid.models.morphable.codes import AttributeCode, Camera
-from deid.models.morphable.eyewear import Eyewear, Wire, wire
+from deid.models.morphable.eyewear import Eyewear, Outline, Wire, wire
 from deid.models.morphable.geometry import Geometry, Part
 
-_REMAINS = 0.28  # centimetres beside the rim's middle, over its half thickness, that are looked at for remains
+_REMAINS = 0.36  # centimetres beside the rim's middle, over its half thickness, that are looked at for remains
+_AROUND = 3.0  # centimetres within which what is drawn instead is looked for
 _EYES = (33, 133, 362, 263)  # mesh points: the corners of both eyes
 _DEPTH_SIDE = 140  # pixels across the head in the picture of what is near
 _BEHIND = (0.45, 0.3)  # centimetres that rims, and arms, may lie behind the skin and still be seen: heads differ
@@ -42,10 +43,10 @@ def worn(
     frame: int,
     occlusion: np.ndarray | None = None,
 ) -> Composite:
-    """``result`` with ``eyewear`` on the head, drawn into its own arrays. ``neutral``, ``vertices``: float32 (V, 3), the
-    head at rest and as posed. ``occlusion``: float32 (h, w), what lies before the face, and so before the glasses."""
+    """``result`` with ``eyewear`` on the head, drawn into its own arrays. ``neutral``, ``vertices``: float32 (V, 3),
+    the head at rest and as posed. ``occlusion``: float32 (h, w), what lies before the face, and before the glasses."""
     camera = attributes.camera
-    things = wire(geometry, neutral, eyewear)
+    things = eyewear.wire or wire(geometry, neutral, eyewear)
     ends = camera.project(things.ends).astype(np.float32)
     lenses = camera.project(things.lenses).astype(np.float32)
     near = float(camera.scale / (1 - things.ends[..., 2].mean() / camera.distance))
@@ -60,11 +61,12 @@ def worn(
     shadow = _shadow(rims, near) if eyewear.rim > 0 else np.zeros((1, 1), np.float32)
     glass = _glass(lenses - corner, size, depth, step)
     free = np.ones((1, 1), np.float32) if occlusion is None else 1 - occlusion[box]
-    blur = attributes.blur
+    blur, rig = attributes.blur, shade.light_rig(attributes.light)
     lay(  # type: ignore[call-arg]
         result.rgb[box], result.touched[box],
         finish.soften(rims, blur), finish.soften(stubs, blur), finish.soften(backs, blur),
-        sides, glass, shadow, free, depth, step, _gleams(lenses - corner, attributes), *_look(eyewear, attributes),
+        sides, glass, shadow, free, depth, step, _gleams(lenses - corner, rig.key),
+        *_look(eyewear, rig, attributes.light.veil),
         _code(attributes.light.tone), np.float32(attributes.grain / 255), (seed * 1009 + frame) & 0x7FFFFFFF,
     )  # fmt: skip
     return result
@@ -80,10 +82,11 @@ def without_remains(
     camera: Camera,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``picture``, float32 (h, w, 3), without the rims of the subject's own glasses where they stand out beside the
-    face, and what was changed, bool (h, w). ``points``: (478, 2 or more), the subject's mesh in its pixels. ``neutral``,
-    ``vertices``: float32 (V, 3), the surrogate's head, at rest and posed, whose features lie about there."""
+    face, and what was changed, bool (h, w). ``points``: (478, 2 or more), the subject's mesh in its pixels.
+    ``neutral``, ``vertices``: float32 (V, 3), the surrogate's head, at rest and posed, with features about there."""
     middle = sheet.eyes_of(geometry, neutral)
-    xy = eyewear.own.points()
+    own = eyewear.own
+    xy = np.concatenate([own.points(), _corner(own)])  # the last two lie where an arm begins
     lenses = np.stack([sheet.surface(side * xy[:, 0], xy[:, 1], middle) for side in (1, -1)])
     lines = camera.project(lenses)[..., :2]
     corners = geometry.triangles[geometry.landmark_triangles[list(_EYES)]]
@@ -98,10 +101,24 @@ def without_remains(
     corner = np.array([box[1].start, box[0].start])
     inside = np.zeros(changed[box].shape, np.uint8)
     imaging.fill_poly(inside, [np.round(oval - corner).astype(np.int32)], 1)
+    mask = np.zeros_like(inside)
+    for line in lines - corner:
+        whole = np.round(line * 16).astype(np.int32)
+        imaging.fill_poly(mask, [whole[:-2]], 1, imaging.LINE_8, 4)
+        imaging.polylines(mask, [whole[:-2]], True, 1, max(1, round(2 * reach)), imaging.LINE_8, 4)
+        imaging.polylines(mask, [whole[-2:]], False, 1, max(1, round(3 * reach)), imaging.LINE_8, 4)
+    if not (mask > inside).any():
+        return picture, changed
     out = picture.copy()
-    flat = (lines - corner).astype(np.float32)
-    without_lines(picture[box], out[box], flat, np.float32(reach), inside, changed[box])
+    without_masked(picture[box], out[box], mask, inside, int(_AROUND * float(camera.scale)), changed[box])
     return out, changed
+
+
+def _corner(own: Outline) -> np.ndarray:
+    """float64 (2, 2): x, y on the sheet of the piece between a rim's outer end and its arm."""
+    end = own.x + own.a * (1 + 0.5 * own.taper)
+    height = own.y + own.lift + 0.45 * own.b
+    return np.array([[end - 0.3, height], [end + 0.5, height]])
 
 
 def _layers(
@@ -170,9 +187,8 @@ def _shadow(cover: np.ndarray, near: float) -> np.ndarray:
     return finish.soften(fallen, max(0.12 * near, 0.6)) * np.float32(_SHADOW)
 
 
-def _gleams(lenses: np.ndarray, attributes: AttributeCode) -> np.ndarray:
+def _gleams(lenses: np.ndarray, key: np.ndarray) -> np.ndarray:
     """float32 (2, 4): where the room's brightest side shows in each lens: x, y, and the reciprocals of its widths."""
-    key = shade.light_rig(attributes.light).key
     aside = 0.26 * (np.sign(key[0]) if abs(key[0]) > 0.1 else -1)
     rows = []
     for lens in lenses:
@@ -183,10 +199,9 @@ def _gleams(lenses: np.ndarray, attributes: AttributeCode) -> np.ndarray:
     return np.array(rows, np.float32)
 
 
-def _look(eyewear: Eyewear, attributes: AttributeCode) -> tuple[np.ndarray, ...]:
+def _look(eyewear: Eyewear, rig: shade.LightRig, veil: np.ndarray) -> tuple[np.ndarray, ...]:
     """What the kernel needs of light and material: scattered and mirrored light as harmonics, float32 (9, 3) each, the
     direction and colour of the key light's glint, what lenses let through and what they mirror, float32 (3,)."""
-    rig = shade.light_rig(attributes.light)
     around = rig.environment[:, None] * rig.white
     scattered = rig.sh * rig.white
     if eyewear.metal:
@@ -195,7 +210,7 @@ def _look(eyewear: Eyewear, attributes: AttributeCode) -> tuple[np.ndarray, ...]
         matt, shine = eyewear.colour, np.full(3, _PLASTIC, np.float32)
     parts = (
         scattered * matt, around * shine, rig.key, 1.5 * rig.key_rgb * shine, eyewear.lens, _GLASS * rig.white,
-        attributes.light.veil,
+        veil,
     )  # fmt: skip
     return tuple(np.ascontiguousarray(part, np.float32) for part in parts)
 
