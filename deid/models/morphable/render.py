@@ -173,7 +173,7 @@ class Renderer:
         boxes[0] = 0, width - 1, 0, height - 1
         for k, rim in enumerate(self._model.rims):
             seen = fixed[rim] // raster.SUBPIXELS - (left, top)
-            margin = 2 + np.ptp(seen, axis=0).max() // 8
+            margin = 2 + np.ptp(seen, axis=0) // 8
             low, high = seen.min(axis=0) - margin, seen.max(axis=0) + margin
             boxes[k + 1] = (max(low[0], 0), min(high[0], width - 1), max(low[1], 0), min(high[1], height - 1))
         return boxes

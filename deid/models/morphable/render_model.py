@@ -81,7 +81,7 @@ def _rims(geometry: Geometry) -> tuple[np.ndarray, ...]:
     """Vertices around mouth, left and right eye."""
     left = np.concatenate([geometry.lid_upper_left, geometry.lid_lower_left])
     right = np.concatenate([geometry.lid_upper_right, geometry.lid_lower_right])
-    return (geometry.lips_outer, left, right)
+    return (geometry.lips_inner, left, right)
 
 
 def _inflated_teeth(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:

@@ -137,8 +137,8 @@ def shade_plain(
             blue = blue * (plan[f, 4] + qx * plan[f, 12] + qy * plan[f, 20])
             if plan[f, 27] > zero:
                 # the relief's level of the same size: it has fewer finer ones
-                shift = sizes.shape[0] - relief_sizes.shape[0]
-                c = np.uint64(max(np.int64(k) - shift, 0))
+                shift = np.uint64(max(sizes.shape[0] - relief_sizes.shape[0], 0))
+                c = np.uint64(k - shift) if k > shift else np.uint64(0)
                 wide = np.float32(relief_sizes[c])
                 ratio = wide / np.float32(sizes[k])
                 tx = min(max((tx + half) * ratio - half, zero), wide - np.float32(1.001))
