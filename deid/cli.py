@@ -1,4 +1,4 @@
-"""The command line: ``deid run``, ``deid info``, ``deid demo``.
+"""The command line: ``deid run``, ``deid info``, ``deid surrogates``, ``deid demo``.
 
 Exit codes are those of :mod:`deid.errors`. Whatever fails says so in one sentence on standard error.
 """
@@ -18,6 +18,7 @@ from deid.commands._shell import Stopped, StopRequest, emit_json, open_standard_
 from deid.commands.demo import demo
 from deid.commands.info import info
 from deid.commands.run import run
+from deid.commands.surrogates import surrogates
 from deid.errors import DeidError, DiskFull, OutputError, UsageError
 
 _EXIT_CODES = """\b
@@ -40,6 +41,7 @@ Examples:
   deid run interview.mp4                      writes interview.deid.mp4
   deid run ward.mkv -o public.mkv --engine solid
   deid info interview.mp4                     what it holds, what a run would do
+  deid surrogates --count 24 -o gallery.png   people who do not exist, to look at
   deid demo                                   a clip to look at, before and after
 """
 
@@ -51,7 +53,7 @@ def cli() -> None:
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
-for _command in (run, info, demo):
+for _command in (run, info, surrogates, demo):
     cli.add_command(_command)
 
 

@@ -213,11 +213,13 @@ def _frames_of(path: Path, numbers: Sequence[int]) -> dict[int, np.ndarray]:
 def encode_clip(
     path: Path, pictures: Iterable[np.ndarray], *, width: int, height: int, fps: int, seconds: float, crf: int = 18
 ) -> None:
-    """Encode ``height`` x ``width`` x 3 uint8 BGR pictures as H.264 with a tone of ``seconds``, tagged BT.709."""
+    """Encode ``height`` x ``width`` x 3 uint8 BGR pictures as H.264, tagged BT.709, with a tone of ``seconds``, or
+    none if that is 0."""
     colour = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+    tone = f"sine=frequency={TONE_HZ}:sample_rate=48000:duration={seconds}"
     command = [
         *("-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"),
-        *("-f", "lavfi", "-i", f"sine=frequency={TONE_HZ}:sample_rate=48000:duration={seconds}"),
+        *(("-f", "lavfi", "-i", tone) if seconds else ()),
         *("-vf", f"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{colour}"),
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", str(crf), "-c:a", "aac", "-b:a", "96k"),
         *("-movflags", "+faststart", str(path)),

@@ -59,7 +59,7 @@ class Complexion:
         man = float(np.clip(-gender, 0, 1)) if age >= _GROWN else 0.0
         return cls(
             pores=float(np.exp(0.22 * normal[0]) * (0.7 + 0.3 * old) * (1 - 0.12 * gender)),
-            blotches=float(np.exp(0.3 * normal[1]) * (0.55 + 0.45 * old)),
+            blotches=float(np.exp(0.3 * normal[1]) * (0.65 + 0.3 * old)),
             cheeks=float(np.clip(0.045 + 0.045 * normal[2], 0, 0.15)),
             nose=float(np.clip(0.07 + 0.05 * normal[3], 0, 0.2)),
             chin=float(np.clip(0.03 + 0.03 * normal[4], 0, 0.1)),
@@ -83,7 +83,7 @@ def tint(style: Complexion, seed: int) -> np.ndarray:
         0.024 * wobble[4] + 0.026 * wobble[0] + 0.026 * wobble[1]
     )
     blood = blood + style.lips * zones["lips"] * (1 + 0.3 * wobble[1])
-    melanin = style.blotches * zones["skin"] * (0.014 * wobble[5] + 0.022 * wobble[3] + 0.02 * wobble[2])
+    melanin = style.blotches * zones["skin"] * (0.012 * wobble[5] + 0.016 * wobble[3] + 0.015 * wobble[2])
     relief = style.pores * zones["skin"] * (0.024 * _dented(wobble[6]) + 0.022 * _dented(wobble[7]))
     shadow = style.eyes * zones["eyes"]
     shaved = style.stubble * zones["beard"] * (1 + 0.25 * wobble[1])
