@@ -68,6 +68,7 @@ def union(*searches: Search) -> Search:
 
 def searches() -> dict[str, Search]:
     centerface, mtcnn = CenterFace(threads=1), Mtcnn(threads=1)
+    integers = CenterFace(threads=1, coarse=True)
     lenient = Mtcnn(thresholds=(0.4, 0.5, 0.4), threads=1)
 
     def at(detector: FaceDetector, scale: float, threshold: float | None = None) -> Search:
@@ -76,6 +77,8 @@ def searches() -> dict[str, Search]:
     return {
         "CenterFace, native, 0.2": at(centerface, 1),
         "CenterFace, native, 0.1": at(centerface, 1, 0.1),
+        "CenterFace in 8 bits, native, 0.2": at(integers, 1),
+        "CenterFace in 8 bits, native, 0.1": at(integers, 1, 0.1),
         "CenterFace, half": at(centerface, 0.5),
         "CenterFace, x1.5": at(centerface, 1.5),
         "CenterFace, doubled": at(centerface, 2),
