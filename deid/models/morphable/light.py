@@ -19,7 +19,7 @@ from .geometry import Geometry
 from .photo_finish import finish_of
 from .photo_match import match_finish
 from .photo_reference import SkinReference, load_reference
-from .photo_shading import basis, faded, keep_positive, normal_equations, robust_weights, solve
+from .photo_shading import DARK, basis, faded, keep_positive, normal_equations, robust_weights, solve
 from .photo_smooth import bilateral, median_of, neighbours
 from .photo_surface import sample_normals
 from .photo_veil import estimate_veil
@@ -37,6 +37,7 @@ _CAST_SIGMA, _CAST_CHANGE = 0.3, 0.04
 _FLOOR = 0.05  # least shading in any visible direction, of its mean
 _TINT_SHARE = 0.4  # colours of neighbours err together more than their brightness does
 _SKIN_TINT = 0.15  # within which a sample has the colour of a face's skin, logarithm
+_ASTRAY = 0.25  # logarithm, from the middle of all samples' exposures: one so far off hardly counts
 _CLIPPED = 250  # code value from which a channel may have been brighter than it shows
 
 
@@ -162,12 +163,14 @@ class _Scene:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fitted:
-    """Each frame by itself: ``shading`` (n, 9), ``weights`` float32 (n, N), ``level`` (n,) the luminance that counted
-    as 1, ``agreement`` (n,) the share of skin that goes with the shading, ``own`` float32 (N, 3) the subject's relative
-    albedo beyond the average."""
+    """Each frame by itself: ``shading`` (n, 9), ``weights`` float32 (n, N) of squared errors, ``belief`` float32 (n, N)
+    in [0, 1] how surely a sample is lit skin, ``level`` (n,) the luminance that counted as 1, ``agreement`` (n,) the
+    share of skin that goes with the shading, ``own`` float32 (N, 3) the subject's relative albedo beyond the
+    average."""
 
     shading: np.ndarray
     weights: np.ndarray
+    belief: np.ndarray
     level: np.ndarray
     agreement: np.ndarray
     own: np.ndarray
@@ -178,6 +181,7 @@ def _fit_frames(scene: _Scene) -> _Fitted:
     shading = np.zeros((scene.count, 9))
     level = np.ones(scene.count)
     weights = np.zeros((scene.count, samples), np.float32)
+    belief = np.zeros((scene.count, samples), np.float32)
     agreement = np.zeros(scene.count)
     ratio = np.full((scene.count, samples, 3), np.nan, np.float16)
     typical = _typical_tint(scene)
@@ -190,9 +194,12 @@ def _fit_frames(scene: _Scene) -> _Fitted:
         relative = luminance / level[part, None].astype(np.float32)
         weights[part], shading[part], agreement[part] = robust_weights(ours, relative, tint, seen, scene.reference)
         predicted = np.maximum(np.einsum("nij,nj->ni", terms, shading[part].astype(np.float32)), 0.1)
+        # an error counts by its size beside what is usual, which makes shadows loud: belief is without that
+        usual = scene.reference.spread * np.maximum(predicted * scene.grey, DARK)
+        belief[part] = np.minimum(weights[part] * usual * usual, 1)
         residual = flat - np.log(predicted * level[part, None])[..., None]
         ratio[part] = np.where(seen[..., None] > 0.2, residual, np.nan)
-    return _Fitted(shading, weights, level, agreement, _own_albedo(ratio, weights))
+    return _Fitted(shading, weights, belief, level, agreement, _own_albedo(ratio, belief))
 
 
 def _typical_tint(scene: _Scene) -> np.ndarray:
@@ -232,15 +239,16 @@ def _support(tint: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return out
 
 
-def _own_albedo(ratio: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Lasting deviation at each sample, as a factor, 1 on average. Its logarithm is shrunk where few frames show it."""
+def _own_albedo(ratio: np.ndarray, belief: np.ndarray) -> np.ndarray:
+    """Lasting deviation at each sample, as a factor, 1 in the middle of what is surely skin. Its logarithm is shrunk
+    where few frames show it."""
     every = max(1, len(ratio) // 200)
     seen = np.isfinite(ratio[::every, :, 0]).sum(axis=0)
     lasting = np.zeros(ratio.shape[1:])
     often = seen > 0
     lasting[often] = np.nanmedian(ratio[::every][:, often].astype(np.float32), axis=0)
-    trust = weights.mean(axis=0)
-    lasting -= (lasting * trust[:, None]).sum(axis=0) / max(float(trust.sum()), 1e-9)
+    trust = belief.mean(axis=0)[None]
+    lasting -= np.array([weighted_median(lasting[None, :, c], trust)[0] for c in range(3)])
     lasting *= (seen / (seen + 3.0))[:, None]
     return np.exp(np.clip(lasting, -1.0, 1.0)).astype(np.float32)
 
@@ -320,9 +328,9 @@ def _tints(scene: _Scene, fitted: _Fitted, shading: np.ndarray, times: np.ndarra
             # The subject's own albedo belongs in here: turning the head must not change the exposure.
             expected = light * scene.albedo[:, c] * fitted.own[:, c]
             weights = fitted.weights[part]
-            level = (weights * expected * linear[..., c]).sum(axis=1) / np.maximum(
-                (weights * expected * expected).sum(axis=1), 1e-9
-            )
+            # of what is lit: in deep shade a ratio says little
+            say = fitted.belief[part] * np.minimum(expected, 1)
+            level = np.exp(_middle(np.log(linear[..., c] / np.maximum(expected, 0.02)), say))
             cast[part, c] = np.maximum(level, 1e-4)
             residual = linear[..., c] / cast[part, c, None].astype(np.float32) - light * scene.albedo[:, c]
             own_terms = np.ascontiguousarray(terms[..., :4]) * scene.albedo[:, c, None]
@@ -334,6 +342,15 @@ def _tints(scene: _Scene, fitted: _Fitted, shading: np.ndarray, times: np.ndarra
     # The luminance has been fitted already: what is common to all channels is noise here.
     tint = tint - (tint @ LUMINANCE)[..., None]
     return tint, _smooth_gain(cast, times)
+
+
+def _middle(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(n,) of (n, N): the weighted mean of what lies near the weighted median."""
+    centre = weighted_median(values, weights)
+    for _ in range(3):
+        near = weights / (1 + ((values - centre[:, None]) / _ASTRAY) ** 2) ** 2
+        centre = (near * values).sum(axis=1) / np.maximum(near.sum(axis=1), 1e-9)
+    return centre
 
 
 def _smooth_gain(cast: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from .photo_reference import SkinReference
 _ROBUST = (8.0, 5.0, 3.5, 2.5, 2.5)
 """Deviations at which a sample loses a quarter of its weight, by round: from lenient to strict, so that outliers
 lose their say only once the light is roughly known (graduated non-convexity, Blake and Zisserman 1987)."""
-_DARK = 0.12  # shading below which errors no longer shrink with it
+DARK = 0.12  # shading below which errors no longer shrink with it
 _TINT = 0.07  # spread of skin's own colour over a face, logarithm of a channel to luminance
 
 
@@ -40,7 +40,7 @@ def robust_weights(
     result, trusted = weights, weights
     for limit in _ROBUST:
         predicted = np.einsum("nij,nj->ni", terms, shading)
-        scale = spread * np.maximum(predicted, _DARK)
+        scale = spread * np.maximum(predicted, DARK)
         error = ((luminance - predicted) / scale) ** 2 + 0.5 * colour_error
         trusted = weights / (1 + error / (limit * limit)) ** 2
         result = trusted / scale**2
