@@ -7,9 +7,11 @@ from numba import njit
 
 from ._kernels import ANCHOR, RIM, SKIN, _at, _grid_at, _held, _smooth, _step
 
-_ZERO, _ONE, _TWO, _EIGHTH = np.float32(0), np.float32(1), np.float32(2), np.float32(0.125)
+_ZERO, _HALF, _ONE, _TWO, _EIGHTH = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2), np.float32(0.125)
 _IN, _OUT = np.float32(0.82), np.float32(1.14)  # of the rim: the ring in which colours are compared
 _NEAR, _FAR = np.float32(0.75), np.float32(1.3)  # of the anchor: the ring in which arms are looked for
+_EAR = np.float32(1.2)  # of the anchor: how far out arms are looked for where an ear may lie
+_THICK = np.float32(1.08)  # of the anchor: how far out arms are thick
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -74,7 +76,8 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach, side):  # type: ig
     """Copy into ``clean`` what of ``picture`` lies beside the eyes, at the face's rim and outside, without thin lines
     that run away from it: the arms of glasses, which would end at the new face's edge.
 
-    ``tables``: as :func:`._kernels.blend` reads them. ``arms``: float32 (BINS + 1, 1), where arms may be. ``reach``:
+    ``tables``: as :func:`._kernels.blend` reads them. ``arms``: float32 (BINS + 1, 2), where arms may be, and
+    where they, or the corners of rims, may be thick far out. ``reach``:
     pixels to each side, along the circle, beyond which a line has ended: what is unlike both sides, where they are
     alike, is one. ``side``: pixels from node to node of the grid that lines are looked for on.
     """
@@ -91,7 +94,7 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach, side):  # type: ig
     columns = (min(int(cx + farthest) + 1, w) - left + side - 1) // side
     if rows < 2 or columns < 2:
         return
-    nodes = np.zeros((rows, columns, 4), np.float32)
+    nodes, wide = np.zeros((rows, columns, 4), np.float32), np.zeros((rows, columns), np.bool_)
     ends = np.empty((2, 3), np.float32)
     for i in range(rows):
         for j in range(columns):
@@ -108,13 +111,16 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach, side):  # type: ig
             r = np.sqrt(square)
             place = r / _at(tables, row, step - np.float32(row), ANCHOR)
             if place >= _NEAR and place <= _FAR:
-                edge = wanted * min((_FAR - place) / np.float32(0.15), _ONE)
-                _arm(picture, cx, cy, tables, reach, side // 2, y, x, dx, dy, r, place, edge, ends, nodes[i, j])
-    _taken_out(picture, clean, nodes, top, left, side)
+                thick = arms[row, 1] > _HALF
+                last = _FAR if thick else _EAR
+                edge = wanted * max(min((last - place) / np.float32(0.12), _ONE), _ZERO)
+                wide[i, j] = thick
+                _arm(picture, cx, cy, tables, reach, side // 2, y, x, dx, dy, r, place, edge, thick, ends, nodes[i, j])
+    _taken_out(picture, clean, _widened(nodes, wide), top, left, side)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _arm(picture, cx, cy, tables, reach, blur, y, x, dx, dy, r, place, edge, ends, out):  # type: ignore[no-untyped-def]
+def _arm(picture, cx, cy, tables, reach, blur, y, x, dx, dy, r, place, edge, thick, ends, out):  # type: ignore[no-untyped-def]
     """Whether a line passes through a pixel: how much of it is to go, and that much of the colour between its sides,
     into ``out``, float32 (4,)."""
     h, w = picture.shape[0], picture.shape[1]
@@ -125,10 +131,14 @@ def _arm(picture, cx, cy, tables, reach, blur, y, x, dx, dy, r, place, edge, end
             count += 1
     tone /= np.float32(count)
     best = _ZERO
-    for scale in range(1, 3):  # thin lines, then thick ones
+    for scale in range(
+        1, 4 if thick else (3 if place < _THICK else 2)
+    ):  # thin lines, then thick ones, which further out are ears
+        uneven = _ZERO  # how much a side differs in itself
         for side in range(2):
             for c in range(3):
                 ends[side, c] = _ZERO
+            tilt = _ZERO
             for k in range(2):
                 away = reach * np.float32(scale * (k + 3) * (2 * side - 1)) * _EIGHTH / r
                 ex, ey = dx - away * dy, dy + away * dx
@@ -138,9 +148,12 @@ def _arm(picture, cx, cy, tables, reach, blur, y, x, dx, dy, r, place, edge, end
                 row_at, column = _held(cy + far * ey, h), _held(cx + far * ex, w)
                 for c in range(3):
                     ends[side, c] += picture[row_at, column, c] * np.float32(0.5)
+                bright = picture[row_at, column, 0] + _TWO * picture[row_at, column, 1] + picture[row_at, column, 2]
+                tilt += bright if k == 0 else -bright
+            uneven = max(uneven, abs(tilt))
         before = tone - (ends[0, 0] + _TWO * ends[0, 1] + ends[0, 2])
         after = tone - (ends[1, 0] + _TWO * ends[1, 1] + ends[1, 2])
-        unlike = min(abs(before), abs(after)) - np.float32(1.5) * abs(before - after)
+        unlike = min(abs(before), abs(after)) - np.float32(1.5) * abs(before - after) - uneven
         if before * after > 0 and unlike > best:
             best = unlike
             for c in range(3):
@@ -148,6 +161,31 @@ def _arm(picture, cx, cy, tables, reach, blur, y, x, dx, dy, r, place, edge, end
     out[0] = edge * _smooth((best * np.float32(0.25) - np.float32(0.015)) / np.float32(0.04))
     for c in range(3):
         out[c + 1] *= out[0]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _widened(nodes, wide):  # type: ignore[no-untyped-def]
+    """Where lines may be ``wide``, every node as strong as the strongest beside it: of a corner of a rim, whose colours
+    differ, no crumbs are to stay."""
+    rows, columns = wide.shape
+    out = nodes.copy()
+    for i in range(rows):
+        for j in range(columns):
+            if not wide[i, j]:
+                continue
+            most, total = _ZERO, _ZERO
+            for k in range(1, 4):
+                out[i, j, k] = _ZERO
+            for a in range(max(i - 2, 0), min(i + 3, rows)):
+                for b in range(max(j - 2, 0), min(j + 3, columns)):
+                    most = max(most, nodes[a, b, 0])
+                    total += nodes[a, b, 0]
+                    for k in range(1, 4):
+                        out[i, j, k] += nodes[a, b, k]
+            out[i, j, 0] = most
+            for k in range(1, 4):
+                out[i, j, k] *= most / max(total, np.float32(1e-6))
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -46,6 +46,7 @@ _CHIN_FEATHER = 0.07  # where the frame's own face ends without an edge, as befo
 _FOREHEAD_FEATHER = 0.09
 _ARM_REACH = 0.12  # face widths along the circle: more than twice as thick as the arms of glasses
 _COARSE = 4  # pixels to a side of the squares that the seam's colours are compared in
+_FAR_SIDE = 0.85  # of the outline's reach on the other side: below, no ear is seen, and what stands out is glasses
 _ARM_NODES = 160  # nodes to a face's width of the grid that arms of glasses are looked for on
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
 _NOTHING = np.zeros((1, 1), np.float32)
@@ -89,9 +90,10 @@ class Compositor:
         occlusion: np.ndarray | None = None,
         seed: int = 0,
         frame: int = 0,
+        glasses: float = 0.0,
     ) -> Composite:
         """:meth:`patch`, laid into a copy of the crop."""
-        patch = self.patch(crop_rgb, face, source_points, source, target, attributes, occlusion, seed, frame)
+        patch = self.patch(crop_rgb, face, source_points, source, target, attributes, occlusion, seed, frame, glasses)
         out, touched = np.array(crop_rgb, np.float32), np.zeros(crop_rgb.shape[:2], np.bool_)
         area = tuple(slice(at, at + n) for at, n in zip(patch.corner, patch.touched.shape, strict=True))
         out[area], touched[area] = patch.rgb, patch.touched
@@ -108,6 +110,7 @@ class Compositor:
         occlusion: np.ndarray | None = None,
         seed: int = 0,
         frame: int = 0,
+        glasses: float = 0.0,
     ) -> Patch:
         """Replace the face in a crop.
 
@@ -115,7 +118,8 @@ class Compositor:
         light. ``source_points``: (478, 2 or more) crop pixels, the mesh of the frame's own face. ``source``,
         ``target``: outlines of the frame's face and of the rendered one. ``attributes``: the frame's softness and
         grain. ``occlusion``: float32 (h, w), 1 where something lies before the face and is to stay. ``seed``,
-        ``frame``: of the grain. Raises ``ValueError`` when shapes do not agree.
+        ``frame``: of the grain. ``glasses``: how sure it is otherwise, 0 to 1, that glasses are worn.
+        Raises ``ValueError`` when shapes do not agree.
         """
         h, w = crop_rgb.shape[:2]
         if face.rgb.shape[:2] != (h, w) or (occlusion is not None and occlusion.shape != (h, w)):
@@ -126,7 +130,7 @@ class Compositor:
         tables, (above, beside, arms) = _tables(picture, rim, target, source, centre, face, attributes.blur)
         part, fill = _filmed(face, _box(tables[OUTER] * np.maximum(tables[STRETCH], 1), centre, (h, w)), attributes)
         limit = limits(source_points, source, centre, rim)
-        clean = _without_glasses(picture, centre, rim, tables, arms, source.width)
+        clean = _without_glasses(picture, centre, rim, tables, arms, source.width, glasses)
         hair = hair_model(clean, part, source_points, centre, rim, limit, above)
         tables[CORE] = np.where(_hairy(hair.gate), np.minimum(tables[CORE], limit * rim), tables[CORE])
         shown = closed(np.concatenate([tables, hair.colours]))
@@ -173,14 +177,21 @@ def _filmed(face: GeneratedFace, box: tuple[slice, slice], attributes: Attribute
 
 
 def _without_glasses(
-    picture: np.ndarray, centre: np.ndarray, rim: np.ndarray, tables: np.ndarray, arms: np.ndarray, width: float
+    picture: np.ndarray,
+    centre: np.ndarray,
+    rim: np.ndarray,
+    tables: np.ndarray,
+    arms: np.ndarray,
+    width: float,
+    sure: float,
 ) -> np.ndarray:
     """The frame as it is to be drawn around the face: without the arms of glasses where there seem to be any."""
-    glasses = glasses_seen(picture, centre, rim, arms, width)
+    glasses = sure if sure >= 1 else max(sure, glasses_seen(picture, centre, rim, arms, width))
     if glasses <= 0:
         return picture
     clean = picture.copy()
-    where, reach = closed(np.float32(glasses) * arms[None]), np.float32(_ARM_REACH * width)
+    turned_away = rim < _FAR_SIDE * np.roll(rim, BINS // 2)
+    where, reach = closed(np.stack([np.float32(glasses) * arms, turned_away])), np.float32(_ARM_REACH * width)
     side = max(1, round(width / _ARM_NODES))
     without_arms(picture, clean, centre[0], centre[1], closed(tables), where, reach, side)
     return clean
@@ -243,8 +254,11 @@ def _tables(
     height = rim * up / tall
     above = _ramp(height, 0.3, 0.75)
     beside = _ramp(height, -0.45, 0.0) * (1 - above)
-    arms = _ramp(height, -0.15, 0.05) * (1 - _ramp(height, 0.4, 0.6))
-    anchor = rim + np.float32(MARGIN * max(width, 0.8 * source.height) + 0.5)  # pixels are read bilinearly
+    arms = _ramp(height, -0.05, 0.12) * (1 - _ramp(height, 0.4, 0.6))
+    faint, alike, bright, dark = _beyond(picture, centre, rim)
+    # hair that hugs the temple is no face: a thin strip of it before a wall would vanish in the margin
+    margin = MARGIN * max(width, 0.8 * source.height) * (1 - above * dark)
+    anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
     new = np.minimum(_rounded(target.reach(centre)), whole)
     new = anchor * gaussian_filter1d(new / anchor, 3.0, mode="wrap")
@@ -260,10 +274,13 @@ def _tables(
     edge = np.minimum(face_edge, anchor) * (1 - above) + face_edge * above
     edge = np.clip(edge, anchor - most, anchor + most)
     soft = max(_SOFT_EDGE * width, 1.3 * blur, 0.7)
-    wide = np.maximum(beside * _CHEEK_FEATHER, _faintness(picture, centre, rim) * _CHIN_FEATHER) * width
-    feather = np.maximum(soft * 2.5, wide)
+    feather = np.maximum(
+        soft * 2.5, np.maximum(beside * np.maximum(alike, 1 - bright) * _CHEEK_FEATHER, faint * _CHIN_FEATHER) * width
+    )
     inner = face_edge - (1 - above) * feather
-    outer = face_edge + above * max(_FOREHEAD_FEATHER * width, 2 * soft)
+    # where a bright background and no hair meets the temple, that has an edge
+    blurred = 1 - bright * (1 - _ramp(height, 0.6, 0.9))
+    outer = face_edge + above * np.maximum(blurred * _FOREHEAD_FEATHER * width, 2 * soft)
     reached = (1 - above) * np.minimum(whole, new) + above * skin
     stretch = np.clip(reached / outer, 0.6, 1 + _MOST_PRESSED * (1 - above))
     core = np.minimum(inner, np.where(np.abs(stretch - 1) > 0.001, np.minimum(0.8, 0.85 * stretch) * outer, inner))
@@ -274,14 +291,19 @@ def _tables(
     return rows.astype(np.float32), np.stack([above, beside, arms]).astype(np.float32)
 
 
-def _faintness(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """float32 (BINS,): how little the frame's own face differs from what lies beyond it, 0 to 1, over the width of the
-    rim: before a neck of the same light, or where motion has blurred the edge."""
-    near, far = (np.float32(0.92), np.float32(1.09))
-    colours = polar_colours(picture, centre[0], centre[1], directions(), rim, near, far - near, 2)
-    apart = gaussian_filter1d(np.linalg.norm(colours[:, 0] - colours[:, 1], axis=1), 2.0, mode="wrap")
-    faint = np.clip((0.4 - apart) / 0.25, 0, 1)
-    return np.interp(np.arange(BINS) / 2, np.arange(BINS // 2), faint, period=BINS // 2).astype(np.float32)
+def _beyond(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> list[np.ndarray]:
+    """What lies beyond the frame's own face, float32 (BINS,) each, 0 to 1: how little it differs from the face over the
+    width of the rim, before a neck of the same light or where motion has blurred the edge; how far it may be skin at
+    all; how much brighter it is further out, as hair seldom is; and how much darker close by, as hair is."""
+    near, pitch, levels = np.float32(0.92), np.float32(0.06), 7  # to 1.28
+    colours = polar_colours(picture, centre[0], centre[1], directions(), rim, near, pitch, levels)
+    grey = colours.mean(axis=2)
+    apart = np.linalg.norm(colours[:, 0] - colours[:, 3], axis=1)
+    lighter, darker = grey[:, 5:].mean(axis=1) - grey[:, 0], grey[:, 0] - grey[:, 2]
+    apart, lighter, darker = (gaussian_filter1d(x, 2.0, mode="wrap") for x in (apart, lighter, darker))
+    shares = ((0.4 - apart) / 0.25, (0.5 - apart) / 0.25, (lighter - 0.04) / 0.08, (darker - 0.12) / 0.12)
+    steps, nodes = np.arange(BINS) / 2, np.arange(BINS // 2)
+    return [np.interp(steps, nodes, np.clip(x, 0, 1), period=BINS // 2).astype(np.float32) for x in shares]
 
 
 def _seen(face: GeneratedFace, head: float, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:
