@@ -240,7 +240,7 @@ class Renderer:
         )  # fmt: skip
         shade_mouth(
             count, model.parts, *at, vertices, work.normals, mouth.lips, mouth.left, mouth.right,
-            rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, work.colour,
+            rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, model.uv, scale, work.colour,
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from deid.models.morphable.geometry import Geometry, Part
 from deid.models.morphable.shade import corner_weights, irradiance, lobe, occlusion_rgb
+from deid.models.morphable.shade_noise import smoothstep, value_noise
 
 BINS = 24
 _LIP_REACH = 1.0  # centimetres from where lips touch: what they darken
@@ -21,7 +22,8 @@ _HALF_OPEN = 0.25  # centimetres between the lips at which half of that is gone
 _OPEN = 0.75  # openness of the lips' inner sides in an open mouth
 _TOOTH = np.array([0.64, 0.59, 0.505], np.float32)
 _GUM = np.array([0.54, 0.24, 0.21], np.float32)
-_TONGUE = np.array([0.60, 0.29, 0.27], np.float32)
+_TONGUE = np.array([0.62, 0.31, 0.29], np.float32)
+_PAPILLAE, _PATCHES = 420.0, 60.0  # across the texture's tile
 _TEAR = np.array([0.50, 0.30, 0.27], np.float32)
 
 
@@ -110,6 +112,23 @@ def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _lamp(x, y, depth, key, lips, left, right):  # type: ignore[no-untyped-def]
+    """Share of the dominant light that passes the lips to a place ``depth`` behind them: a soft shadow of their edges."""
+    ahead = max(key[2], np.float32(0.2))
+    x += depth * key[0] / ahead
+    y += depth * key[1] / ahead
+    t = min(max((x - left) / max(right - left, np.float32(0.1)), np.float32(0.0)), np.float32(1.0))
+    s = t * np.float32(BINS - 1)
+    i = min(int(s), BINS - 2)
+    f = s - np.float32(i)
+    upper = lips[0, i] + f * (lips[0, i + 1] - lips[0, i])
+    lower = lips[1, i] + f * (lips[1, i + 1] - lips[1, i])
+    soft = np.float32(0.08) + np.float32(0.22) * depth
+    share = smoothstep(-soft, soft, upper - y) * smoothstep(-soft, soft, y - lower)
+    return share * smoothstep(-soft, soft, x - left) * smoothstep(-soft, soft, right - x)
+
+
+@njit(cache=True, nogil=True)
 def shade_mouth(
     count: int,
     parts: np.ndarray,
@@ -128,14 +147,20 @@ def shade_mouth(
     tone: np.ndarray,
     key: np.ndarray,
     key_rgb: np.ndarray,
+    uv: np.ndarray,
+    pixels: float,
     colour: np.ndarray,
 ) -> None:
     """Colour of mouth (2), teeth (3), tongue (7) and tear line (8) among the first ``count`` fragments.
 
-    ``normals``: float32 (V, 3), camera space. The rest as in :class:`PosedMouth` and
+    ``normals``: float32 (V, 3), camera space. ``uv``: float32 (V, 2), fixed on surfaces. ``pixels``: a centimetre. The rest as in :class:`PosedMouth` and
     :func:`~deid.models.morphable.shade.shade_skin`. ``colour``: float32 (n, 3), linear light.
     """
     one = np.float32(1.0)
+    # how much of the light comes from one side, and so is let through or kept out as a whole
+    beam = np.float32(0.5) * (key_rgb[0] + key_rgb[1] + key_rgb[2]) / max(white[0] + white[1] + white[2], 1e-4)
+    beam = min(np.float32(beam), np.float32(0.6))
+    fine = np.float32(min(max((pixels - 8.0) / 16.0, 0.0), 1.0))  # bumps of the tongue, where pixels can hold them
     for n in range(count):
         f = triangle[n]
         part = parts[f]
@@ -168,8 +193,18 @@ def shade_mouth(
                 seen = np.sqrt(seen) * np.float32(0.35) + seen * np.float32(0.65)  # enamel passes light on
                 seen = seen / (one + depth * depth * depth * np.float32(0.2)) + np.float32(0.02)  # cheeks hide molars
             elif part == 7:
-                base, wet = _TONGUE, np.float32(0.45)
-                seen = np.float32(0.06) + np.float32(0.94) * np.sqrt(seen * (np.float32(0.3) + np.float32(0.7) * seen))
+                base, wet, rough = _TONGUE, np.float32(0.8), np.float32(0.3)
+                # flesh around sends light back, most in front; a lamp before the face reaches it as it is
+                seen = np.float32(0.02) + np.float32(1.9) * seen ** np.float32(0.85)
+                lit = _lamp(x, y, depth, key, lips, np.float32(left), np.float32(right))
+                seen += beam * (np.float32(0.95) * lit * np.exp(np.float32(-0.16) * depth) - np.float32(0.4) * seen)
+                u = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
+                v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
+                bump = value_noise(u * _PAPILLAE, v * _PAPILLAE, 41, 0) - np.float32(0.5)
+                patch = value_noise(u * _PATCHES, v * _PATCHES, 43, 0) - np.float32(0.5)
+                groove = np.exp(-x * x * np.float32(40.0))
+                seen *= one + fine * np.float32(0.35) * bump + np.float32(0.2) * patch - np.float32(0.2) * groove
+                wet *= one + fine * np.float32(1.6) * bump + patch
         # what enters by the slit comes from the front, whatever the sides of the face get
         sx, sy, sz = nx * np.float32(0.6), ny * np.float32(0.6), nz * np.float32(0.6) + np.float32(0.5)
         length = one / np.sqrt(sx * sx + sy * sy + sz * sz + np.float32(1e-8))
