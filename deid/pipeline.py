@@ -37,7 +37,7 @@ from deid.report import RunReport, VerifyReport, track_reports
 from deid.tracking.examine import Examiner
 from deid.tracking.observe import Observer
 from deid.tracking.patch import follow_sightings
-from deid.tracking.scan import Scanner, Searchers
+from deid.tracking.scan import Scanner, Searchers, return_memory
 from deid.tracking.schedule import Schedule
 from deid.tracking.stitch import stitch
 from deid.tracking.tracker import Tracker
@@ -101,8 +101,10 @@ def _run(
         with clock.stage("analyse"):
             analysis, seconds = analyse(source, config, progress, engine.observer if engine else None, ahead)
         if engine is not None:
+            return_memory()
             with clock.stage("invert"):
                 replacements = engine.invert(analysis, seconds, progress)
+            return_memory()
         plan = make_plan(analysis, config, replacements)
         tell = _Teller(config, info, seconds, clock, seed, engine)
         if target is None or config.dry_run:
