@@ -31,7 +31,7 @@ def mesh_of(geometry: Geometry, who: fit.IdentityFit, track: AttributeTrack, see
     neutral = basis.mean + np.tensordot(who.shape.astype(np.float64), basis.identity, 1) + who.offsets
     out = seen.astype(np.float64)
     for i in range(len(track)):
-        model = neutral + np.tensordot(track.expression[i].astype(np.float64), basis.expression, 1)
+        model = neutral + np.tensordot(track.expression[i].astype(np.float64), basis.seen, 1)
         out[i, :468] = track.camera(i).project(model) * (1, 1, -track.scale[i])
     return out
 

@@ -65,14 +65,15 @@ def observe(
     geometry: Geometry, truth: Truth, rng: np.random.Generator, noise: float = 0.25, frames: np.ndarray | None = None
 ) -> Observations:
     """What MediaPipe would see, with ``noise`` pixels of error in each point."""
-    neutral = geometry.neutral(truth.shape)
-    offset = fit_basis(geometry).mean - surface_points(geometry, geometry.vertices)
+    neutral, basis = geometry.neutral(truth.shape), fit_basis(geometry)
+    offset = basis.mean - surface_points(geometry, geometry.vertices)
+    otherwise = basis.seen - basis.expression
     centres, radii = eyeballs(geometry, truth.shape)
     n = len(truth.expression)
     points = np.empty((n, 478, 3), np.float32)
     for i, camera in enumerate(truth.cameras):
         posed = geometry.pose(neutral, truth.expression[i], truth.gaze[i])
-        surface = surface_points(geometry, posed) + offset
+        surface = surface_points(geometry, posed) + offset + np.tensordot(truth.expression[i], otherwise, 1)
         irises = np.empty((10, 3))
         for eye in range(2):
             left, up = truth.gaze[i, eye]

@@ -46,7 +46,7 @@ def test_normal_equations_are_those_of_the_residuals(
     )  # fmt: skip
     step = 1e-4
     base = residuals(basis, model, seen, state, rotation, distance)
-    moved = [residuals(basis, model + step * shape, seen, state, rotation, distance) for shape in basis.expression]
+    moved = [residuals(basis, model + step * shape, seen, state, rotation, distance) for shape in basis.seen]
     jacobian = (base - np.array(moved)).T / step
     size = np.abs(hessian).max()
     assert np.abs(gradient[fit_kernel.POSE :] - base @ jacobian).max() < 1e-3 * np.abs(gradient).max()

@@ -51,3 +51,6 @@ FACE_OVAL = _table(
     " 234 127 162 21 54 103 67 109"
 )
 BROW_TO_EYE_PAIRS = np.array([[336, 362], [334, 386], [300, 263], [107, 133], [105, 159], [70, 33]])
+BETWEEN_BROWS_PAIRS = np.array([[336, 107], [285, 55]])
+LIPS_TO_NOSE_PAIRS = np.array([[2, 0], [2, 17], [2, 61], [2, 291]])
+"""Below the nose, and the lips' outer rims and corners: what purses, rolls or pulls them."""

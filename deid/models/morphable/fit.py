@@ -17,30 +17,27 @@ from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.tracks import AttributeTrack, Observations
 
-DISTANCES = (30.0, 45.0, 70.0, 120.0, np.inf)
+DISTANCES = (30.0, 45.0, 70.0, 120.0, 240.0)
 """Candidates for the distance from the camera to the head, in centimetres."""
 
 _DEPTH_WEIGHT = 0.05  # squared; MediaPipe's depths are guesses
 _FRAMES, _PROBE_FRAMES = 28, 8
 _TRUSTED_FRAMES = 8.0  # frames' worth of evidence about an identity: the model errs in the same way in all of them
-_OFFSET_KEPT, _REST_KEPT = 0.85, 0.7
+_USUAL = 0.4  # of a track's frames, those that count as the face at rest
+_OFFSET_KEPT = 0.85
+_REST_KEPT = (0.45, 0.9)  # of what seems to be at rest in one frame, and in many
+_REST_FRAMES = 15.0
+_REST_QUANTILE = 0.3  # of what the usual frames show: a pose that is held often is not rest
 _RESTING = (
-    "brow",
-    "jawLeft",
-    "jawRight",
-    "jawForward",
-    "mouthLeft",
-    "mouthRight",
-    "mouthFrown",
-    "noseSneer",
-    "cheekPuff",
-)
+    "brow", "jawLeft", "jawRight", "jawForward", "mouthLeft", "mouthRight", "mouthFrown", "noseSneer", "cheekPuff",
+    "mouthPucker", "mouthStretch", "mouthDimple", "mouthRoll", "mouthShrug", "mouthPress",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentityFit:
     """Who was seen. ``shape``: float32 (K,), standard deviations. ``distance``: centimetres from the camera to the
-    head where the face has its median size, ``inf`` for orthographic. ``scale``: that size, pixels a centimetre.
+    head where the face has its median size. ``scale``: that size, pixels a centimetre.
     ``offsets``: float32 (468, 3), centimetres in head space, from the model's mesh points to the person's own: what the
     identity modes do not span, and where MediaPipe means another place than the model. ``residual``: mean distance of
     mesh points in outer eye distances, over the frames used. ``frames``: int32, the frames used."""
@@ -83,7 +80,7 @@ class _State:
 
     def model(self, basis: FitBasis, neutral: np.ndarray) -> np.ndarray:
         """(n, 468, 3) head space."""
-        return neutral + np.tensordot(self.expressions, basis.expression, 1)
+        return neutral + np.tensordot(self.expressions, basis.seen, 1)
 
     def projected(self, model: np.ndarray, distances: np.ndarray) -> np.ndarray:
         """(n, 468, 2), pixels, y up."""
@@ -121,7 +118,9 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     if not len(observations):
         raise ValueError("an identity needs at least one frame")
     basis = fit_basis(geometry)
-    chosen = observations.take(spread_frames(observations, _FRAMES))
+    rest = usual_frames(basis, observations, _FRAMES - _FRAMES // 3)
+    rows = np.union1d(spread_frames(observations, _FRAMES // 3), rest)
+    chosen, resting = observations.take(rows), np.isin(rows, rest)
     probe = observations.take(spread_frames(observations, _PROBE_FRAMES))
     costs = [solve(basis, probe, d, rounds=2)[2] * _distance_factor(d) for d in DISTANCES]
     distance = DISTANCES[int(np.argmin(costs))]
@@ -132,9 +131,10 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     offsets = np.zeros((468, 3))
     for turn in range(3):
         if turn == 1:
-            offsets += np.tensordot(_rest(geometry, state.expressions), basis.expression, 1)
+            own = _rest(geometry, state.expressions[resting], len(observations))
+            offsets += np.tensordot(own, basis.seen, 1)
             state.fit(basis, neutral + offsets, distances, np.zeros(len(chosen), bool), 3)
-        offsets += _OFFSET_KEPT * _offsets(basis, state, neutral + offsets, distances)
+        offsets += _OFFSET_KEPT * _offsets(basis, state, neutral + offsets, distances, resting)
         state.fit(basis, neutral + offsets, distances, np.zeros(len(chosen), bool), 3)
     return IdentityFit(
         shape.astype(np.float32), distance, scale, offsets.astype(np.float32),
@@ -142,11 +142,30 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     )  # fmt: skip
 
 
-def _rest(geometry: Geometry, expressions: np.ndarray) -> np.ndarray:
-    """(E,): weights that are part of the person: raised brows or a crooked mouth that never relax in ``expressions``
-    (n, E). Smiles and open lips are not: whoever smiles through a whole clip does smile."""
+def _rest(geometry: Geometry, expressions: np.ndarray, frames: int) -> np.ndarray:
+    """(E,): weights that are part of the person: high brows or a narrow mouth, as they are in ``expressions`` (n, E) at
+    rest, out of so many ``frames``. Smiles and open lips are not: whoever smiles through a whole clip does smile. In
+    few frames nobody knows what is the person and what the moment."""
     own = np.array([name.startswith(_RESTING) for name in geometry.expression_names])
-    return np.where(own, _REST_KEPT * np.quantile(expressions, 0.25, axis=0), 0.0)
+    few, many = _REST_KEPT
+    kept = many - (many - few) * np.exp(-(frames - 1) / _REST_FRAMES)
+    return np.where(own, kept * np.quantile(expressions, _REST_QUANTILE, axis=0), 0.0)
+
+
+def usual_frames(basis: FitBasis, observations: Observations, count: int) -> np.ndarray:
+    """Rows of up to ``count`` frames in which the face looks as it mostly does, which is nearer to rest than any
+    extreme: those that come nearest to the track's median in brows and mouth, evenly in time; sorted."""
+    seen = observations.points[:, :468].astype(np.float64) * (1, -1, -1)
+    rotations, states = _procrustes(basis.mean, seen, basis.weights)
+    usable = np.flatnonzero(observations.presence >= min(0.8, float(np.median(observations.presence))))
+    frontal = rotations[usable, 2, 2]
+    usable = usable[frontal >= min(0.9, float(np.quantile(frontal, 0.4)))]
+    telling = np.concatenate([face_points.LIPS, face_points.BROW_TO_EYE_PAIRS[:, 0]])
+    placed = (seen[usable] - seen[usable].mean(axis=1, keepdims=True)) @ rotations[usable]
+    shape = (placed[:, telling, :2] / states[usable, None, None, 0]).reshape(len(usable), -1)
+    apart = np.linalg.norm(shape - np.median(shape, axis=0), axis=1)
+    nearest = np.sort(np.argsort(apart, kind="stable")[: max(3, round(_USUAL * len(usable)))])
+    return usable[nearest[np.unique(np.linspace(0, len(nearest) - 1, min(count, len(nearest))).round().astype(int))]]
 
 
 def _distance_factor(distance: float) -> float:
@@ -196,7 +215,8 @@ def solve(
         neutral = basis.mean + np.tensordot(shape, basis.identity, 1)
     state.fit(basis, neutral, distances, links, 3)
     cost = np.median(state.errors**2) * basis.weights.sum()
-    cost += float((state.expressions**2 @ basis.prior + 2 * state.expressions @ basis.shrink).mean())
+    each = np.einsum("ne,ef,nf->n", state.expressions, basis.prior, state.expressions)
+    cost += float((each + 2 * state.expressions @ basis.shrink).mean())
     return state, shape, float(cost + shape @ shape / _TRUSTED_FRAMES)
 
 
@@ -217,8 +237,8 @@ def _shape_step(
             basis.pair_weights, _DEPTH_WEIGHT, state.states[t], state.rotations[t], distances[t], basis.reach,
         )  # fmt: skip
         weights, own = state.expressions[t], slice(fit_kernel.POSE, first)
-        hessian[np.arange(first), np.arange(first)] += np.r_[np.full(fit_kernel.POSE, 1e-6), basis.prior]
-        gradient[own] -= basis.prior * weights + basis.shrink
+        hessian[np.arange(first), np.arange(first)] += np.r_[np.full(fit_kernel.POSE, 1e-6), np.diag(basis.prior)]
+        gradient[own] -= basis.prior @ weights + basis.shrink
         held = ((weights <= 1e-6) & (gradient[own] <= 0)) | ((weights >= UPPER - 1e-6) & (gradient[own] >= 0))
         local = np.r_[np.arange(fit_kernel.POSE), fit_kernel.POSE + np.flatnonzero(~held)]
         cross = hessian[local, first:]
@@ -228,13 +248,16 @@ def _shape_step(
     return np.linalg.solve(normal, right)
 
 
-def _offsets(basis: FitBasis, state: _State, neutral: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """(468, 3): the median over frames of what remains, turned back into head space (nothing is known of depth)."""
+def _offsets(
+    basis: FitBasis, state: _State, neutral: np.ndarray, distances: np.ndarray, resting: np.ndarray
+) -> np.ndarray:
+    """(468, 3): the median over frames at rest (a mask) of what remains, turned back into head space; nothing is known
+    of depth."""
     model = state.model(basis, neutral)
     rest = (state.seen[..., :2] - state.projected(model, distances)) / state.states[:, None, :1]
     turned = np.pad(rest, ((0, 0), (0, 0), (0, 1))) @ state.rotations
     frontal = state.rotations[:, 2, 2]
-    near = frontal >= min(0.85, float(np.quantile(frontal, 0.3)))
+    near = resting & (frontal >= min(0.85, float(np.quantile(frontal[resting], 0.3))))
     offset = np.median(turned[near], axis=0)
     offset *= np.minimum(1.0, 0.5 / np.maximum(np.linalg.norm(offset, axis=1, keepdims=True), 1e-9))
     # how far lips and lids are open belongs to the frames, not to the person

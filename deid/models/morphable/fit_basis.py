@@ -16,23 +16,33 @@ from deid.models.morphable.geometry import Geometry
 
 UPPER = 1.2
 _OFFSETS = Path(__file__).with_name("mesh_offsets.safetensors")
+_SEEN = Path(__file__).with_name("mesh_expressions.safetensors")
+_SEEN_SHARE = 0.7
+_EXCLUSIVE = (("mouthLeft", "mouthRight"), ("jawLeft", "jawRight"))  # together they would pass for a pucker
+_EXCLUSION = 400.0
+_TOGETHER = (("browDown_L", "browDown_R"), ("browInnerUp_L", "browInnerUp_R"))  # few people can do one alone
+_TOGETHERNESS = 4.0
 _SIGMA = 0.11  # cm, how far mesh points lie from the model's for reasons other than noise
 _EFFECTIVE = 90.0  # independent points: neighbours in MediaPipe's mesh err together
 _GAP_SIGMA = 0.035  # cm, gaps between lips and between brow and eye are seen better than places
-_EXPRESSION_SIGMA = 0.45
-_EXPRESSION_SHRINK = 0.6  # linear cost of a weight: keeps what is not needed at zero
+_EXPRESSION_SIGMA = 0.5
+_EXPRESSION_SHRINK = 0.4  # linear cost of a weight: keeps what is not needed at zero
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FitBasis:
-    """A geometry reduced to the mesh points. ``mean`` (468, 3), ``identity`` (K, 468, 3), ``expression`` (E, 468, 3),
-    float64 centimetres. ``weights`` (468,), ``sides`` (468,) 0 middle, 1 left, 2 right. ``pairs`` (Q, 2) and
-    ``pair_weights``. ``shapes`` (E, 1404), ``rows`` (1404, E), ``all_rows`` (1404, E + K): bases for the kernel;
-    ``tables``, ``all_tables``: their products, see :func:`fit_kernel.gram_tables`."""
+    """A geometry reduced to the mesh points.
+
+    ``mean`` (468, 3), ``identity`` (K, 468, 3), ``expression`` (E, 468, 3), float64 centimetres; ``seen`` (E, 468, 3),
+    the expressions as MediaPipe's mesh shows them. ``weights`` (468,), ``sides`` (468,) 0 middle, 1 left, 2 right.
+    ``pairs`` (Q, 2) and ``pair_weights``. ``shapes`` (E, 1404), ``rows`` (1404, E), ``all_rows`` (1404, E + K): of what
+    is seen, for the kernel; ``tables``, ``all_tables``: their products, see :func:`fit_kernel.gram_tables`. ``prior``
+    (E, E), ``shrink`` (E,), ``upper`` (E,): quadratic and linear cost of the weights, and their bounds."""
 
     mean: np.ndarray
     identity: np.ndarray
     expression: np.ndarray
+    seen: np.ndarray
     weights: np.ndarray
     sides: np.ndarray
     pairs: np.ndarray
@@ -92,17 +102,19 @@ def fit_basis(geometry: Geometry, calibrated: bool = True) -> FitBasis:
     weights = _point_weights(mean)
     sides = np.where(mean[:, 0] > 0.6, 1, np.where(mean[:, 0] < -0.6, 2, 0)).astype(np.int64)
     spans = ((face_points.INNER_LIP_PAIRS, _GAP_SIGMA * np.sqrt(3.0)), (face_points.MOUTH_CORNERS[None], 0.08),
-             (face_points.CORNER_PAIRS, 0.07), (face_points.BROW_TO_EYE_PAIRS, 0.09))  # fmt: skip
+             (face_points.CORNER_PAIRS, 0.07), (face_points.BROW_TO_EYE_PAIRS, 0.06),
+             (face_points.BETWEEN_BROWS_PAIRS, 0.06), (face_points.LIPS_TO_NOSE_PAIRS, 0.08))  # fmt: skip
     pairs = np.concatenate([pair for pair, _ in spans]).astype(np.int64)
     pair_weights = np.concatenate([np.full(len(pair), 1 / sigma**2) for pair, sigma in spans])
     names = geometry.expression_names
-    rows, all_rows = _rows(expression), _rows(np.concatenate([expression, identity]))
+    seen = _seen_expressions(expression, geometry.expression_names) if calibrated else expression
+    rows, all_rows = _rows(seen), _rows(np.concatenate([seen, identity]))
     own = (weights, sides, pairs, pair_weights)
     return FitBasis(
-        mean, identity, expression, weights, sides, pairs, pair_weights,
-        expression.reshape(len(expression), -1), rows, all_rows,
+        mean, identity, expression, seen, weights, sides, pairs, pair_weights,
+        seen.reshape(len(seen), -1), rows, all_rows,
         fit_kernel.gram_tables(rows, *own), fit_kernel.gram_tables(all_rows, *own),
-        np.array([_prior(name) for name in names]),
+        _priors(names),
         np.array([_shrink(name) for name in names]),
         np.full(len(names), UPPER),
         float(np.average(mean[:, 2], weights=weights)),
@@ -116,9 +128,45 @@ def _mesh_offsets() -> np.ndarray:
         raise ModelError(f"the face model {_OFFSETS.name} cannot be read: reinstall the package ({error})") from error
 
 
+def _seen_expressions(expression: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """(E, 468, 3): see ``tools/calibrate_expressions.py``. Renderings lack some of what the landmark model goes by in
+    people, so that the skin's own movement keeps a share."""
+    try:
+        measured = load_file(_SEEN)
+        moved = measured["seen"].astype(np.float64)
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(f"the face model {_SEEN.name} cannot be read: reinstall the package ({error})") from error
+    own = np.array([name.startswith("eye") for name in names])  # lids are measured by themselves
+    share = np.where(own, 0.0, _SEEN_SHARE)[:, None, None]
+    return expression + share * (moved - expression)
+
+
+def _priors(names: tuple[str, ...]) -> np.ndarray:
+    """(E, E): quadratic costs of weights, and of what excludes each other together."""
+    out = np.diag([_prior(name) for name in names])
+    for a, b in _EXCLUSIVE:
+        i, k = names.index(a), names.index(b)
+        out[i, k] = out[k, i] = _EXCLUSION
+    for a, b in _TOGETHER:
+        i, k = names.index(a), names.index(b)
+        out[np.ix_([i, k], [i, k])] += _TOGETHERNESS * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    return out
+
+
 def _prior(name: str) -> float:
     """Quadratic cost of a weight. What the mesh shows badly, or what imitates a pose, costs more."""
-    wide = ("jawOpen", "eyeBlink", "mouthSmile", "mouthPucker", "mouthFunnel", "browInner", "browOuter", "browDown")
+    wide = (
+        "jawOpen",
+        "eyeBlink",
+        "mouthSmile",
+        "mouthPucker",
+        "mouthFunnel",
+        "browInner",
+        "browOuter",
+        "browDown",
+        "mouthLowerDown",
+        "mouthUpperUp",
+    )
     narrow = ("jawForward", "cheekPuff", "mouthShrug", "mouthPress", "mouthRoll", "cheekRaiser", "eyeSquint")
     sigma = _EXPRESSION_SIGMA * (2.0 if name.startswith(wide) else 0.6 if name.startswith(narrow) else 1.0)
     return 1 / sigma**2
@@ -127,7 +175,7 @@ def _prior(name: str) -> float:
 def _shrink(name: str) -> float:
     if name.startswith(("jawOpen", "eyeBlink")):
         return 0.1
-    if name.startswith(("mouthSmile", "mouthFrown")):
+    if name.startswith(("mouthSmile", "mouthFrown", "mouthLowerDown", "mouthUpperUp")):
         return 0.5 * _EXPRESSION_SHRINK
     opposed = name in (
         "mouthLeft",

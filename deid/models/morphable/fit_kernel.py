@@ -269,10 +269,10 @@ def fit_sequence(  # type: ignore[no-untyped-def]
 
     ``seen``: (n, P, 3). ``neutral``: (P, 3). ``shapes``: (E, 3P), ``basis``: its transpose. ``tables``: of
     :func:`gram_tables`. ``sides``: (P,), 0 middle, 1 left, 2 right.
-    ``prior``, ``shrink``, ``upper``: (E,), quadratic and linear cost and bound of each weight. ``links``: bool (n,),
-    whether a frame starts from its predecessor's expression. ``steps``: (n,) Gauss-Newton steps; second derivatives
-    are new in every third. ``rotations`` (n, 3, 3), ``states`` (n, 4), ``expressions`` (n, E): start and result.
-    ``errors``: (n,), root mean square in cm at the last step's start.
+    ``prior`` (E, E), ``shrink``, ``upper`` (E,): quadratic and linear cost and bound of each weight. ``links``: bool
+    (n,), whether a frame starts from its predecessor's expression. ``steps``: (n,) Gauss-Newton steps; second
+    derivatives are new in every third. ``rotations`` (n, 3, 3), ``states`` (n, 4), ``expressions`` (n, E): start and
+    result. ``errors``: (n,), root mean square in cm at the last step's start.
     """
     count, size = neutral.shape[0], basis.shape[1]
     cols, weighted = np.empty((3 * count, _COLUMNS)), np.empty((3 * count, _COLUMNS))
@@ -306,8 +306,9 @@ def fit_sequence(  # type: ignore[no-untyped-def]
                     weighted_rows(inverse[k], cross[:POSE], solved[k])
                 for k in range(size):
                     weighted_rows(-cross[:POSE, k], solved, schur[k])
-                    schur[k, k] += prior[k]
-            reduced = cross[POSE] - prior * expressions[t] - shrink
+                schur += prior
+            reduced = cross[POSE] - shrink
+            weighted_rows(-expressions[t], prior, reduced)
             weighted_rows(-square[POSE, :POSE], solved, reduced)
             step = bounded_step(schur, reduced, expressions[t], upper, 30)
             expressions[t] += step

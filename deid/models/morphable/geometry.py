@@ -33,8 +33,8 @@ from deid.models.morphable import _motion
 from deid.models.morphable._motion import Motion
 
 _ASSET = Path(__file__).with_name("geometry.safetensors")
-_OPENERS = ("jawOpen", "mouthClose", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
-_LIPS_APART = 0.35  # centimetres of opening from which lips do not hold together
+OPENERS = ("jawOpen", "mouthClose", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
+LIPS_APART = 0.35  # centimetres of opening from which lips do not hold together
 IRIS_ANGLE = 0.37  # radians, as seen from the centre of the eyeball
 INDEX_SETS = (
     "jawline",
@@ -140,7 +140,7 @@ class Geometry:
         _motion.add_shapes(out, motion.start, motion.index, motion.delta, weights)
         for eye in (0, 1):
             self._pose_eye(out, neutral, eye, blinks[eye], gaze[eye])
-        seal = 1 - float(weights @ _opening(self)) / _LIPS_APART
+        seal = 1 - float(weights @ _opening(self)) / LIPS_APART
         if seal > 0:
             _motion.seal_lips(
                 out, motion.lip_lower, motion.lip_upper, motion.lip_region, motion.lip_weights, min(seal, 1.0)
@@ -184,7 +184,7 @@ def _opening(geometry: Geometry) -> np.ndarray:
     rises = [
         geometry.expression[:, ring[:, middle], 1].mean(axis=(1, 2)) for ring in (motion.lip_upper, motion.lip_lower)
     ]
-    opens = np.array([name.startswith(_OPENERS) for name in geometry.expression_names])
+    opens = np.array([name.startswith(OPENERS) for name in geometry.expression_names])
     return np.where(opens, rises[0] - rises[1], 0).astype(np.float32)
 
 

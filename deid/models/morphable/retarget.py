@@ -15,7 +15,7 @@ from deid.models.morphable import face_points
 from deid.models.morphable.apertures import open_and_closed
 from deid.models.morphable.fit_basis import FitBasis, fit_basis
 from deid.models.morphable.gaze import as_rendered
-from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
 from deid.models.morphable.lids import lid_curves, rest_apertures, set_lids
 from deid.models.morphable.tracks import AttributeTrack
 
@@ -23,10 +23,12 @@ _OPENERS = ("jawOpen", "mouthLowerDown_L", "mouthLowerDown_R", "mouthUpperUp_L",
 _HABIT, _HABIT_RANGE = 0.7, (0.7, 1.4)
 """How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits."""
 _WIDEST_EYE = 1.5
-_LIPS_SEEN = 1.17
-"""Gap that the landmark model reads between rendered lips, of the gap that they have: measured as the slope of outputs
-on sources of four clips, 1.14 to 1.23."""
 _CLOSED_LIPS = 0.15  # cm; a track whose lips never come closer than this has no closed state of its own
+_GAP_SEEN = np.array([0.0, 0.03, 0.12, 0.31, 0.57, 0.76, 1.00, 1.26, 1.71, 2.32, 4.00])
+_GAP_TRUE = np.array([0.0, 0.004, 0.09, 0.20, 0.35, 0.57, 0.84, 1.10, 1.42, 1.88, 3.20])
+"""Centimetres between the lips as MediaPipe reads them, and what they are over closed ones: nearly closed lips read as
+shut, parted ones as wider. Up to 1.3 medians over the renderings of ``tools/calibrate_expressions.py``, beyond from the
+output of one clip read again."""
 
 
 def _lip_gap(points: np.ndarray) -> np.ndarray:
@@ -47,8 +49,8 @@ class Retargeter:
         own, other = (self._points(shape) for shape in (subject, surrogate))
         self._open_eyes = float(rest_apertures(other).mean())
         self._mouth_ratio = _face_height(other) / _face_height(own)
-        self._closed_lips = float(_lip_gap(other))
         self._lip_effects = _lip_gap(self._basis.expression)  # (E,) cm a weight
+        self._opens = np.array([name.startswith(OPENERS) for name in self._names])
 
     def __call__(self, track: AttributeTrack) -> AttributeTrack:
         """``track`` with ``expression`` for the surrogate."""
@@ -72,19 +74,28 @@ class Retargeter:
         return self._basis.mean + np.tensordot(np.asarray(shape, np.float64), self._basis.identity[: len(shape)], 1)
 
     def _wanted_gap(self, track: AttributeTrack) -> np.ndarray:
-        """(n,): centimetres between the surrogate's lips."""
+        """(n,): centimetres by which the surrogate's lips are to be apart, 0 where they are to touch."""
         closed = min(float(np.quantile(track.mouth, 0.05)), _CLOSED_LIPS)
-        return self._closed_lips + np.maximum(track.mouth - closed, 0.0) * self._mouth_ratio / _LIPS_SEEN
+        seen = np.maximum(track.mouth.astype(np.float64) - closed, 0.0)
+        return np.interp(seen, _GAP_SEEN, _GAP_TRUE) * self._mouth_ratio
 
     def _open_mouth(self, expression: np.ndarray, wanted: np.ndarray) -> None:
-        """Change the openers' weights in place, as little as gives the ``wanted`` gap."""
+        """Change the openers' weights in place, as little as gives the ``wanted`` gap.
+
+        Lips that are hardly opened hold together (``Geometry.pose``): they part with the square of what opens them,
+        and what else moves one of them takes the other along.
+        """
         close, jaw = self._names.index("mouthClose"), self._names.index("jawOpen")
         expression[:, close] = np.minimum(expression[:, close], expression[:, jaw])
         openers = np.array([self._names.index(name) for name in _OPENERS])
         effects = self._lip_effects[openers]
         mobility = np.array([1.0, 0.5, 0.5, 0.35, 0.35])
+        goal = np.where(wanted < LIPS_APART, np.sqrt(LIPS_APART * wanted), wanted)
+        apart = np.clip(goal / LIPS_APART, 0.0, 1.0)
+        others = np.where(self._opens, 0.0, self._lip_effects)
+        goal = goal - apart * (expression @ others)
         for _ in range(6):
-            missing = wanted - self._closed_lips - expression @ self._lip_effects
+            missing = goal - expression @ np.where(self._opens, self._lip_effects, 0.0)
             free = np.where(missing[:, None] > 0, expression[:, openers] < 1.2, expression[:, openers] > 0)
             push = free * effects * mobility
             share = push / np.maximum((push * effects).sum(axis=1, keepdims=True), 1e-6)
