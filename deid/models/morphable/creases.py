@@ -60,10 +60,9 @@ def depth_at(age: float) -> float:
 def creases(geometry: Geometry) -> Creases:
     """The creases of a geometry, the same for everybody."""
     places, inside = _places(geometry)
-    x, y, z = np.abs(places[..., 0]), places[..., 1], places[..., 2]
+    on = places[inside]
     height = np.zeros((SIZE, SIZE), np.float32)
-    for _, mask, field in _REGIONS:
-        height += (field(x, y, z) * (mask(x, y, z) > 0.02)).astype(np.float32)
+    height[inside] = _heights(np.abs(on[:, 0]), on[:, 1], on[:, 2])
     along = [np.gradient(places, axis=axis) for axis in (1, 0)]
     lengths = [np.maximum(np.linalg.norm(step, axis=2), 1e-4) for step in along]
     edge = imaging.dilate((~inside).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
@@ -100,6 +99,15 @@ def _places(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
             places[..., axis] = np.where(owner >= 0, depth, places[..., axis])
             hit |= owner >= 0
     return places, hit
+
+
+def _heights(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """float32 (n,): all fields at full weight, each where its region is."""
+    out = np.zeros(len(x), np.float32)
+    for _, mask, field in _REGIONS:
+        here = np.flatnonzero(mask(x, y, z) > 0.02)
+        out[here] += field(x[here], y[here], z[here])
+    return out
 
 
 def _shares(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:

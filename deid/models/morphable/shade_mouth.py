@@ -113,7 +113,7 @@ def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _lamp(x, y, depth, key, lips, left, right):  # type: ignore[no-untyped-def]
-    """Share of the dominant light that passes the lips to a place ``depth`` behind them: a soft shadow of their edges."""
+    """Share of the dominant light that reaches a place ``depth`` behind the lips, softly shaded by their edges."""
     ahead = max(key[2], np.float32(0.2))
     x += depth * key[0] / ahead
     y += depth * key[1] / ahead
@@ -153,8 +153,9 @@ def shade_mouth(
 ) -> None:
     """Colour of mouth (2), teeth (3), tongue (7) and tear line (8) among the first ``count`` fragments.
 
-    ``normals``: float32 (V, 3), camera space. ``uv``: float32 (V, 2), fixed on surfaces. ``pixels``: a centimetre. The rest as in :class:`PosedMouth` and
-    :func:`~deid.models.morphable.shade.shade_skin`. ``colour``: float32 (n, 3), linear light.
+    ``normals``: float32 (V, 3), camera space. ``uv``: float32 (V, 2), fixed on surfaces. ``pixels``: a centimetre. The
+    rest as in :class:`PosedMouth` and :func:`~deid.models.morphable.shade_skin.shade_skin`. ``colour``: float32 (n, 3),
+    linear light.
     """
     one = np.float32(1.0)
     # how much of the light comes from one side, and so is let through or kept out as a whole
