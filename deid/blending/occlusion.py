@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.ndimage import label
 
 from .. import imaging
 from ..detection.hands import FINGERS, PALM, Hand
@@ -31,6 +32,11 @@ _ARM_POINT = 0.8  # palm sizes from the wrist to the point of the forearm that m
 _LEAST_OUTSIDE = 2  # of a hand's 21 points
 _MOST_CORE = 0.45  # share of the face's core, cheeks included, that may stay
 _UNLIKE = (0.17, 0.27)  # code values from a hand's own colour: kept up to the first, given up from the second on
+_CLOSED, _OPENED, _EDGE = 0.14, 0.05, 0.05  # palm sizes: gaps closed, specks removed, reach of the edge's smoothing
+_HOLE = 0.25  # palm sizes across: holes up to which are filled
+_LEAST_DRAWN = 0.3  # how much hand the skeleton and its colours must see where a gap is closed
+_CALM = 4e-4  # variance of code values below which a place has no edge
+_REDDER, _LIP = 2.5, 0.19  # weight of redness, and how much of it no shade of a hand has
 _GRID = 96  # longest side of the grid that masks are worked out on; palms are at least a sixth of it
 
 
@@ -50,7 +56,14 @@ def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray)
     inner = _filled(core, (h, w))
     face = _filled(outline, (h, w))
     for hand in believed:
-        np.maximum(mask, _unlike_the_face(_one(hand, picture), picture, inner, face), out=mask)
+        drawn = _one(hand, picture)
+        told, never = _unlike_the_face(drawn, picture, inner, face)
+        spots, _ = label(never)  # knuckles have red spots, too, but small ones
+        thick = imaging.erode(never.astype(np.uint8), _disc(_OPENED * hand.palm_size))
+        never = np.isin(spots, np.unique(spots[thick > 0])) & never
+        drawn[never] = 0
+        np.maximum(mask, _whole(told, drawn, picture, face, hand.palm_size), out=mask)
+        mask[never] = 0
     share = float((mask * inner).sum() / max(float(inner.sum()), 1.0))
     return (None, share) if share > _MOST_CORE else (mask, 0.0)
 
@@ -71,19 +84,62 @@ def plausible(hand: Hand, outline: np.ndarray) -> bool:
     return imaging.signed_distance(outline, forearm) < -_OUT * size
 
 
-def _unlike_the_face(mask: np.ndarray, picture: np.ndarray, core: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """``mask`` without what, in the face's core, has not the colour that the hand has outside the face."""
+def _unlike_the_face(
+    mask: np.ndarray, picture: np.ndarray, core: np.ndarray, face: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """``mask`` without what, in the face's core, has not the colour that the hand has outside the face; and bool (h,
+    w), what there is so red that it cannot be the shade of a hand."""
     sure = (mask > 0.9) & (face == 0)
     if sure.sum() < 12:
-        return mask * (1 - core)
+        return mask * (1 - core), core > 0
     colour = np.median(picture[sure], axis=0).astype(np.float32)
     apart = picture - colour
     grey = apart.mean(axis=2)
-    redder = np.maximum(apart[..., 0] - grey, 0)
+    redder = _REDDER * np.maximum(apart[..., 0] - grey, 0)
     # light falls on a hand in many ways, but lips, nostrils, brows and flushed skin are redder or darker than it
-    distance = np.hypot(np.maximum(-0.8 * grey, 0), 2.5 * redder)
+    distance = np.hypot(np.maximum(-0.8 * grey, 0), redder)
     like = np.clip((_UNLIKE[1] - distance) / (_UNLIKE[1] - _UNLIKE[0]), 0, 1)
-    return np.asarray(mask * np.where(core > 0, like, 1), np.float32)
+    return np.asarray(mask * np.where(core > 0, like, 1), np.float32), (core > 0) & (redder > _LIP)
+
+
+def _whole(told: np.ndarray, drawn: np.ndarray, picture: np.ndarray, face: np.ndarray, palm: float) -> np.ndarray:
+    """``told``, float32 (h, w), in one piece: small holes (nails, rings, shades) closed where ``drawn`` says hand,
+    without what does not hang together with the hand outside the ``face``, its edge laid along the picture's edges."""
+    if not told.any():
+        return told
+    solid = (told > 0.5).astype(np.uint8)
+    closed = imaging.erode(imaging.dilate(solid, _disc(_CLOSED * palm)), _disc(_CLOSED * palm))
+    solid = np.maximum(solid, closed & (drawn > _LEAST_DRAWN))
+    solid = imaging.dilate(imaging.erode(solid, _disc(_OPENED * palm)), _disc(_OPENED * palm))
+    pieces, count = label(solid)
+    outside = np.bincount(pieces[face == 0], minlength=count + 1)
+    outside[0] = 0
+    kept = np.isin(pieces, np.flatnonzero(outside > 0)).astype(np.float32)
+    holes, count = label(1 - kept)
+    size = np.bincount(holes.ravel(), minlength=count + 1)
+    size[0] = 1 << 30
+    kept[np.isin(holes, np.flatnonzero(size < (_HOLE * palm) ** 2)) & (drawn > 0)] = 1
+    soft = _along_edges(kept, picture @ np.array([0.3, 0.59, 0.11], np.float32), max(2, round(_EDGE * palm)))
+    return np.clip((soft - 0.5) / 0.6 + 0.5, 0, 1)
+
+
+def _disc(radius: float) -> np.ndarray:
+    reach = max(1, round(radius))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    return (x * x + y * y <= reach * reach + 0.5).astype(np.uint8)
+
+
+def _along_edges(mask: np.ndarray, guide: np.ndarray, reach: int) -> np.ndarray:
+    """``mask``, float32 (h, w), smoothed within but not across the edges of ``guide``, (h, w) code values 0 to 1: the
+    guided filter (K. He, J. Sun and X. Tang, *Guided Image Filtering*, ECCV 2010, equations 5, 6 and 8)."""
+    window = (2 * reach + 1, 2 * reach + 1)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.asarray(imaging.box_filter(values, -1, window))
+
+    of_guide, of_mask = mean(guide), mean(mask)
+    slope = (mean(guide * mask) - of_guide * of_mask) / (mean(guide * guide) - of_guide**2 + np.float32(_CALM))
+    return mean(slope) * guide + mean(of_mask - slope * of_guide)
 
 
 def _filled(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
