@@ -88,7 +88,7 @@ def people(
         shade = rng.beta(1.1, 1.6) * (len(_TONES) - 1)
         tone = np.array([np.interp(shade, range(len(_TONES)), channel) for channel in _TONES.T])
         person = Person(1, (), np.empty((0, 128), np.float32), gender, years)
-        yield draw(geometry, appearance, rng, person), tone.astype(np.float32)
+        yield draw(geometry, appearance, rng, person, dark=float(tone.mean()) < 0.2), tone.astype(np.float32)
 
 
 def sheet(

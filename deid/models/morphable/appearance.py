@@ -51,6 +51,7 @@ _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
     ],
     np.float32,
 )
+_BROWN = 2  # the first so many are brown
 _IRIS_SHARES = (0.36, 0.36, 0.11, 0.04, 0.06, 0.07)
 
 
@@ -87,11 +88,16 @@ class Appearance:
         return len(self.spread)
 
     def sample(
-        self, rng: np.random.Generator, gender: float | None = None, age: float | None = None
+        self,
+        rng: np.random.Generator,
+        gender: float | None = None,
+        age: float | None = None,
+        dark: bool = False,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """A plausible person: coefficients float32 (A,), iris float32 (3,) linear RGB, seed of the detail.
 
-        ``gender``: -1 (a man's skin) to 1 (a woman's); ``age``: years; drawn at random when ``None``.
+        ``gender``: -1 (a man's skin) to 1 (a woman's); ``age``: years; drawn at random when ``None``. ``dark``: the
+        skin that these go with is, so the irises are brown.
         """
         gender = float(rng.choice((-1.0, 1.0)) if gender is None else np.clip(gender, -1, 1))
         age = float(np.clip(rng.normal(50, 10) if age is None else age, *_YEARS))
@@ -99,7 +105,8 @@ class Appearance:
         basis, _ = np.linalg.qr(np.column_stack([self.gender, self.age]).astype(np.float64))
         free -= basis @ (basis.T @ free)
         code = self.centre + gender * self.gender + (age - _MEAN_YEARS) / 10 * self.age + free
-        iris = _IRISES[rng.choice(len(_IRISES), p=_IRIS_SHARES)] * np.exp(rng.normal(0, 0.12, 3))
+        kind = int(rng.choice(len(_IRISES), p=_IRIS_SHARES))
+        iris = _IRISES[kind % _BROWN if dark else kind] * np.exp(rng.normal(0, 0.12, 3))
         return code.astype(np.float32), iris.astype(np.float32), int(rng.integers(2**31))
 
     def traits(self, code: np.ndarray) -> tuple[float, float]:

@@ -36,6 +36,8 @@ _SHAPE_LIMIT = 2.2
 _MEAN_AGE = 57.0  # of the portraits that the traits were learned from
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
+_DARK = 0.3  # reflectance
+
 Recognise = Callable[[np.ndarray], np.ndarray]
 
 
@@ -67,15 +69,21 @@ class Surrogate:
 
 
 def draw(
-    geometry: Geometry, appearance: Appearance, rng: np.random.Generator, person: Person, number: int = 0
+    geometry: Geometry,
+    appearance: Appearance,
+    rng: np.random.Generator,
+    person: Person,
+    number: int = 0,
+    dark: bool = False,
 ) -> IdentityCode:
     """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: later ones come
-    from further out, for subjects whom faces of the middle resemble, and late ones may be some years off."""
+    from further out, for subjects whom faces of the middle resemble, and late ones may be some years off. ``dark``: the
+    subject's skin is."""
     female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else person.female
     years = person.age
     if number >= _STRICT:
         female, years = female * 0.7, years + float(rng.uniform(-_YEARS_OFF, _YEARS_OFF))
-    skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else years)
+    skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else years, dark=dark)
     shape = np.clip(rng.normal(0, _SHAPE_SPREAD + _WIDER * number, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
     shape = shape + typical_shape(len(shape), female, years)
     return IdentityCode(shape.astype(np.float32), skin, detail, iris)
@@ -103,8 +111,9 @@ def choose(
     """The first draw that is farther from the subject than the median stranger, and far from every surrogate in
     ``others``; failing that, the best of those looked at. What is looked at next is foretold from what was seen
     (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
+    dark = skin_is_dark(likenesses)
     codes = [
-        draw(geometry, appearance, np.random.default_rng([seed, person.id, number]), person, number)
+        draw(geometry, appearance, np.random.default_rng([seed, person.id, number]), person, number, dark)
         for number in range(_DRAWS)
     ]
     told = foretold(codes)
@@ -138,6 +147,13 @@ def choose(
 
 def _any_safe(looked: dict[int, Surrogate]) -> bool:
     return any(found.safe for found in looked.values())
+
+
+def skin_is_dark(likenesses: Sequence[Likeness]) -> bool:
+    """Whether the skin reflects so little that light irises would be rare."""
+    lights = [likeness.attributes.light for likeness in likenesses]
+    reflectances = [float(np.mean(light.tone / np.maximum(light.white, 1e-3))) for light in lights]
+    return bool(reflectances) and float(np.median(reflectances)) < _DARK
 
 
 def _first(scores: np.ndarray) -> int:
@@ -203,9 +219,7 @@ def in_place(geometry: Geometry, sitter: Sitter, likeness: Likeness) -> np.ndarr
     """A likeness with a surrogate in it, uint8 (150, 150, 3)."""
     picture = likeness.chip.astype(np.float32) / np.float32(255)
     placed = sitter.in_place_of(geometry, likeness.neutral)
-    made = paint_picture(
-        picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0
-    )
+    made = paint_picture(picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0)
     return np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)
 
 
