@@ -141,6 +141,25 @@ def test_a_quarter_of_outliers_hardly_counts(name: str, limit: float) -> None:
     assert (track.confidence < clean.confidence).all()
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_deep_shade_and_a_bright_hand_do_not_decide_the_tone(known: bool) -> None:
+    """Both stay where they are all along, so that they look like the person's own."""
+    shot = take(LIGHTS["soft"], yaw=3.0)
+    places = sample_places(load_geometry())
+    hair = places[:, 0] > 3.5
+    hand = (places[:, 0] < -1.0) & (places[:, 1] < np.median(places[:, 1]))
+    shot.linear[:, hair] *= 0.03
+    shot.linear[:, hand] = (0.9, 0.75, 0.7)
+    geometry = load_geometry()
+    still = np.zeros((_FRAMES, len(geometry.expression_names)), np.float32)
+    hidden = np.broadcast_to(hand, (_FRAMES, COUNT)) if known else None
+    track = estimate_light(shot.records(), geometry, geometry.vertices, still, shot.rotation, shot.times, hidden=hidden)
+    clean = ~hair & ~hand & (shot.normals[0, :, 2] > 0.4)
+    ratio = np.median(shot.told(track)[:, clean] / shot.seen()[:, clean], axis=(0, 1))
+    assert np.abs(ratio - 1).max() < (0.07 if known else 0.2), ratio
+    assert ratio.max() / ratio.min() < (1.04 if known else 1.12), ratio
+
+
 def sample_places(geometry) -> np.ndarray:  # type: ignore[no-untyped-def]
     from deid.models.morphable.photo_samples import TRIPLES
 

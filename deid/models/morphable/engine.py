@@ -107,8 +107,9 @@ class MorphableEngine:
         for track in tracks:
             numbers = matched[track.id]
             codes[track.id] = invert_track(
-                self._geometry, self._records, self._records.frames(numbers), numbers, seconds, self._rate, size
-            )
+                self._geometry, self._records, self._records.frames(numbers), numbers, seconds, self._rate, size,
+                self._seen_hands(track),
+            )  # fmt: skip
             progress.advance()
         seen = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
         shown = chips_of([t for t in tracks if t.id in seen], chips)
@@ -205,17 +206,25 @@ class MorphableEngine:
             self._casts[track.id] = _Cast(track, person, of, turned, placed, hands)
             self._replacements[track.id] = self._replacement(track, of, hands, safe=surrogate.safe)
 
+    def _seen_hands(self, track: Track) -> dict[int, tuple[Hand, ...]]:
+        """The hands found before or beside the face, by frame."""
+        found = {}
+        for seen in self.observer.hands:
+            if track.covers(seen.frame):
+                box = track.box_at(seen.frame)
+                if np.hypot(box[0] - seen.place[0], box[1] - seen.place[1]) < 0.5 * box[3]:
+                    found[seen.frame] = seen.hands
+        return found
+
     def _hands(self, track: Track, codes: TrackCodes) -> dict[int, tuple[Hand, ...]]:
         """The hands before the face, by row; where none was found although one was there just before or after, that
         one, moved as the face moved."""
         frames = codes.witnessed.frames
         found: dict[int, tuple[Hand, ...]] = {}
-        for seen in self.observer.hands:
-            row = codes.attributes.row_of(seen.frame)
-            if row is not None and track.covers(seen.frame):
-                box = track.box_at(seen.frame)
-                if np.hypot(box[0] - seen.place[0], box[1] - seen.place[1]) < 0.5 * box[3]:
-                    found[row] = seen.hands
+        for frame, hands in self._seen_hands(track).items():
+            row = codes.attributes.row_of(frame)
+            if row is not None:
+                found[row] = hands
         out = dict(found)
         places = codes.attributes.translation
         for row in range(len(frames)):

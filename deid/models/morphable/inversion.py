@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
+from deid.detection.hands import Hand
 from deid.models.morphable import fit, light, smoothing, trust
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.photo_hidden import hidden_samples
+from deid.models.morphable.photo_samples import COUNT
 from deid.models.morphable.tracks import AttributeTrack, Observations
 from deid.models.morphable.trust import Trust
 from deid.tracking.records import RecordFile
@@ -90,14 +93,16 @@ def invert_track(
     seconds: Sequence[float],
     rate: float,
     size: tuple[int, int],
+    hands: Mapping[int, Sequence[Hand]] | None = None,
 ) -> TrackCodes:
     """``frames``, ``numbers``: the track's records; at least one. ``seconds``: times of all frames of the clip.
-    ``rate``: frames a second. ``size``: of the picture."""
+    ``rate``: frames a second. ``size``: of the picture. ``hands``: those before the face, by frame, in frame
+    pixels: no light is read off them."""
     witnessed = Witnessed.of(frames, numbers)
     count = len(witnessed)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _IDENTITY_ROWS)).round().astype(int))
     identity = fit.fit_identity(geometry, witnessed.read(records, chosen, size)[0])
-    fitted, photos = [], []
+    fitted, photos, hidden = [], [], []
     for start in range(0, count, _WINDOW):
         keep = slice(start, min(start + _WINDOW, count))
         wide = slice(max(0, keep.start - _OVERLAP), min(count, keep.stop + _OVERLAP))
@@ -109,12 +114,14 @@ def invert_track(
         inner = np.arange(keep.start - wide.start, keep.stop - wide.start)
         fitted.append(_rows(part, inner))
         photos.append(notes[inner])
+        behind = hidden_samples(seen.frames[inner], seen.points[inner], hands or {})
+        hidden.append(np.zeros((len(inner), COUNT), bool) if behind is None else behind)
     times = np.asarray(seconds, np.float64)[witnessed.frames]
     raw = fit.finish_attributes(geometry, identity.shape, AttributeTrack.joined(fitted))
     attributes = smoothing.smooth_attributes(raw, times)
     lights = light.estimate_light(
         np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes.expression,
-        attributes.rotation, times,
+        attributes.rotation, times, hidden=np.concatenate(hidden),
     )  # fmt: skip
     return TrackCodes(witnessed, identity, attributes, lights, trust.judge(raw, rate, confidence=lights.confidence))
 

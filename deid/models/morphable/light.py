@@ -38,6 +38,7 @@ _FLOOR = 0.05  # least shading in any visible direction, of its mean
 _TINT_SHARE = 0.4  # colours of neighbours err together more than their brightness does
 _SKIN_TINT = 0.15  # within which a sample has the colour of a face's skin, logarithm
 _ASTRAY = 0.25  # logarithm, from the middle of all samples' exposures: one so far off hardly counts
+_LEFT = 0.12  # share of the visible skin that must be left beside a hand to tell the light by itself
 _CLIPPED = 250  # code value from which a channel may have been brighter than it shows
 
 
@@ -79,13 +80,15 @@ def estimate_light(
     rotation: np.ndarray,
     times: np.ndarray,
     albedo: np.ndarray | None = None,
+    hidden: np.ndarray | None = None,
 ) -> LightTrack:
     """Light and finish of all frames of a track.
 
     ``records``: (n,) of :data:`.photometry.RECORD`. ``neutral``: float32 (V, 3), the subject's head at rest.
     ``expression``: (n, E) weights. ``rotation``: (n, 3, 3) camera_from_head. ``times``: (n,) seconds, increasing.
     ``albedo``: (N, 3) relative linear reflectance of average skin at the samples; by default as measured on
-    photographs. Raises ``ValueError`` when the lengths differ.
+    photographs. ``hidden``: bool (n, N), samples that something is known to lie before. Raises ``ValueError`` when the
+    lengths differ.
     """
     count = len(records)
     if not count == len(expression) == len(rotation) == len(times):
@@ -95,7 +98,7 @@ def estimate_light(
     if not count:
         shapes = [(0, 9, 3), (0, 3), (0, 3), (0,), (0,), (0,), (0,), (0,), (0, 3)]
         return LightTrack(*(np.zeros(shape, np.float32) for shape in shapes))
-    scene = _Scene(records, geometry, neutral, expression, rotation, load_reference(), albedo)
+    scene = _Scene(records, geometry, neutral, expression, rotation, load_reference(), albedo, hidden)
     times = np.asarray(times, np.float64)
     veil = scene.lift_veil(times)
     fitted = _fit_frames(scene)
@@ -126,7 +129,9 @@ class _Scene:
         rotation: np.ndarray,
         reference: SkinReference,
         albedo: np.ndarray | None,
+        hidden: np.ndarray | None = None,
     ) -> None:
+        self._hidden = hidden
         self._records, self._expression = records, np.asarray(expression, np.float32)
         self._rotation = np.asarray(rotation, np.float32)
         self._normals = sample_normals(geometry, neutral)
@@ -157,8 +162,17 @@ class _Scene:
             facing = normals[..., 2]
             weights = np.where(facing > _FACING, np.minimum(1.5 * facing, 1), 0) * valid_samples(self._records[part])
             weights = weights * np.where(skin.max(axis=2) >= _CLIPPED, 0.3, 1.0)
+            if self._hidden is not None:
+                weights = _uncovered(weights, self._hidden[part])
             linear = np.maximum(CODE_TO_LINEAR8[skin] - self._veil[part, None], 1e-5)
             yield part, basis(normals), linear, weights.astype(np.float32)
+
+
+def _uncovered(weights: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """``weights`` (m, N) without ``hidden`` places, except where hardly any would be left."""
+    left = weights * ~hidden
+    enough = left.sum(axis=1) >= _LEFT * weights.sum(axis=1)
+    return np.where(enough[:, None], left, weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
