@@ -12,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
+from ._hair import around, counted, gate_of, hair_colours, own_skin
 from ._kernels import BINS, directions
-from ._polar import follow, polar_colours
+from ._polar import polar_colours
 
 FIRST, PITCH, LEVELS = np.float32(0.4), np.float32(0.025), 43
 """The polar grid: nodes at 0.4, 0.425 ... 1.45 of the outline's reach."""
@@ -66,20 +66,22 @@ def hair_model(
     grid = (FIRST, PITCH, LEVELS)
     seen = polar_colours(picture, cx, cy, unit, rim, *grid)
     top, left = face.corner
-    made = polar_colours(face.coded, cx - np.float32(left), cy - np.float32(top), unit, rim, *grid)
+    made = polar_colours(
+        face.coded, cx - np.float32(left), cy - np.float32(top), unit, rim,
+        FIRST + PITCH * np.float32(_RIM.start), PITCH, _RIM.stop - _RIM.start,
+    )  # fmt: skip
     rim_skin = _rendered_skin(picture, face, points, made)
-    counts = (np.clip((1.05 - limit[::2]) / 0.1, 0, 1)[:, None] * _inside(picture, centre, rim)[:, _RING]).astype(
-        np.float32
-    )
-    hair, _ = _hair_colours(seen, rim_skin, counts, above[::2])
-    skin = _own_skin(rim_skin, hair, seen)
-    hair, trust = _hair_colours(seen, skin, counts, above[::2])
-    gate = _gate(seen, skin, hair, trust, limit[::2])
-    steps = np.arange(BINS) / 2
+    height, width = picture.shape[:2]
+    counts = counted(limit, rim, unit, cx, cy, width, height, FIRST, PITCH, _RING.start, _RING.stop)
+    ring, half = np.ascontiguousarray(seen[:, _RING]), np.ascontiguousarray(above[::2])
+    hair, _ = hair_colours(ring, rim_skin, counts, half, _LEAST_CONTRAST)
+    skin = own_skin(rim_skin, hair, np.ascontiguousarray(seen[:, _RIM]))
+    hair, trust = hair_colours(ring, skin, counts, half, _LEAST_CONTRAST)
+    gate = gate_of(seen, skin, hair, trust, limit, FIRST, PITCH, _CERTAIN)
     both = np.concatenate([skin, hair], axis=1)
-    whole = np.stack([np.interp(steps, np.arange(BINS // 2), column, period=BINS // 2) for column in both.T])
-    gate = np.concatenate([gate, gate[:1]])
-    return HairModel(gate, np.ascontiguousarray(whole, dtype=np.float32))
+    whole = np.empty((6, BINS), np.float32)
+    whole[:, ::2], whole[:, 1::2] = both.T, (0.5 * (both + np.roll(both, -1, axis=0))).T
+    return HairModel(gate, whole)
 
 
 def _rendered_skin(picture: np.ndarray, face: Part, points: np.ndarray, made: np.ndarray) -> np.ndarray:
@@ -88,76 +90,6 @@ def _rendered_skin(picture: np.ndarray, face: Part, points: np.ndarray, made: np
     at = np.clip(at, face.corner[::-1], np.array(face.coded.shape[1::-1]) + face.corner[::-1] - 1)
     at = np.clip(at, 0, np.array(picture.shape[1::-1]) - 1)
     own = face.coded[at[:, 1] - face.corner[0], at[:, 0] - face.corner[1]]
-    gain = np.clip(np.median(picture[at[:, 1], at[:, 0]] / np.maximum(own, 0.02), axis=0), 0.6, 1.6)
-    rim = gaussian_filter1d(made[:, _RIM].mean(axis=1), 6.0, axis=0, mode="wrap") * gain
-    return np.asarray(rim, np.float32)
-
-
-def _own_skin(rim: np.ndarray, hair: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """float32 (BINS / 2, 3): the rendered skin ``rim``, and where the frame's own rim is not far from that and is no
-    ``hair``, its own."""
-    near = seen[:, _RIM]
-    weight = np.exp(((near - rim[:, None]) ** 2).sum(axis=2) / -0.03)
-    weight = (weight * np.clip((0.6 - _along(near, rim, hair)) / 0.25, 0, 1))[..., None]
-    sums = np.concatenate([(near * weight).sum(axis=1), weight.sum(axis=1)], axis=1)
-    sums = gaussian_filter1d(sums, 4.0, axis=0, mode="wrap")
-    return np.asarray((sums[:, :3] + 0.5 * rim) / (sums[:, 3:] + 0.5), np.float32)
-
-
-def _along(seen: np.ndarray, skin: np.ndarray, hair: np.ndarray) -> np.ndarray:
-    """(BINS / 2, n): how far each of ``seen`` lies on the way from skin, 0, to hair, 1."""
-    line = skin - hair
-    size = np.maximum((line**2).sum(axis=1), 1e-4)[:, None]
-    return np.asarray(((skin[:, None] - seen) * line[:, None]).sum(axis=2) / size)
-
-
-def _inside(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> np.ndarray:
-    """bool (BINS / 2, LEVELS): which nodes lie in the picture."""
-    place = FIRST + PITCH * np.arange(LEVELS, dtype=np.float32)
-    xy = centre + directions()[::2, None] * (rim[::2, None] * place)[..., None]
-    return np.asarray(((xy >= 0) & (xy <= np.array(picture.shape[1::-1]) - 1)).all(axis=2))
-
-
-def _hair_colours(
-    seen: np.ndarray, skin: np.ndarray, counts: np.ndarray, above: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (BINS / 2, 3): mean colour, in every direction, of what is darker than skin around the face, and (BINS
-    / 2,) how sure it is. Hair beside the face must not be lighter than all of that above: it may be a wall.
-
-    ``counts``: (BINS / 2, ring), how much a node counts.
-    """
-    ring = seen[:, _RING]
-    apart = np.linalg.norm(ring - skin[:, None], axis=2)
-    darker = skin[:, None].sum(axis=2) - ring.sum(axis=2)
-    weight = counts * np.clip((apart - 0.08) / 0.12, 0, 1) * np.clip(darker / 0.2, 0, 1) ** 2
-    part = (counts * above[:, None]).sum()
-    top = weight * above[:, None]
-    mean = (ring * top[..., None]).sum(axis=(0, 1)) / max(float(top.sum()), 1e-6)
-    crown = np.clip((float(top.sum()) / max(float(part), 1e-6) - 0.08) / 0.12, 0, 1)
-    # what lies beside the cheeks is hair when it is like, or darker than, the hair above
-    lighter = ring.sum(axis=2) - mean.sum()
-    hue = np.linalg.norm((ring - ring.mean(axis=2, keepdims=True)) - (mean - mean.mean()), axis=2)
-    alike = np.clip((0.5 - lighter) / 0.3, 0, 1) * np.clip((0.2 - hue) / 0.1, 0, 1)
-    weight *= above[:, None] + (1 - above[:, None]) * alike
-    sums = np.empty((len(ring), 5))
-    sums[:, :3] = (ring * weight[..., None]).sum(axis=1)
-    sums[:, 3], sums[:, 4] = weight.sum(axis=1), counts.sum(axis=1)
-    sums = gaussian_filter1d(sums, 3.0, axis=0, mode="wrap")
-    total, size, every = sums[:, :3], sums[:, 3], sums[:, 4]
-    colour = (total + 0.1 * mean) / (size + 0.1)[:, None]
-    contrast = np.linalg.norm(skin - colour, axis=1)
-    trust = np.clip((size / np.maximum(every, 1e-6) - 0.15) / 0.15, 0, 1)
-    trust = trust * np.clip((contrast - _LEAST_CONTRAST) / 0.07, 0, 1) * crown
-    return colour.astype(np.float32), trust.astype(np.float32)
-
-
-def _gate(seen: np.ndarray, skin: np.ndarray, hair: np.ndarray, trust: np.ndarray, limit: np.ndarray) -> np.ndarray:
-    """float32 (BINS / 2, LEVELS): where hair is joined to certain hair further out."""
-    like = np.clip((_along(seen, skin, hair) - 0.35) / 0.25, 0, 1)
-    like = np.minimum(1.6 * uniform_filter1d(like, 3, axis=1), 1)
-    gate = np.empty(like.shape, np.float32)
-    follow(np.ascontiguousarray(like, np.float32), gate, _CERTAIN)
-    gate = gaussian_filter1d(gaussian_filter1d(gate, 1.0, axis=0, mode="wrap"), 0.8, axis=1)
-    place = FIRST + PITCH * np.arange(LEVELS)
-    free = np.clip((place[None] - limit[:, None]) / 0.06, 0, 1)
-    return np.ascontiguousarray(gate * free * trust[:, None], dtype=np.float32)
+    ratio = picture[at[:, 1], at[:, 0]] / np.maximum(own, 0.02)
+    gain = np.clip(np.sort(ratio, axis=0)[len(at) // 2], 0.6, 1.6)
+    return np.asarray(around(made.mean(axis=1), 6.0) * gain, np.float32)
