@@ -104,6 +104,7 @@ def _run(
             return_memory()
             with clock.stage("invert"):
                 replacements = engine.invert(analysis, seconds, progress)
+            engine.observer.close()  # its networks would stay beside the second pass
             return_memory()
         plan = make_plan(analysis, config, replacements)
         tell = _Teller(config, info, seconds, clock, seed, engine)
