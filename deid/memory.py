@@ -26,3 +26,10 @@ def keep_memory_together() -> None:
         mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_THRESHOLD, _LARGE)
         mallopt(_TRIM_THRESHOLD, _KEPT)
+
+
+def return_memory() -> None:
+    """Give freed memory back to the system: glibc keeps what a large network took, and what follows would come on top
+    of it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -27,6 +27,7 @@ from deid.compare import Comparer, choose_faces
 from deid.config import RunConfig
 from deid.errors import PrivacyError
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
+from deid.memory import return_memory
 from deid.models.engine import Engine, open_engine
 from deid.plan import Plan, Replacement, make_plan, rate_of
 from deid.progress import Progress
@@ -37,7 +38,7 @@ from deid.report import RunReport, VerifyReport, track_reports
 from deid.tracking.examine import Examiner
 from deid.tracking.observe import Observer
 from deid.tracking.patch import follow_sightings
-from deid.tracking.scan import Scanner, Searchers, return_memory
+from deid.tracking.scan import Scanner, Searchers
 from deid.tracking.schedule import Schedule
 from deid.tracking.stitch import stitch
 from deid.tracking.tracker import Tracker

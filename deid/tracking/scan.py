@@ -7,12 +7,10 @@ What comes out depends only on the frames, never on timing.
 
 from __future__ import annotations
 
-import ctypes
 import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -22,6 +20,7 @@ from deid.detection.centerface import CenterFace
 from deid.detection.shots import ShotDetector
 from deid.media import Reader
 from deid.media.convert import bgr, luma8
+from deid.memory import return_memory
 from deid.tracking.schedule import ChangeMeter, Schedule, may_search
 from deid.types import Detection, Frame
 
@@ -145,13 +144,6 @@ def _thumbnail(frame: Frame) -> np.ndarray:
         return np.dstack(parts)
     y, cb, cr = parts
     return imaging.cvt_color(np.dstack([y, cr, cb]), imaging.COLOR_YCRCB2BGR)
-
-
-def return_memory() -> None:
-    """Give freed memory back to the system: glibc keeps what the detector's large network took, and the next pass would
-    come on top of it."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Scanner:
