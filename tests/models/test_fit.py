@@ -202,3 +202,34 @@ def test_eyes_held_wider_than_others_stay_wider_on_another_face(geometry: Geomet
     open_eyes = usual > 0.5
     assert np.all(wider[open_eyes] >= usual[open_eyes]) and np.median(wider[open_eyes] / usual[open_eyes]) > 1.05
     assert wider.max() <= 1.5 and np.array_equal(wider == 0, usual == 0)
+
+
+def test_half_a_face_stays_half_a_face(geometry: Geometry) -> None:
+    """A one-sided smile, and a palsy: the left side of the face does all of it, the right side nothing."""
+    t = np.arange(N)
+    pulse = np.clip(np.sin((t - 10) / 8.0), 0, 1) * (t > 10)
+    truth = still(geometry, N, person(geometry, np.random.default_rng(8)))
+    act(truth, geometry, mouthSmile_L=0.8 * pulse, browOuterUp_L=0.7 * pulse, browInnerUp_L=0.5 * pulse)
+    turn(truth, np.stack([10 * np.sin(t / 12), 4 * np.cos(t / 9), 3 * np.sin(t / 7)], axis=1))
+    seen = observe(geometry, truth, np.random.default_rng(9))
+    who = fit.fit_identity(geometry, seen)
+    track = attributes(geometry, who, seen)
+    turned = Retargeter(geometry, who.shape, person(geometry, np.random.default_rng(10)))(track)
+    for name in ("mouthSmile", "browOuterUp"):
+        left, right = weight(geometry, turned, name + "_L"), weight(geometry, turned, name + "_R")
+        assert correlation(left, pulse) > 0.9
+        assert np.ptp(right) < 0.35 * np.ptp(left)
+
+
+def test_a_pucker_is_a_pucker_and_not_both_sides_pulled(geometry: Geometry) -> None:
+    """Also when it lasts for a third of the clip, which must not make it the person's mouth at rest."""
+    t = np.arange(N)
+    pucker = 0.9 * np.clip((t - 36) / 6.0, 0, 1)
+    truth = still(geometry, N, person(geometry, np.random.default_rng(12)))
+    act(truth, geometry, mouthPucker=pucker)
+    seen = observe(geometry, truth, np.random.default_rng(13))
+    track = attributes(geometry, fit.fit_identity(geometry, seen), seen)
+    found = weight(geometry, track, "mouthPucker")
+    assert correlation(found, pucker) > 0.95
+    assert found[44:].mean() > 0.6 and found[:30].mean() < 0.15
+    assert np.minimum(weight(geometry, track, "mouthLeft"), weight(geometry, track, "mouthRight")).max() < 0.05
