@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from ._kernels import directions
 
@@ -24,22 +25,36 @@ def glasses_seen(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray, arms:
     if not rows.any():
         return 0.0
     unit = directions()[rows]
-    grey = picture[..., 1]  # green: most of luma, and no copy
-    across = np.stack([-unit[:, 1], unit[:, 0]], axis=1)[:, None] * np.float32(_THICK * width)
-    places = centre + unit[:, None] * (rim[rows, None] * _LEVELS)[..., None]
-    middle, before, after = (_nearest(grey, p) for p in (places, places - across, places + across))
-    light, dark = np.minimum(middle - before, middle - after), np.minimum(before - middle, after - middle)
-    strongest = 0.0
-    for line in (light, dark):
-        line = np.clip(line, 0, _MOST)
-        total = line[:, 0]
-        for level in range(1, len(_LEVELS)):
-            total = np.max([np.roll(total, k) for k in _WANDER], axis=0) + line[:, level]
-        strongest = max(strongest, float(total.max()) / len(_LEVELS))
+    strongest = _strongest(
+        picture, np.float32(centre[0]), np.float32(centre[1]), unit, rim[rows], _LEVELS, np.float32(_THICK * width),
+        max(abs(turn) for turn in _WANDER), _MOST,
+    )  # fmt: skip
     return float(np.clip((strongest - _SEEN[0]) / (_SEEN[1] - _SEEN[0]), 0, 1))
 
 
-def _nearest(grey: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """float32 (n, levels): ``grey`` at ``places``, (n, levels, 2), held inside."""
-    at = np.round(places).astype(np.intp)
-    return np.asarray(grey[at[..., 1].clip(0, grey.shape[0] - 1), at[..., 0].clip(0, grey.shape[1] - 1)])
+@njit(cache=True, nogil=True, error_model="numpy")
+def _strongest(picture, cx, cy, unit, rim, levels, thick, wander, most):  # type: ignore[no-untyped-def]
+    """Mean contrast of the strongest line, light or dark, over ``levels`` of the ``rim``: float."""
+    n, h, w = len(rim), picture.shape[0], picture.shape[1]
+    sums, last = np.zeros((2, n)), np.zeros((2, n))
+    for level in range(len(levels)):
+        for i in range(n):
+            x, y = cx + unit[i, 0] * rim[i] * levels[level], cy + unit[i, 1] * rim[i] * levels[level]
+            ax, ay = -unit[i, 1] * thick, unit[i, 0] * thick
+            middle = _green(picture, x, y, h, w)
+            before, after = _green(picture, x - ax, y - ay, h, w), _green(picture, x + ax, y + ay, h, w)
+            light, dark = min(middle - before, middle - after), min(before - middle, after - middle)
+            for side in range(2):
+                best = 0.0
+                if level:
+                    for turn in range(-wander, wander + 1):
+                        best = max(best, last[side, (i + turn) % n])
+                sums[side, i] = best + min(max(light if side == 0 else dark, 0.0), most)
+        last[:] = sums
+    return last.max() / len(levels)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _green(picture, x, y, h, w):  # type: ignore[no-untyped-def]
+    """Green, which is most of luma, at the nearest pixel, held inside."""
+    return picture[min(max(int(round(y)), 0), h - 1), min(max(int(round(x)), 0), w - 1), 1]
