@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from .. import imaging
 from ..models.morphable import finish
 from ._around import seam_cells, without_arms
 from ._blend import HAIR_SHOWS, blend
 from ._film import code_table, film, finished
+from ._hair import around
 from ._kernels import BINS, CORE, END, OUTER, STILL, STRETCH, closed, directions
 from ._polar import polar_colours, seen_reach
 from .glasses import glasses_seen
@@ -233,7 +233,19 @@ def _matched(
 
 def _rounded(reach: np.ndarray) -> np.ndarray:
     """An outline of straight lines, rounded outwards."""
-    return np.maximum(gaussian_filter1d(reach, 1.5, mode="wrap"), reach).astype(np.float32)
+    return np.maximum(_smoothed(reach, 1.5), reach).astype(np.float32)
+
+
+def _smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
+    """``values``, (n,) or (n, columns), of all directions, smoothed over ``sigma`` of them."""
+    return np.asarray(around(values.reshape(len(values), -1), sigma).reshape(values.shape))
+
+
+def _doubled(values: np.ndarray) -> np.ndarray:
+    """float32 (BINS, ...): what is known for every second direction, for all."""
+    out = np.empty((BINS, *values.shape[1:]), np.float32)
+    out[::2], out[1::2] = values, 0.5 * (values + np.roll(values, -1, axis=0))
+    return out
 
 
 def _tables(
@@ -261,7 +273,7 @@ def _tables(
     anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
     new = np.minimum(_rounded(target.reach(centre)), whole)
-    new = anchor * gaussian_filter1d(new / anchor, 3.0, mode="wrap")
+    new = anchor * _smoothed(new / anchor, 3.0)
     border = _border(centre, unit, h, w)
     fade = np.clip(np.minimum(_FADE * width, border - np.maximum(anchor, new)), 0.02 * width, None)
     most = _STEEPEST * fade / 1.5
@@ -300,18 +312,16 @@ def _beyond(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> list[np
     grey = colours.mean(axis=2)
     apart = np.linalg.norm(colours[:, 0] - colours[:, 3], axis=1)
     lighter, darker = grey[:, 5:].mean(axis=1) - grey[:, 0], grey[:, 0] - grey[:, 2]
-    apart, lighter, darker = (gaussian_filter1d(x, 2.0, mode="wrap") for x in (apart, lighter, darker))
+    apart, lighter, darker = _smoothed(np.stack([apart, lighter, darker], axis=1), 2.0).T
     shares = ((0.4 - apart) / 0.25, (0.5 - apart) / 0.25, (lighter - 0.04) / 0.08, (darker - 0.12) / 0.12)
-    steps, nodes = np.arange(BINS) / 2, np.arange(BINS // 2)
-    return [np.interp(steps, nodes, np.clip(x, 0, 1), period=BINS // 2).astype(np.float32) for x in shares]
+    return list(_doubled(np.clip(np.stack(shares, axis=1), 0, 1)).T)
 
 
 def _seen(face: GeneratedFace, head: float, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:
     """float32 (BINS,): how far the rendered face reaches in each direction, up to 1.3 of the anchor; ``head``: 1 with
     the rest of the head, 0 without."""
     reach = seen_reach(face.alpha, face.head, np.float32(head), centre[0], centre[1], directions(), anchor, *_SEEN)
-    whole = np.interp(np.arange(BINS) / 2, np.arange(BINS // 2), reach, period=BINS // 2)
-    return np.asarray(gaussian_filter1d(whole, 1.5, mode="wrap") * anchor, np.float32)
+    return np.asarray(_smoothed(_doubled(reach), 1.5) * anchor, np.float32)
 
 
 def _border(centre: np.ndarray, unit: np.ndarray, h: int, w: int) -> np.ndarray:
