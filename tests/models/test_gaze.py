@@ -85,7 +85,7 @@ def test_glances_are_rendered_wider_than_they_are_read() -> None:
 
 def test_lids_that_come_down_are_no_glance_down() -> None:
     openness = np.linspace(1.2, 0.5, 30)
-    read = np.stack([np.zeros(30), np.radians(-0.8 + 2.4 * (openness - 1))], axis=1)
+    read = np.stack([np.zeros(30), np.radians(-1.2 + 2.4 * (openness - 1))], axis=1)
     assert np.abs(gaze.as_rendered(watching(read, openness))[..., 1]).max() < np.radians(0.5)
 
 

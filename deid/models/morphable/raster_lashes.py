@@ -12,6 +12,7 @@ from deid.models.morphable.geometry import Geometry
 _UPPER, _LOWER = 120, 60  # strands a lid
 _UPPER_LENGTH, _LOWER_LENGTH = 0.8, 0.42  # centimetres
 _UPPER_WIDTH, _LOWER_WIDTH = 0.026, 0.0085  # centimetres at the root
+_PARTED, _STUCK = 0.28, 0.75  # how often a tuft of lashes ends; how far tips lie towards the tuft's middle
 _FOLLOW = 1.3  # how much a lash turns further than its lid when the lid closes
 
 
@@ -47,9 +48,10 @@ def lash_strands(geometry: Geometry) -> Strands:
         index = np.clip(np.searchsorted(along, at) - 1, 0, len(chain) - 2)
         between = (at - along[index]) / np.maximum(along[index + 1] - along[index], 1e-6)
         full = np.sin(np.clip(outward, 0, 1) * np.pi) ** 0.5 * (0.75 + 0.35 * outward)
-        length = (_UPPER_LENGTH if way > 0 else _LOWER_LENGTH) * full * rng.uniform(0.65, 1.05, count)
+        length = (_UPPER_LENGTH if way > 0 else _LOWER_LENGTH) * full * rng.uniform(0.5, 1.05, count)
         width = (_UPPER_WIDTH if way > 0 else _LOWER_WIDTH) * rng.uniform(0.7, 1.2, count)
         splay = ((outward - 0.42) * 1.1 + rng.normal(0, 0.13, count)) * (1.0 if eye == 0 else -1.0)
+        splay += _converging(rng, at) / (0.6 * length)
         curl = rng.normal(0.42 if way > 0 else 0.25, 0.08, count)
         lift = rng.normal(-0.08 if way > 0 else 0.25, 0.07, count)
         root = points[index] + (points[index + 1] - points[index]) * between[:, None] - geometry.eye_centres[eye]
@@ -58,6 +60,16 @@ def lash_strands(geometry: Geometry) -> Strands:
         columns = [between, np.full(count, eye), np.full(count, way), length, width, splay, curl, lift, height]
         shapes.append(np.stack(columns, axis=1))
     return Strands(np.concatenate(ends).astype(np.int32), np.concatenate(shapes).astype(np.float32))
+
+
+def _converging(rng: np.random.Generator, at: np.ndarray) -> np.ndarray:
+    """(n,) centimetres that the tips of lashes with roots ``at`` (n,), centimetres along a lid, lie beside their roots:
+    lashes stick together in twos to sixes, and a fan of even spokes looks drawn."""
+    ends = np.flatnonzero(rng.random(len(at)) < _PARTED)
+    tuft = np.searchsorted(ends, np.argsort(np.argsort(at)), side="left")
+    middle = np.array([at[tuft == t].mean() for t in range(tuft.max() + 1) if (tuft == t).any()])
+    present = np.unique(tuft)
+    return _STUCK * (middle[np.searchsorted(present, tuft)] - at)
 
 
 @njit(cache=True, nogil=True)
@@ -97,7 +109,8 @@ def draw_lashes(
         q = np.float32(1.0) / np.sqrt(ux * ux + uy * uy + uz * uz + np.float32(1e-8))
         ux, uy, uz = ux * q, uy * q, uz * q
         length, breadth, splay, curl, lift = shape[n, 3], shape[n, 4], shape[n, 5], shape[n, 6], shape[n, 7]
-        lift += np.float32(_FOLLOW) * (oy - shape[n, 8]) * way
+        rise = (oy - shape[n, 8]) * way
+        lift += np.float32(_FOLLOW) * min(rise, np.float32(0.3) * rise)
         steps = min(max(int(length * scale * 2.0) + 2, 4), 120)
         last_x, last_y = np.float32(0.0), np.float32(0.0)
         for s in range(steps + 1):
