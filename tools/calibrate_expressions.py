@@ -25,7 +25,7 @@ from deid.models.morphable.codes import Camera, IdentityCode, Light, head_rotati
 from deid.models.morphable.geometry import Geometry, load_geometry
 from deid.models.morphable.render import Renderer
 
-PEOPLE, FRAMES, SIZE, TEXTURE = 48, 40, 384, 512
+PEOPLE, FRAMES, SIZE, TEXTURE = 36, 40, 384, 512
 FIRST_SEED = 9_000
 RIDGE = 6.0  # frames' worth of evidence for the skin's own movement
 MOST_SHAPES = 6  # that move at once
