@@ -35,8 +35,10 @@ _DEEPEST = 0.05  # no crease of skin is black: light comes through
 _DOUBT = 0.3  # how far the colour of white is drawn to grey
 _DARKEST = 5.0  # white over skin, luminance
 _BESIDE = np.float32(0.15)  # least z of a direction whose light the face has shown
+_GRAZING = np.float32(0.33)  # least z of a normal whose light the face has shown
 _BRIGHTEST = np.float32(2.0)  # of the mean: surroundings that a broad lobe mirrors
 _ROUGH, _SMOOTH, _TIGHT = np.float32(0.36), np.float32(0.17), np.float32(0.3)  # lobes of skin; share of the second
+_LAMP = np.float32(1.5)  # a lamp is smaller, and brighter, than harmonics of the second order can say
 _F0 = 0.028  # reflectance of skin and of tears at normal incidence
 
 
@@ -199,8 +201,11 @@ def light_vertices(
         # where the surface turns away, texels crowd: between the sharp and the blunt direction
         level = base_level[i] + shift - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
         table[i, LEVEL] = np.float32(LEVELS) * level
+        # nor was light on what turns away ever seen: there it is that of what is beside
+        front = max(z, _GRAZING)
+        q = one / np.sqrt(x * x + y * y + front * front)
         for c in range(3):
-            table[i, RED + c] = irradiance(sh, x, y, z, c) * open_rgb[i, c]
+            table[i, RED + c] = irradiance(sh, x * q, y * q, front * q, c) * open_rgb[i, c]
         # light that has wandered through skin is red, and most of what shaded skin has has done so
         shade = np.log2(min(max(table[i, GREEN], np.float32(0.15)), np.float32(2.0)))
         table[i, RED] *= np.exp2(-_SHADED_RED * shade)
@@ -224,7 +229,7 @@ def light_vertices(
         # skin is oily in thin patches on a rough ground: a wide lobe and a tight one
         tight = _TIGHT + (np.float32(1.0) - _TIGHT) * np.float32(0.5) * wet[i]
         narrow = (one - tight) * lobe(nh, lh, _ROUGH) + tight * lobe(nh, lh, _SMOOTH)
-        narrow *= strength * nl
+        narrow *= _LAMP * strength * nl
         for c in range(3):
             table[i, RED + c] *= colours[0, c]
             table[i, SHINE_RED + c] = broad * colours[1, c] + narrow * colours[2, c]
