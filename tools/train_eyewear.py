@@ -2,8 +2,8 @@
 
 Portraits are unrolled onto the lenses' surface at the size that runs see. Those who wear glasses were picked out by eye
 (``_NAMES``); glasses of every kind are drawn on the others as well, for congressmen wear few kinds. Each picture
-comes several times, shifted, turned, blurred, darkened and with noise. Prints held-out log odds by quantiles (three folds
-of portraits), then writes a safetensors file of 2,705 numbers.
+comes several times, shifted, turned, blurred, darkened and with noise. Prints held-out log odds by quantiles (three
+folds of portraits), then writes a safetensors file of 2,705 numbers.
 
     python tools/train_eyewear.py ../shared/data/portraits deid/models/morphable/eyewear.safetensors
 """

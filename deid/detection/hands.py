@@ -8,7 +8,8 @@ detector alone takes faces for hands now and then; a hand counts only when the l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -26,6 +27,8 @@ _SAME_PALM = 0.3  # overlap (IoU) from which two detections are one palm
 _ROI_SCALE, _ROI_SHIFT = 2.6, 0.5  # from the palm's box to the whole hand's square, towards the fingers
 _TURN = np.pi / 2  # the network wants wrist and middle finger upright
 _MOST = 4  # palms looked at
+_OWN_SHARE, _NEIGHBOUR_SHARES = 2.0, (1.0, 0.5)  # weights of a hand's own row and of those before and after
+_NEAR = 0.25  # palm sizes that a hand moves from row to row at most
 FINGERS = ((0, 1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
 """Chains of hand landmarks: thumb from the wrist, the other fingers from their knuckles."""
 PALM = (0, 1, 2, 5, 9, 13, 17)
@@ -44,6 +47,32 @@ class Hand:
         """From the wrist to the middle finger's knuckle or across the knuckles, whichever is longer, in pixels."""
         p = self.points[:, :2]
         return float(max(np.hypot(*(p[9] - p[0])), 1.2 * np.hypot(*(p[17] - p[5]))))
+
+
+def steadied(hands: Mapping[int, tuple[Hand, ...]]) -> dict[int, tuple[Hand, ...]]:
+    """``hands`` by row of a track, without the shiver that frames seen one by one have: each hand's points averaged
+    with those of the same hand as many rows before as after, so that a hand in even motion keeps its place."""
+    out = {}
+    for row, here in hands.items():
+        steady = []
+        for hand in here:
+            points, total = _OWN_SHARE * hand.points, _OWN_SHARE
+            for step, share in enumerate(_NEIGHBOUR_SHARES, start=1):
+                pair = [_nearest(hand, hands.get(row + side * step, ()), step) for side in (-1, 1)]
+                if pair[0] is None or pair[1] is None:
+                    break
+                points = points + share * (pair[0].points + pair[1].points)
+                total += 2 * share
+            steady.append(replace(hand, points=np.asarray(points / total, np.float32)))
+        out[row] = tuple(steady)
+    return out
+
+
+def _nearest(hand: Hand, others: tuple[Hand, ...], step: int) -> Hand | None:
+    """The one of ``others``, ``step`` rows away, that is this hand."""
+    reach = _NEAR * min(step, 2) * hand.palm_size
+    apart = [float(np.linalg.norm(o.points[:, :2] - hand.points[:, :2], axis=1).mean()) for o in others]
+    return others[int(np.argmin(apart))] if apart and min(apart) < reach else None
 
 
 class HandFinder:

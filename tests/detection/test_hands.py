@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deid import imaging
-from deid.detection.hands import Hand, HandFinder, _anchors, _grouped, _square
+from deid.detection.hands import Hand, HandFinder, _anchors, _grouped, _square, steadied
 from deid.virtual_camera import COLLINS, HOPPER
 
 CLIP = Path(__file__).parents[3] / "shared/clips/occlusion_hand_makeup_320x240.avi"
@@ -77,3 +77,21 @@ def test_palm_size_survives_foreshortening():
     points = np.zeros((21, 3), np.float32)
     points[5, 0], points[17, 0] = 0, 30
     assert Hand(points, 1.0).palm_size == pytest.approx(36)
+
+
+def test_steadied_hands_shiver_less_and_keep_their_way():
+    rng = np.random.default_rng(0)
+    shape = rng.normal(0, 20, (21, 3)).astype(np.float32)
+    way = np.array([2.0, 1.0, 0.0], np.float32)
+    rows = {t: (Hand(shape + t * way + rng.normal(0, 1, (21, 3)).astype(np.float32), 0.95),) for t in range(30)}
+    steady = steadied(rows)
+    noise = [np.mean([np.abs(h[t][0].points - shape - t * way).mean() for t in range(3, 27)]) for h in (rows, steady)]
+    assert noise[1] < 0.65 * noise[0]
+    assert steady[5][0].presence == rows[5][0].presence
+    assert np.array_equal(steady[0][0].points, rows[0][0].points)  # no row before it
+
+
+def test_another_hand_is_not_averaged_in():
+    one = Hand(np.random.default_rng(1).normal(0, 20, (21, 3)).astype(np.float32), 0.95)
+    far = Hand(one.points + 200, 0.95)
+    assert np.allclose(steadied({0: (far,), 1: (one,), 2: (far,)})[1][0].points, one.points)

@@ -14,7 +14,7 @@ import numpy as np
 
 from deid.blending import Compositor
 from deid.config import RunConfig
-from deid.detection.hands import Hand
+from deid.detection.hands import Hand, steadied
 from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.calibrate import PoseBias, pose_bias
@@ -233,7 +233,7 @@ class MorphableEngine:
                 nearest = min(near, key=lambda r: (abs(int(frames[r]) - int(frames[row])), r))
                 shift = np.append(places[row] - places[nearest], 0).astype(np.float32)
                 out[row] = tuple(replace(hand, points=hand.points + shift) for hand in found[nearest])
-        return out
+        return steadied(out)
 
     def _replacement(self, track: Track, codes: TrackCodes, hands: Collection[int], *, safe: bool) -> Replacement:
         rows = np.full(len(track), -1, np.int32)
