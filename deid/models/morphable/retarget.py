@@ -20,8 +20,9 @@ from deid.models.morphable.lids import lid_curves, rest_apertures, set_lids
 from deid.models.morphable.tracks import AttributeTrack
 
 _OPENERS = ("jawOpen", "mouthLowerDown_L", "mouthLowerDown_R", "mouthUpperUp_L", "mouthUpperUp_R")
-_HABIT, _HABIT_RANGE = 0.7, (0.7, 1.4)
-"""How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits."""
+_HABIT, _HABIT_RANGE = 0.7, (0.7, 1.06)
+"""How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits: lids that
+are opened further than their own eyes are large show white above the irises, a stare."""
 _WIDEST_EYE = 1.5
 _CLOSED_LIPS = 0.15  # cm; a track whose lips never come closer than this has no closed state of its own
 _GAP_SEEN = np.array([0.0, 0.03, 0.12, 0.31, 0.57, 0.76, 1.00, 1.26, 1.71, 2.32, 4.00])
