@@ -21,7 +21,8 @@ def seam_cells(picture, coded, cover, corner, cx, cy, tables, beside, gate, firs
 
     ``picture``: float32 (h, w, 3), the frame. ``coded``: float32 (a, b, 3), the face, and ``cover``, its cover, from
     row and column ``corner`` on. ``tables``, ``gate``, ``first``, ``pitch``: as :func:`._kernels.blend` reads them.
-    ``beside``: float32 (BINS + 1, 1), how much a direction's seam lies in skin. ``side``: pixels to a side of the
+    ``beside``: float32 (BINS + 1, 2), how much a direction's seam lies in skin, and that of what lies within the rim
+    lies in it besides: below a chin is shade. ``side``: pixels to a side of the
     squares that are compared. Squares unlike the skin that is expected there count little.
     """
     h, w = min(cover.shape[0], picture.shape[0] - corner[0]), min(cover.shape[1], picture.shape[1] - corner[1])
@@ -39,8 +40,10 @@ def seam_cells(picture, coded, cover, corner, cx, cy, tables, beside, gate, firs
             step = _step(dx, dy)
             row = int(step)
             part = step - np.float32(row)
-            skin = _at(beside, row, part, 0)
             place = np.sqrt(dx * dx + dy * dy) / _at(tables, row, part, RIM)
+            skin = _at(beside, row, part, 0)
+            if place < _ONE:
+                skin += _at(beside, row, part, 1)
             if skin <= _ZERO or place < _IN or place > _OUT:
                 continue
             there = _ZERO

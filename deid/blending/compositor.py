@@ -48,6 +48,7 @@ _ARM_REACH = 0.12  # face widths along the circle: more than twice as thick as t
 _COARSE = 4  # pixels to a side of the squares that the seam's colours are compared in
 _FAR_SIDE = 0.85  # of the outline's reach on the other side: below, no ear is seen, and what stands out is glasses
 _ARM_NODES = 160  # nodes to a face's width of the grid that arms of glasses are looked for on
+_CHIN_COUNTS = 0.7  # how much the colour of the chin and the jaw counts, where beards are
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
 _NOTHING = np.zeros((1, 1), np.float32)
 
@@ -134,7 +135,8 @@ class Compositor:
         hair = hair_model(clean, part, source_points, centre, rim, limit, above)
         tables[CORE] = np.where(_hairy(hair.gate), np.minimum(tables[CORE], limit * rim), tables[CORE])
         shown = closed(np.concatenate([tables, hair.colours]))
-        skin = closed(np.maximum(above, beside)[None])
+        along = np.maximum(above, beside)
+        skin = closed(np.stack([along, _CHIN_COUNTS * (1 - along)]))
         _matched(part, picture, centre, shown, skin, hair.gate, attributes, seed, frame)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
         rows, columns = _box(np.maximum(tables[OUTER], tables[END]), centre, (h, w))

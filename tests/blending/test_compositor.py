@@ -273,3 +273,28 @@ def test_arms_of_glasses_are_taken_from_beside_the_face():
     assert np.abs(picture - plain)[beside].max() > 0.7
     left = np.abs(compose(picture, source, source).rgb - compose(plain, source, source).rgb)[beside]
     assert left.mean() < 0.02
+
+
+def test_the_chin_takes_the_tone_of_the_frames_chin():
+    source = oval(100, 140)
+    skin = np.array([0.77, 0.63, 0.57], np.float32)
+    shaded = skin - (0.06, 0.06, 0.08)
+    picture = np.broadcast_to(PALE, (SIDE, SIDE, 3)).copy()
+    picture[filled(source)] = skin
+    plain = compose(picture, source, source).rgb
+    lower = filled(source)
+    lower[:140] = False
+    picture[lower] = shaded
+    result = compose(picture, source, source).rgb
+    chin, brow = np.s_[158:164, 90:110], np.s_[70:90, 90:110]
+    assert (plain[chin] - result[chin]).mean() > 0.015
+    assert np.abs(plain[brow] - result[brow]).mean() < 0.02
+
+
+def test_a_temple_before_a_bright_wall_has_an_edge():
+    """No haze of skin over the wall."""
+    source = oval(100, 140)
+    picture = np.broadcast_to(np.ones(3, np.float32), (SIDE, SIDE, 3)).copy()
+    picture[filled(source)] = (0.6, 0.48, 0.42)
+    result = compose(picture, source, source).rgb
+    assert result[75, 155:].min() > 0.97 and result[75, :45].min() > 0.97
