@@ -9,8 +9,9 @@ from deid.models.morphable import finish
 from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry, load_geometry
-from deid.models.morphable.photo_match import _model_face, match_finish
+from deid.models.morphable.photo_match import _excess, _model_face, match_finish
 from deid.models.morphable.photo_structure import measure_structure, window_of
+from deid.models.morphable.photo_surface import sample_normals
 from deid.models.morphable.photometry import RECORD
 
 _SCALE = 6.0
@@ -49,6 +50,7 @@ def _found(blur: float, share: float) -> tuple[float, float]:
         _filmed(geometry, blur, share), geometry, geometry.neutral(np.zeros(len(geometry.identity))),
         np.zeros((1, len(geometry.expression)), np.float32), np.eye(3)[None],
         tuple(part[None] for part in (light.sh, light.tone, light.white, light.veil)), np.zeros(1),
+        sample_normals(geometry, geometry.vertices),
     )  # fmt: skip
     assert matched is not None
     return float(matched.blur[0]), float(matched.haze[0])
@@ -69,11 +71,35 @@ def test_haze_is_found() -> None:
     assert 0.15 < haze <= _SHARE + 0.1 and blur <= 0.7
 
 
+def test_what_rendered_skin_is_too_light_by_is_measured() -> None:
+    geometry, light = load_geometry(), _light()
+    normals = sample_normals(geometry, geometry.vertices).rest
+    vertices = geometry.pose(geometry.vertices, np.zeros(len(geometry.expression)), np.zeros((2, 2)))
+    mesh = surface_points(geometry, vertices)
+    camera = Camera(np.eye(3), _SCALE, np.array([80.0, 80.0]) - _SCALE * mesh.mean(axis=0)[:2] * (1, -1), np.inf)
+    face = _model_face(geometry).render(vertices, camera, light, _SIZE, _SIZE, whole=False)
+    places = camera.project(mesh).astype(np.float32)
+    plain = np.array(_excess(face.rgb, places, light, normals))
+    shiny = np.array(_excess(face.rgb + np.float32([0.08, 0.05, 0.02]) * light.tone, places, light, normals))
+    assert np.abs(plain).max() < 0.1
+    np.testing.assert_allclose(shiny - plain, [0.08, 0.05, 0.02], atol=1e-3)
+    assert _excess(face.rgb, places + np.float32([900, 0, 0]), light, normals) == (0.0, 0.0, 0.0)
+
+
 def test_without_structure_there_is_no_correction() -> None:
     geometry = load_geometry()
     nothing = np.zeros(2, RECORD)
     assert (
-        match_finish(nothing, geometry, geometry.vertices, np.zeros((2, 1)), np.zeros((2, 3, 3)), (), np.zeros(2))
+        match_finish(
+            nothing,
+            geometry,
+            geometry.vertices,
+            np.zeros((2, 1)),
+            np.zeros((2, 3, 3)),
+            (),
+            np.zeros(2),
+            sample_normals(geometry, geometry.vertices),
+        )  # fmt: skip
         is None
     )
 

@@ -108,9 +108,12 @@ def estimate_light(
     tone = tone + veil
     white = estimate_white(records, tone, times)
     blur, grain, chroma, size = finish_of(records, times)
-    matched = match_finish(records, geometry, neutral, expression, rotation, (sh, tone, white, veil), blur)
+    matched = match_finish(
+        records, geometry, neutral, expression, rotation, (sh, tone, white, veil), blur, scene.normals
+    )
     if matched is not None:
         blur = np.hypot(blur, matched.blur)
+        tone = tone - matched.excess * np.maximum(tone - veil, 0)
         veil = veil + matched.haze[:, None] * np.maximum(tone - veil, 0)
         grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
     parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil)
@@ -134,7 +137,7 @@ class _Scene:
         self._hidden = hidden
         self._records, self._expression = records, np.asarray(expression, np.float32)
         self._rotation = np.asarray(rotation, np.float32)
-        self._normals = sample_normals(geometry, neutral)
+        self.normals = sample_normals(geometry, neutral)
         self.reference = reference
         self.albedo = np.asarray(reference.albedo if albedo is None else albedo, np.float32)
         self.grey = self.albedo @ LUMINANCE.astype(np.float32)
@@ -157,7 +160,7 @@ class _Scene:
         faces the camera, 0 where it is hidden, dark beyond telling or outside the picture."""
         for start in range(0, self.count, _CHUNK):
             part = slice(start, min(start + _CHUNK, self.count))
-            normals = self._normals.at(self._expression[part]) @ self._rotation[part].transpose(0, 2, 1)
+            normals = self.normals.at(self._expression[part]) @ self._rotation[part].transpose(0, 2, 1)
             skin = self._records["skin"][part]
             facing = normals[..., 2]
             weights = np.where(facing > _FACING, np.minimum(1.5 * facing, 1), 0) * valid_samples(self._records[part])

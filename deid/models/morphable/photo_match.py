@@ -19,8 +19,11 @@ from .codes import Camera, IdentityCode, Light
 from .fit_basis import surface_points
 from .geometry import Geometry
 from .photo_quality import Detail, measure_noise
+from .photo_reference import load_reference
+from .photo_samples import TRIPLES
+from .photo_shading import basis
 from .photo_structure import measure_structure, window_of
-from .photo_surface import skin_level
+from .photo_surface import SampleNormals, skin_level
 from .render import Renderer
 
 _SAMPLES = 6  # frames of a track
@@ -37,17 +40,21 @@ _SHARP = 0.45  # pixels: no more blur than that for the sake of smooth skin
 _AROUND = 0.08  # of the mesh's size, margin of the rendered picture
 _FLOOR = 0.25  # code values: contrasts below that are rounding
 _TEXTURE = 256
+_FACING, _LEAST_SHOWN = 0.3, 40
+_EXCESS = (-0.1, 0.25)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
     """Corrections for n frames, float64 (n,): ``blur`` in pixels, to be added in quadrature; ``haze``, share of the
     skin's light to be added as a veil; ``texture``, standard deviation of the noise, in code values, that rendered skin
-    has already."""
+    has already. ``excess``: float64 (n, 3), by what share of the tone rendered skin is lighter than the light says: its
+    highlights, which the frame's own skin has in its tone."""
 
     blur: np.ndarray
     haze: np.ndarray
     texture: np.ndarray
+    excess: np.ndarray
 
 
 def match_finish(
@@ -58,11 +65,13 @@ def match_finish(
     rotation: np.ndarray,
     lights: tuple[np.ndarray, ...],
     blur: np.ndarray,
+    normals: SampleNormals,
 ) -> Matched | None:
     """Corrections for a track, or ``None`` where ``records`` hold no measure of structure.
 
     ``records``: (n,) of :data:`.photometry.RECORD`. ``neutral``: (V, 3). ``expression``: (n, E). ``rotation``:
     (n, 3, 3). ``lights``: arrays of :class:`Light`'s fields in their order. ``blur``: (n,) pixels, measured.
+    ``normals``: of the samples on this head.
     """
     usable = np.flatnonzero((records["structure"][:, 2] > 0) & (records["scale"] > 1.5))
     if not len(usable):
@@ -71,13 +80,17 @@ def match_finish(
     found = []
     for row in rows.tolist():
         light = Light(*(np.asarray(part[row], np.float32) for part in lights))
-        found.append(_match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row])))
-    extra, haze, texture = np.array(found).T
+        facing = (normals.at(expression[row : row + 1]) @ np.asarray(rotation[row], np.float32).T)[0]
+        found.append(
+            _match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row]), facing)
+        )
+    extra, haze, texture, *excess = np.array(found).T
     at = np.arange(len(records))
     scale = records["scale"].astype(float)
     return Matched(
-        np.interp(at, rows, extra / scale[rows]) * scale, np.interp(at, rows, haze), np.interp(at, rows, texture)
-    )
+        np.interp(at, rows, extra / scale[rows]) * scale, np.interp(at, rows, haze), np.interp(at, rows, texture),
+        np.stack([np.interp(at, rows, e) for e in excess], axis=1),
+    )  # fmt: skip
 
 
 def _match(
@@ -88,8 +101,9 @@ def _match(
     rotation: np.ndarray,
     light: Light,
     blur: float,
-) -> tuple[float, float, float]:
-    """Extra blur, extra haze, and texture of the skin of one frame."""
+    normals: np.ndarray,
+) -> tuple[float, ...]:
+    """Extra blur, extra haze, texture of the skin of one frame, and its excess in red, green and blue."""
     scale = float(record["scale"])
     vertices = geometry.pose(neutral, expression, np.zeros((2, 2), np.float32))
     camera = Camera(np.asarray(rotation, np.float64), scale, np.zeros(2), np.inf)
@@ -100,7 +114,7 @@ def _match(
     width, height = np.ceil(high - low + 2 * margin).astype(int).tolist()
     window = window_of(mesh, width, height)
     if window is None:
-        return 0.0, 0.0, 0.0
+        return (0.0,) * 6
     face = _model_face(geometry).render(vertices, camera.moved(*(margin - low)), light, width, height, whole=False)
     linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
     wanted = np.maximum(record["structure"].astype(float), _FLOOR)
@@ -124,7 +138,22 @@ def _match(
         made = _structure(hazy, float(np.hypot(blur, extra)))
         if (made[1:] / wanted[1:]).mean() <= tolerance:
             break
-    return extra, haze, texture * (1 - haze)
+    return extra, haze, texture * (1 - haze), *_excess(face.rgb, mesh, light, normals)
+
+
+def _excess(rgb: np.ndarray, mesh: np.ndarray, light: Light, normals: np.ndarray) -> tuple[float, float, float]:
+    """How much lighter skin, rendered as linear ``rgb``, is at the samples than ``light`` says, as shares of the
+    tone. ``normals``: (N, 3) there, camera space."""
+    height, width = rgb.shape[:2]
+    x, y = np.rint(mesh[TRIPLES, :2].mean(axis=1)).astype(int).T
+    shown = (normals[:, 2] > _FACING) & (x >= 1) & (y >= 1) & (x < width - 1) & (y < height - 1)
+    if shown.sum() < _LEAST_SHOWN:
+        return 0.0, 0.0, 0.0
+    x, y = x[shown], y[shown]
+    seen = sum(rgb[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9
+    told = light.tone * load_reference().albedo[shown] * (basis(normals[shown]) @ light.sh)
+    red, green, blue = np.clip(np.median((seen - told) / light.tone, axis=0), *_EXCESS)
+    return float(red), float(green), float(blue)
 
 
 def _structure(coded: np.ndarray, blur: float) -> np.ndarray:
