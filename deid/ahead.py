@@ -89,7 +89,8 @@ class Ahead:
     @staticmethod
     def suits(info: MediaInfo, rate: float, config: RunConfig) -> bool:
         """Whether a run can be rendered so: a video, everybody in it obscured, and not too large to keep."""
-        size = info.width * info.height * (1.5 if info.format.depth == 8 else 3)
+        chroma = 0.0 if info.format.grey else 2 * 0.5 ** sum(info.format.chroma_shift)
+        size = info.width * info.height * (1 + chroma) * (1 if info.format.depth == 8 else 2)
         seconds = _SETTLE_SECONDS + _BATCH_SECONDS
         fits = size * (MEMORY + rate * seconds) <= _KEPT_BYTES
         return info.kind == "video" and not config.keep and not config.salvage and fits

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.tracking.stitch import stitch
+from deid.tracking.stitch import _between, stitch
 from deid.tracking.tracklet import Row, Tracklet
 from deid.types import Evidence, Shot
 
@@ -123,3 +123,26 @@ def test_yaw_is_interpolated_between_known_frames():
         t.set(f, Row(row.box, row.evidence, row.score, value))
     (track,) = stitch([t], [Shot(0, 10)], RATE)
     assert track.yaw[5] == pytest.approx(10)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.floats(-80, 80)), min_size=2, max_size=120),
+    st.integers(1, 20),
+    st.floats(-80, 80),
+)
+def test_a_known_angle_of_the_head_does_not_reach_far_ahead(known, reach, other):
+    values = np.array([np.nan if v is None else v for v in known], np.float32)
+    if not np.isfinite(values).any():
+        assert np.isnan(_between(values, reach)).all()
+        return
+    filled = _between(values, reach)
+    assert np.isfinite(filled).all()
+    at = np.flatnonzero(np.isfinite(values))
+    np.testing.assert_allclose(filled[at], values[at], rtol=1e-5, atol=1e-4)
+    if len(at) == 1:
+        return
+    changed = values.copy()
+    changed[at[-1]] = other  # the last sighting tells nothing about what came long before it
+    early = slice(0, max(0, at[-1] - reach))
+    np.testing.assert_array_equal(_between(changed, reach)[early], filled[early])
