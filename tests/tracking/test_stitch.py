@@ -93,9 +93,7 @@ def test_every_sighting_is_covered_without_holes(described):
 
 def test_many_pieces_in_one_long_shot_are_joined_in_little_time():
     def made() -> list[Tracklet]:
-        return [
-            tracklet(range(10 * k, 10 * k + 8), x=200.0 * lane) for k in range(400) for lane in range(5)
-        ]
+        return [tracklet(range(10 * k, 10 * k + 8), x=200.0 * lane) for k in range(400) for lane in range(5)]
 
     start = time.process_time()
     tracks = stitch(made(), [Shot(0, 3999)], RATE)
