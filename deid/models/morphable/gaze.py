@@ -27,7 +27,7 @@ _UPRIGHT = (0.10, 0.32)
 """The same for up and down: a constant, and what is added for each unit of openness. Of renderings 0.05 and 0.18, which
 would make of what is left of real eyes' noise glances that are not there: chosen between that and none."""
 _REST = np.radians(-1.2)
-"""Read off an eye that looks level: -1.5 degrees of rendered heads held straight, 0 over all poses, and of portraits."""
+"""Read off an eye that looks level: -1.5 degrees of rendered heads held straight, 0 over all poses and of portraits."""
 _LID = np.radians(2.4)  # how much lower an iris seems for each unit of openness less
 _HEAD = np.array([0.13, 0.16])  # yaw, pitch: how much the iris seems to stay behind a turning head, of its turn
 _USUAL = 0.6  # how much of a person's median gaze up or down is believed: the rest is an eyeball fitted too high or low
