@@ -52,9 +52,9 @@ class BrowStyle:
             rise=2.0 * n[0] + 0.5,
             tilt=2.5 * n[1],
             arch=2.2 * n[2] + 1.0,
-            thick=float(np.exp(0.2 * n[3])),
+            thick=float(max(np.exp(0.2 * n[3]), 0.76)),
             inner=4.0 * n[4],
-            dense=float(np.exp(0.25 * n[5])),
+            dense=float(max(np.exp(0.25 * n[5]), 0.75)),
             dark=float(np.clip(0.19 * np.exp(0.4 * n[6]), 0.07, 0.45)),
             grey=float(np.clip(0.10 + 0.16 * n[7], 0.0, 0.7)),
         )

@@ -26,8 +26,8 @@ _BLOOD = np.array((-0.10, -1.0, -0.75), np.float32)  # log albedo that blood tak
 _MELANIN = np.array((-0.62, -1.0, -1.42), np.float32)
 _STUBBLE = np.array((-1.04, -1.0, -0.92), np.float32)  # seen through skin, hair looks blue
 _LIP_SHIFT = {  # of donors' lips, men's and women's, to bare ones: flashes pale the ones, lipstick reddens the others
-    "upper": (np.array((-0.08, 0.02, -0.10), np.float32), np.array((-0.02, 0.20, 0.04), np.float32)),
-    "lower": (np.array((-0.19, -0.24, -0.30), np.float32), np.array((-0.07, 0.15, -0.04), np.float32)),
+    "upper": (np.array((-0.08, -0.04, -0.12), np.float32), np.array((-0.02, 0.10, -0.02), np.float32)),
+    "lower": (np.array((-0.19, -0.32, -0.34), np.float32), np.array((-0.09, 0.02, -0.10), np.float32)),
 }
 _VEINS = np.array((-1.0, -1.0, -0.72), np.float32)
 
@@ -66,7 +66,7 @@ class Complexion:
             eyes=float(np.clip(0.09 + 0.055 * normal[5] + 0.04 * old, 0, 0.25) * (1.0 if age >= _GROWN else 0.3)),
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
             stubble=float(man * np.clip(0.19 + 0.13 * normal[7], 0.02, 0.45)),
-            lips=float(np.clip(0.07 * normal[8] - 0.04 * old, -0.16, 0.14)),
+            lips=float(np.clip(0.02 + 0.06 * normal[8] - 0.04 * old, -0.08, 0.14)),
             made_up=float(np.clip((gender + 1) / 2, 0, 1)) * (1.0 if age >= _GROWN else 1.35),
         )
 
@@ -79,12 +79,12 @@ def tint(style: Complexion, seed: int) -> np.ndarray:
     wobble = [_field(rng, height, width, sigma) for sigma in (2.0, 5.0, 12.0, 4.0, 1.0, 1.0, 1.8, 3.4)]
     uneven = 1 + 0.35 * wobble[2]
     blood = style.cheeks * zones["cheeks"] + style.nose * zones["nose"] + style.chin * zones["chin"]
-    blood = blood * uneven + style.blotches * zones["skin"] * (
-        0.024 * wobble[4] + 0.026 * wobble[0] + 0.026 * wobble[1]
-    )
+    patches = 0.022 * wobble[4] + 0.021 * wobble[0] + 0.018 * wobble[1]
+    patches = np.where(patches < 0, 0.5 * patches, patches)  # skin without blood would look green
+    blood = blood * uneven + style.blotches * zones["skin"] * patches
     blood = blood + style.lips * zones["lips"] * (1 + 0.3 * wobble[1])
     melanin = style.blotches * zones["skin"] * (0.012 * wobble[5] + 0.016 * wobble[3] + 0.015 * wobble[2])
-    relief = style.pores * zones["skin"] * (0.024 * _dented(wobble[6]) + 0.022 * _dented(wobble[7]))
+    relief = style.pores * zones["skin"] * (0.033 * _dented(wobble[6]) + 0.029 * _dented(wobble[7]))
     shadow = style.eyes * zones["eyes"]
     shaved = style.stubble * zones["beard"] * (1 + 0.25 * wobble[1])
     out = blood[..., None] * _BLOOD + melanin[..., None] * _MELANIN + shaved[..., None] * _STUBBLE
@@ -100,7 +100,7 @@ def grain(style: Complexion, seed: int) -> np.ndarray:
     rng = np.random.default_rng((seed, 9))
     fine = style.pores * _pores(rng) + _lip_lines(rng)
     if style.stubble > 0.02:
-        fine = fine + style.stubble * _follicles(rng)
+        fine = fine + 0.7 * style.stubble * _follicles(rng)
     return fine.astype(np.float32)
 
 
@@ -195,7 +195,7 @@ def _zones() -> dict[str, np.ndarray]:
     beard = _step(-6, 26, v - edge) * (1 - _step(535, 585, v)) * (1 - _step(235, 275, off))
     beard *= (1 - 0.45 * spot(100, 425, 30, 40)) * (1 - 0.6 * spot(0, 466, 24, 8)) * (1 - np.minimum(1.25 * lips, 1))
     skin = _step(8, 60, v) * (1 - _step(500, 560, v)) * (1 - _step(225, 275, off))
-    pores = 0.45 + 0.9 * spot(0, 262, 52, 55) + 0.5 * spot(85, 300, 62, 60) + 0.25 * spot(0, 60, 140, 60)
+    pores = 0.65 + 0.9 * spot(0, 262, 52, 55) + 0.5 * spot(85, 300, 62, 60) + 0.25 * spot(0, 60, 140, 60)
     pores += 0.3 * spot(0, 470, 75, 45)
     zones = {
         "skin": np.ones_like(off),
