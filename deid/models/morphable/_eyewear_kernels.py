@@ -145,12 +145,15 @@ def lay(  # type: ignore[no-untyped-def]
                     u = ((x - gleams[i, 0]) + np.float32(0.35) * (y - gleams[i, 1])) * gleams[i, 2]
                     v = (y - gleams[i, 1]) * gleams[i, 3]
                     gleam += one / (one + u * u + v * v) ** 2
-            nx, ny = sides[y, x, 0], -sides[y, x, 1]
-            nz = np.sqrt(max(one - nx * nx - ny * ny, np.float32(0)))
-            mx, my, mz = 2 * nz * nx, 2 * nz * ny, 2 * nz * nz - one
-            peak = max(mx * key[0] + my * key[1] + mz * key[2], np.float32(0)) ** 8
-            peak = peak * peak * peak
-            noise = grain * _noise(x, y, seed)
+            nx, ny, nz, mx, my, mz = np.float32(0), np.float32(0), one, np.float32(0), np.float32(0), one
+            peak, noise = np.float32(0), np.float32(0)
+            if cover > 0:
+                nx, ny = sides[y, x, 0], -sides[y, x, 1]
+                nz = np.sqrt(max(one - nx * nx - ny * ny, np.float32(0)))
+                mx, my, mz = 2 * nz * nx, 2 * nz * ny, 2 * nz * nz - one
+                peak = max(mx * key[0] + my * key[1] + mz * key[2], np.float32(0)) ** 8
+                peak = peak * peak * peak
+                noise = grain * _noise(x, y, seed)
             for k in range(3):
                 under = picture[y, x, k]
                 square = under * under * (one - dark) * (one - through * (one - lens[k]))

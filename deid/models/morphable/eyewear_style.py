@@ -177,7 +177,7 @@ def styled(sheets: np.ndarray) -> Eyewear:
     rim = max(by_width, 0.19 if bright < 0.4 else 0.14 if bright < 0.55 else 0.07)
     name, metal = _colour(profile[peak], skin, rim)
     lens = _lens(picture, own)
-    below = 1.0 if lower > 0.5 else 0.15
+    below = 1.0 if lower > 0.3 else 0.3
     return Eyewear(_generic(own), own, rim, below, np.array(_COLOURS[name], np.float32), metal, lens)
 
 
