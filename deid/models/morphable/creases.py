@@ -20,7 +20,7 @@ from deid.models.morphable.shade_texture import Pyramid, build_pyramid
 
 SIZE = 512  # texels a side of the relief's tile
 _STEEPEST = 0.5  # slopes are stored up to this
-_YEARS, _DEPTH = (20.0, 28.0, 40.0, 60.0, 75.0), (0.0, 0.15, 0.65, 1.0, 1.15)
+_YEARS, _DEPTH = (16.0, 20.0, 26.0, 34.0, 50.0, 65.0), (0.0, 0.08, 0.4, 0.65, 0.95, 1.1)
 _FAINT = 0.04  # weights below fold nothing
 
 Field = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -52,7 +52,7 @@ class Creases:
 
 
 def depth_at(age: float) -> float:
-    """How deep creases are at ``age`` years, 1 at 60; none in children."""
+    """How deep creases are at ``age`` years, about 1 at 55; none in children."""
     return float(np.interp(age, _YEARS, _DEPTH))
 
 
@@ -157,7 +157,7 @@ def _forehead(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 def _frown(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     line = 0.5 + 0.10 * (y - 4.7) + 0.04 * np.sin(3.0 * y)
-    return _groove(x - line, 0.085, 0.05) * _window(y, 4.3, 5.3, 0.7)
+    return _groove(x - line, 0.09, 0.065) * _window(y, 4.3, 5.3, 0.7)
 
 
 def _crows_feet(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:

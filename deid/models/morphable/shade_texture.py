@@ -17,6 +17,7 @@ LEVELS = 3  # an octave
 _SMALLEST = 4
 _AROUND_PORES = 3.0  # texels of 1024
 _PITTED, _UNEVEN = 3.0, 0.18  # see `oil`
+_HAIR = np.float32(0.3), np.float32(0.7)  # relative red reflectance of hair, and from which on skin is bare
 
 
 STEPS = 128  # places between two texels
@@ -108,12 +109,14 @@ def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
 
 def oil(skin: np.ndarray) -> np.ndarray:
     """float32 (T, T), near 1: how much of a highlight each texel of ``skin``, float32 (T, T, 3), keeps. Pores and
-    creases, which are dark, hold less; between them the film of oil is uneven at the scale of pores."""
+    creases, which are dark, hold less, brows least; between them the film of oil is uneven at the scale of pores."""
     size = skin.shape[0]
     luma = np.log(np.maximum(skin[..., 1], np.float32(1e-3)))
     sigma = _AROUND_PORES * size / 1024
     relief = luma - imaging.gaussian_blur(luma, (0, 0), max(sigma, 0.8))
-    return np.clip(np.float32(1.0) + np.float32(_PITTED) * relief + _film(size), np.float32(0.2), np.float32(2.2))
+    bare = np.clip((skin[..., 0] - _HAIR[0]) / (_HAIR[1] - _HAIR[0]), np.float32(0.1), np.float32(1.0))
+    uneven = np.clip(np.float32(1.0) + np.float32(_PITTED) * relief + _film(size), np.float32(0.2), np.float32(2.2))
+    return uneven * bare
 
 
 @lru_cache(maxsize=4)
