@@ -63,9 +63,8 @@ class LightRig:
 
 def light_rig(light: Light) -> LightRig:
     """What the shaders need of ``light``; its numbers are taken as they are, only not-finite ones become 0."""
-    sh = np.nan_to_num(np.asarray(light.sh, np.float32), posinf=0.0, neginf=0.0)
-    tone = np.maximum(np.nan_to_num(np.asarray(light.tone, np.float32)), 0.0)
-    white = np.maximum(np.nan_to_num(np.asarray(light.white, np.float32)), 0.0)
+    sh = _finite(light.sh)
+    tone, white = np.maximum(_finite(light.tone), 0.0), np.maximum(_finite(light.white), 0.0)
     # the light's colour is known less well than its strength, and eyes and teeth show what is wrong with it
     white = white ** np.float32(1.0 - _DOUBT) * max(float(white @ LUMA), 1e-6) ** np.float32(_DOUBT)
     # no skin is darker than a fifth of white: where both were measured so, eyes and teeth would glow
@@ -82,6 +81,12 @@ def light_rig(light: Light) -> LightRig:
     key_rgb = white * tint * np.float32(min(strength, 2.0 * ambient) * 2.0)
     matt = np.maximum(tone - white * np.float32(_SPECULAR_SHARE), 0.7 * tone)
     return LightRig(sh, matt, white, environment, key.astype(np.float32), key_rgb.astype(np.float32), focus)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """float32, with 0 for what is not finite."""
+    out = np.asarray(values, np.float32)
+    return out if np.isfinite(out).all() else np.nan_to_num(out, posinf=0.0, neginf=0.0)
 
 
 def occlusion_rgb(occlusion: np.ndarray) -> np.ndarray:
