@@ -7,6 +7,7 @@ import pytest
 from meshes import Truth, act, observe, person, still, turn
 
 from deid.models.morphable import fit
+from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry, load_geometry
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.tracks import AttributeTrack, Observations
@@ -234,3 +235,18 @@ def test_a_pucker_is_a_pucker_and_not_both_sides_pulled(geometry: Geometry) -> N
     assert correlation(found, pucker) > 0.95
     assert found[44:].mean() > 0.6 and found[:30].mean() < 0.15
     assert np.minimum(weight(geometry, track, "mouthLeft"), weight(geometry, track, "mouthRight")).max() < 0.05
+
+
+def test_hanging_corners_are_lifted_and_level_ones_left(geometry: Geometry, talked: tuple) -> None:
+    _, _, who, track = talked
+    lifted = []
+    for seed in range(12):
+        other = person(geometry, np.random.default_rng(seed), 1.0)
+        turned = Retargeter(geometry, who.shape, other)(track)
+        more = weight(geometry, turned, "mouthSmile_R") - weight(geometry, track, "mouthSmile_R")
+        points = surface_points(geometry, geometry.neutral(other))
+        rise = points[[61, 291], 1].mean() - points[[13, 14], 1].mean()
+        assert more.min() >= -1e-5 and more.max() <= 0.2 + 1e-5
+        assert (more.max() > 1e-4) == (rise < -0.07)
+        lifted.append(bool(more.max() > 1e-4))
+    assert any(lifted) and not all(lifted)

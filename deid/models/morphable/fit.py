@@ -28,6 +28,7 @@ _OFFSET_KEPT = 0.85
 _REST_KEPT = (0.45, 0.9)  # of what seems to be at rest in one frame, and in many
 _REST_FRAMES = 15.0
 _REST_QUANTILE = 0.3  # of what the usual frames show: a pose that is held often is not rest
+_ASKEW = (8.0, 20.0)  # degrees of yaw between which a lasting half of a smile stops being believed
 _RESTING = (
     "brow", "jawLeft", "jawRight", "jawForward", "mouthLeft", "mouthRight", "mouthFrown", "noseSneer", "cheekPuff",
     "mouthPucker", "mouthStretch", "mouthDimple", "mouthRoll", "mouthShrug", "mouthPress",
@@ -131,7 +132,7 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     offsets = np.zeros((468, 3))
     for turn in range(3):
         if turn == 1:
-            own = _rest(geometry, state.expressions[resting], len(observations))
+            own = _rest(geometry, state.expressions[resting], state.rotations[resting], len(observations))
             offsets += np.tensordot(own, basis.seen, 1)
             state.fit(basis, neutral + offsets, distances, np.zeros(len(chosen), bool), 3)
         offsets += _OFFSET_KEPT * _offsets(basis, state, neutral + offsets, distances, resting)
@@ -142,14 +143,22 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     )  # fmt: skip
 
 
-def _rest(geometry: Geometry, expressions: np.ndarray, frames: int) -> np.ndarray:
+def _rest(geometry: Geometry, expressions: np.ndarray, rotations: np.ndarray, frames: int) -> np.ndarray:
     """(E,): weights that are part of the person: high brows or a narrow mouth, as they are in ``expressions`` (n, E) at
-    rest, out of so many ``frames``. Smiles and open lips are not: whoever smiles through a whole clip does smile. In
-    few frames nobody knows what is the person and what the moment."""
-    own = np.array([name.startswith(_RESTING) for name in geometry.expression_names])
+    rest, out of so many ``frames``, with heads turned by ``rotations`` (n, 3, 3). Smiles and open lips are not: whoever
+    smiles through a whole clip does smile; but half a smile that never ends, on a face that is always turned away, is
+    the landmark model's. In few frames nobody knows what is the person and what the moment."""
+    names = geometry.expression_names
     few, many = _REST_KEPT
     kept = many - (many - few) * np.exp(-(frames - 1) / _REST_FRAMES)
-    return np.where(own, kept * np.quantile(expressions, _REST_QUANTILE, axis=0), 0.0)
+    usual = np.quantile(expressions, _REST_QUANTILE, axis=0)
+    yaw = abs(float(np.degrees(np.arcsin(np.clip(np.median(rotations[:, 0, 2]), -1, 1)))))
+    turned = float(np.clip((yaw - _ASKEW[0]) / (_ASKEW[1] - _ASKEW[0]), 0.0, 1.0))
+    other = {name: name[:-1] + ("R" if name.endswith("_L") else "L") for name in names if name[-2:] in ("_L", "_R")}
+    half = [usual[i] - min(usual[i], usual[names.index(other[n])]) if n in other else 0.0 for i, n in enumerate(names)]
+    resting = np.array([name.startswith(_RESTING) for name in names])
+    lids = np.array([name.startswith("eye") for name in names])
+    return kept * np.where(resting, usual, np.where(lids, 0.0, turned * np.array(half)))
 
 
 def usual_frames(basis: FitBasis, observations: Observations, count: int) -> np.ndarray:

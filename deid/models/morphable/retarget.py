@@ -13,7 +13,7 @@ import numpy as np
 
 from deid.models.morphable import face_points
 from deid.models.morphable.apertures import open_and_closed
-from deid.models.morphable.fit_basis import FitBasis, fit_basis
+from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis, surface_points
 from deid.models.morphable.gaze import as_rendered
 from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
 from deid.models.morphable.lids import lid_curves, rest_apertures, set_lids
@@ -24,6 +24,8 @@ _HABIT, _HABIT_RANGE = 0.7, (0.7, 1.06)
 """How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits: lids that
 are opened further than their own eyes are large show white above the irises, a stare."""
 _WIDEST_EYE = 1.5
+_LEVEL_CORNERS = -0.07  # cm of the mouth's corners over the middle of closed lips, on average
+_LIFT, _MOST_LIFT = 0.7, 0.2  # share of a lack of that which is made up for, and the weight that may be spent on it
 _CLOSED_LIPS = 0.15  # cm; a track whose lips never come closer than this has no closed state of its own
 _GAP_SEEN = np.array([0.0, 0.03, 0.12, 0.31, 0.57, 0.76, 1.00, 1.26, 1.71, 2.32, 4.00])
 _GAP_TRUE = np.array([0.0, 0.004, 0.09, 0.20, 0.35, 0.57, 0.84, 1.10, 1.42, 1.88, 3.20])
@@ -51,6 +53,7 @@ class Retargeter:
         self._open_eyes = float(rest_apertures(other).mean())
         self._mouth_ratio = _face_height(other) / _face_height(own)
         self._lip_effects = _lip_gap(self._basis.expression)  # (E,) cm a weight
+        self._lift = self._lifted(_corner_rise(geometry, surrogate))
         self._opens = np.array([name.startswith(OPENERS) for name in self._names])
 
     def __call__(self, track: AttributeTrack) -> AttributeTrack:
@@ -58,11 +61,21 @@ class Retargeter:
         if not len(track):
             return track
         expression = track.expression.astype(np.float64)
+        expression = np.minimum(expression + self._lift, UPPER)
         self._open_mouth(expression, self._wanted_gap(track))
         track = track.with_values(openness=self._habitual(track))
         track = track.with_values(gaze=as_rendered(track).astype(np.float32))
         set_lids(expression, self._names, self._lids, track)
         return track.with_values(expression=expression.astype(np.float32))
+
+    def _lifted(self, rise: float) -> np.ndarray:
+        """(E,): a touch of smile for a surrogate whose mouth's corners at rest are only ``rise`` cm over the lips'
+        middle: on corners that hang by nature a smile shows as a frown."""
+        sides = [self._names.index("mouthSmile_L"), self._names.index("mouthSmile_R")]
+        gain = float(_corner_rises(self._basis.expression[sides]).sum())
+        out = np.zeros(len(self._names))
+        out[sides] = np.clip(_LIFT * (_LEVEL_CORNERS - rise) / gain, 0.0, _MOST_LIFT)
+        return out
 
     def _habitual(self, track: AttributeTrack) -> np.ndarray:
         """Openness (n, 2) for the surrogate. How wide somebody usually holds the eyes is in part who it is and in part
@@ -101,6 +114,18 @@ class Retargeter:
             push = free * effects * mobility
             share = push / np.maximum((push * effects).sum(axis=1, keepdims=True), 1e-6)
             expression[:, openers] = np.clip(expression[:, openers] + missing[:, None] * share, 0.0, 1.2)
+
+
+def _corner_rises(points: np.ndarray) -> np.ndarray:
+    """Centimetres of the mouth's corners over the middle of the lips, of mesh points or displacements (..., 468, 3)."""
+    return points[..., face_points.MOUTH_CORNERS, 1].mean(axis=-1) - points[
+        ..., face_points.INNER_LIP_PAIRS[2], 1
+    ].mean(axis=-1)
+
+
+def _corner_rise(geometry: Geometry, shape: np.ndarray) -> float:
+    """Of the identity ``shape`` (K,) at rest."""
+    return float(_corner_rises(surface_points(geometry, geometry.neutral(shape))))
 
 
 def _face_height(points: np.ndarray) -> float:
