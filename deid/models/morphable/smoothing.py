@@ -25,7 +25,6 @@ _MOTION_WINDOW = 0.12  # seconds around a row whose motion decides how freely it
 _ROTATION_NOISE = np.array([0.42, 0.45, 0.25])  # centimetres times radians a centimetre of mesh noise: pitch, yaw, roll
 _SCALE_NOISE, _PLACE_NOISE = 0.16, 1.25
 _FACE = np.array([0.0, 0.0, 9.0])  # centimetres, the middle of the face in the head
-_GAZE_NOISE = np.radians([0.8, 1.2] * 2)  # at least: what is left of it is rendered half as much again, or more
 _PRECISE = 0.04  # median expression noise above which weights are smoothed as far as noise goes
 
 
@@ -182,7 +181,7 @@ def smooth_gaze(gaze: np.ndarray, times: np.ndarray) -> np.ndarray:
     if n < 6:
         return gaze.copy()
     flat = gaze.reshape(n, 4).astype(np.float64)
-    noise = np.clip(noise_level(flat), _GAZE_NOISE, np.radians(2.5))
+    noise = np.clip(noise_level(flat), np.radians(0.4), np.radians(2.5))
     step = float(np.median(np.diff(times)))
     reach = int(np.clip(round(0.2 / step), 1, 12))
     padded = np.pad(flat, ((reach, reach), (0, 0)), mode="edge")
