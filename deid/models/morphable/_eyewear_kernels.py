@@ -21,6 +21,8 @@ def tubes(ends, half, share, behind, depth, step, cover, sides):  # type: ignore
         wide = max(half[i], np.float32(0.5))
         strength = share[i] * min(half[i] / wide, np.float32(1))
         reach = wide + np.float32(1)
+        # a pixel shows the mean of all ways that a thin tube faces
+        round_ = min(max((wide - np.float32(0.5)) / np.float32(1.8), np.float32(0.05)), np.float32(1))
         dx, dy = bx - ax, by - ay
         square = max(dx * dx + dy * dy, np.float32(1e-6))
         for y in range(max(0, int(min(ay, by) - reach)), min(h, int(max(ay, by) + reach) + 2)):
@@ -30,14 +32,16 @@ def tubes(ends, half, share, behind, depth, step, cover, sides):  # type: ignore
                 ox, oy = px - t * dx, py - t * dy
                 d = np.sqrt(ox * ox + oy * oy)
                 c = min(max(wide + np.float32(0.5) - d, np.float32(0)), np.float32(1)) * strength
-                if c <= cover[y, x]:
+                scale = round_ / max(wide, d)
+                old = sides[y, x, 0] * sides[y, x, 0] + sides[y, x, 1] * sides[y, x, 1]
+                nearer = d * d * scale * scale < old  # where pieces meet, the one whose side this is
+                if c <= 0 or c < cover[y, x] or (c == cover[y, x] and not nearer):
                     continue
                 z = ends[i, 0, 2] + t * (ends[i, 1, 2] - ends[i, 0, 2])
                 row, column = min(int(y / step), depth.shape[0] - 1), min(int(x / step), depth.shape[1] - 1)
                 if z + behind < depth[row, column]:
                     continue
                 cover[y, x] = c
-                scale = np.float32(1) / max(wide, d)
                 sides[y, x, 0] = ox * scale
                 sides[y, x, 1] = oy * scale
 
