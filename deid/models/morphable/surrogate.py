@@ -24,14 +24,15 @@ from deid.people import Person, traits
 from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
-_DRAWS, _LOOKS = 96, 4  # draws that are compared, and how many of them are looked at, at most
-_STRICT, _YEARS_OFF = 56, 8.0  # draws that keep to age and gender, and how far off the others may be
+_DRAWS, _LOOKS = 192, 5  # draws that are compared, and how many of them are looked at, at most
+_STRICT, _YEARS_OFF = 64, 9.0  # draws that keep to age and gender, and how far off the others may be
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
-_OTHERS = 0.74  # mean distance from other surrogates in the clip that is wanted
+_OTHERS = 0.80  # mean distance from other surrogates in the clip that is wanted
 _UNLIKE = 0.8  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
 _SHAPE_SPREAD, _WIDER = 0.92, 0.0025  # of the identity modes' standard deviations, and how much more with every draw
+_WIDEST = 120  # the draw from which on it is no more
 _SHAPE_LIMIT = 2.2
 _MEAN_AGE = 57.0  # of the portraits that the traits were learned from
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
@@ -84,7 +85,8 @@ def draw(
     if number >= _STRICT:
         female, years = female * 0.7, years + float(rng.uniform(-_YEARS_OFF, _YEARS_OFF))
     skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else years, dark=dark)
-    shape = np.clip(rng.normal(0, _SHAPE_SPREAD + _WIDER * number, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
+    spread = _SHAPE_SPREAD + _WIDER * min(number, _WIDEST)
+    shape = np.clip(rng.normal(0, spread, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
     shape = shape + typical_shape(len(shape), female, years)
     return IdentityCode(shape.astype(np.float32), skin, detail, iris)
 
