@@ -72,11 +72,17 @@ class Observer:
     """Feed it frames with their faces, in order; then :meth:`finish`.
 
     ``note``: makes the engine's photometric note from a close-up and landmarks in the frame's pixels.
-    ``hands``: those that were seen before or beside a face.
+    ``first``: called once, when the first face is seen. ``hands``: those that were seen before or beside a face.
     """
 
-    def __init__(self, records: RecordFile, note: Callable[[Closeup, np.ndarray], np.void]) -> None:
+    def __init__(
+        self,
+        records: RecordFile,
+        note: Callable[[Closeup, np.ndarray], np.void],
+        first: Callable[[], None] | None = None,
+    ) -> None:
         self.records = records
+        self._first = first
         self._note = note
         self._chips: dict[int, list[Chip]] = {}
         self._known: dict[int, _Memory] = {}
@@ -93,6 +99,9 @@ class Observer:
         work = [(id(t), row.box.copy()) for t, row in faces if t.confirmed and row.box[3] >= LEAST_HEIGHT]
         if not work:
             return
+        if self._first is not None:
+            self._first()
+            self._first = None
         self._pending.append(self._pool.submit(self._look, view.frame, work))
         if len(self._pending) > _PENDING:
             self._pending.pop(0).result()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from deid.blending import Compositor
 from deid.config import RunConfig
 from deid.detection.hands import Hand, steadied
+from deid.errors import DeidError
 from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.calibrate import PoseBias, pose_bias
@@ -25,6 +27,7 @@ from deid.models.morphable.eyewear_style import eyewear_of
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.inversion import TrackCodes, invert_track
 from deid.models.morphable.painter import Sitter, paint_frame
+from deid.models.morphable.photo_match import rehearse
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, Surrogate, choose, in_chip
 from deid.models.morphable.tracks import AttributeTrack
@@ -74,7 +77,8 @@ class MorphableEngine:
         self._geometry = load_geometry()
         self._appearance = load_appearance()
         self._records = RecordFile(photometry.RECORD)
-        self.observer = Observer(self._records, photometry.note)
+        self._made_ready = threading.Thread(target=self._make_ready, name="ready", daemon=True)
+        self.observer = Observer(self._records, photometry.note, self._made_ready.start)
         self._compositor = Compositor()
         self._casts: dict[int, _Cast] = {}
         self._replacements: dict[int, Replacement] = {}
@@ -86,8 +90,19 @@ class MorphableEngine:
         self._records_lock = threading.Lock()
         self._doubts: set[tuple[int, FaceAt]] = set()
 
+    def _make_ready(self) -> None:
+        """What a run with faces needs later, while the first pass decodes. Errors come again where it is needed."""
+        with suppress(DeidError, OSError):
+            self._ready_recogniser()
+            rehearse(self._geometry)
+
+    def _wait_until_ready(self) -> None:
+        if self._made_ready.ident is not None:
+            self._made_ready.join()
+
     def close(self) -> None:
         self.observer.close()
+        self._wait_until_ready()
         self._records.close()
         self._casts.clear()
         if self._recogniser is not None:
@@ -97,6 +112,7 @@ class MorphableEngine:
 
     def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
         chips = self.observer.finish()
+        self._wait_until_ready()
         self._seconds = seconds
         self._rate = rate_of(analysis.media)
         size = (analysis.media.width, analysis.media.height)
@@ -288,10 +304,15 @@ class MorphableEngine:
         return seen.points[0]
 
     def recognise(self, chips: np.ndarray) -> np.ndarray:
+        recogniser = self._ready_recogniser()
+        with self._recogniser_lock:
+            return recogniser.embed(chips)
+
+    def _ready_recogniser(self) -> LiteRecogniser:
         with self._recogniser_lock:
             if self._recogniser is None:
                 self._recogniser = LiteRecogniser()
-            return self._recogniser.embed(chips)
+            return self._recogniser
 
     def refuse(self, track: int, row: int, why: str = _MATCHED) -> Replacement:
         codes = self._casts[track].codes
