@@ -19,7 +19,7 @@ _TEMPLES = (127, 356)  # mesh points of the face where arms pass
 _CLEAR = 0.14  # centimetres between the nose and a bridge, and between a temple and an arm
 _EAR = (0.75, -0.3)  # farther out than the temple, and head-space z, of where an arm rests on the ear
 _ARM_PIECES = 9
-_STUB = 2  # pieces of an arm that stand out from the head
+_STUB = 1  # pieces of an arm that stand out from the head
 
 
 @dataclass(frozen=True, slots=True)
