@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,45 +13,15 @@ from _replacement_recogniser import Recogniser
 from deid.audit import attributes
 from deid.audit.appearance import SECTORS, Flicker, Touched
 from deid.audit.identity import Matches, across, paired, people, within
+from deid.audit.targets import INF, TARGETS
+
+__all__ = ["LOOKS", "TARGETS", "score"]
 
 MIN_FACE = 64.0
 _CALM = 2  # frames either side of a changeover that steadiness leaves out
 _SAME_PERSON = 0.5  # median distance under which two tracks of the source show one person
 _SAMPLE = 160  # codes of one person compared with each other
 
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """``low`` and ``high``: what the value must lie between."""
-
-    name: str
-    key: str
-    low: float
-    high: float
-    style: str = ".3f"
-
-    def met(self, value: float | None) -> bool | None:
-        return None if value is None or not np.isfinite(value) else self.low <= value <= self.high
-
-
-INF = float("inf")
-TARGETS = (
-    Target("replaced, yaw to 45", "replaced_45", 0.95, INF),
-    Target("replaced, yaw to 60", "replaced_60", 0.80, INF),
-    Target("untouched", "kept", -INF, 0.0, ".4f"),
-    Target("matches source", "match", -INF, 0.003, ".4f"),
-    Target("same person", "same", 0.99, INF),
-    Target("other person", "other", -INF, 0.001, ".4f"),
-    Target("eye opening r", "eye", 0.90, INF),
-    Target("mouth opening r", "mouth", 0.93, INF),
-    Target("gaze x r", "gaze_x", 0.85, INF),
-    Target("gaze y r", "gaze_y", 0.85, INF),
-    Target("yaw, degrees", "yaw", -INF, 2.0, ".2f"),
-    Target("pitch, degrees", "pitch", -INF, 2.0, ".2f"),
-    Target("roll, degrees", "roll", -INF, 2.0, ".2f"),
-    Target("jitter ratio", "jitter", 0.85, 1.05),
-)
-"""Issue 3's, in its order."""
 
 LOOKS = (
     "source_same",

@@ -176,6 +176,18 @@ def _skin_lab(rgb: np.ndarray) -> np.ndarray:
     return np.median(np.concatenate([colours[part].reshape(-1, 3) for part in _SKIN]), axis=0)
 
 
+def typology_angle(rgb: np.ndarray) -> float:
+    """Individual typology angle of a face's skin in degrees, from a chip, uint8 (150, 150, 3) RGB: 55 and more for
+    very light skin, -30 and less for dark skin.
+
+    atan((L - 50) / b) of the median skin colour in CIELAB (A. Chardon, I. Cretois and C. Hourseau, *Skin colour
+    typology and suntanning pathways*, 1991). Made for an instrument that lights the skin itself: off a picture, the
+    light and the camera's exposure enter.
+    """
+    lightness, _, yellow = (float(v) for v in _skin_lab(rgb))
+    return float(np.degrees(np.arctan2(lightness - 50.0, max(yellow, 1e-3))))
+
+
 def seam_steps(source: np.ndarray, output: np.ndarray, points: np.ndarray) -> tuple[float, ...]:
     """How much larger the colour step across the face's outline is in the output than in the source, by sector.
 

@@ -215,6 +215,25 @@ def jitter(points: np.ndarray, frames: np.ndarray, keep: np.ndarray | None = Non
     }
 
 
+def bend_energy(points: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Mean square of the second differences of a mesh track's points, px2, float64 (m, 1 + parts): the whole face, then
+    each part of :data:`REGIONS`, for each instant with a frame either side. ``points``: (n, 478, 2 or 3)."""
+    squares = (_bends(points[..., :2].astype(np.float64), frames) ** 2).sum(-1)
+    parts = [squares[:, :468].mean(1), *(squares[:, index].mean(1) for index in REGIONS.values())]
+    return np.stack(parts, axis=1) if len(squares) else np.zeros((0, 1 + len(REGIONS)))
+
+
+def steadiness(source: np.ndarray, output: np.ndarray, sizes: tuple[float, float]) -> dict[str, float]:
+    """:func:`jitter_ratio` from :func:`bend_energy` of source and output, (m, 1 + parts) each, at the same instants,
+    all but the most violent; ``sizes``: the median :func:`face_scale` of each. NaN without instants."""
+    names = ("all", *REGIONS)
+    if not len(source):
+        return dict.fromkeys(names, float("nan"))
+    keep = source[:, 0] <= np.quantile(source[:, 0], 1 - _TRIMMED)
+    before, after = (np.sqrt(e[keep].mean(0)) / size for e, size in zip((source, output), sizes, strict=True))
+    return {n: float(a / b) if b > 0 else float("nan") for n, a, b in zip(names, after, before, strict=True)}
+
+
 def instants(points: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """Which second differences of a source track to compare, bool (m,): all but the most violent fiftieth."""
     energy = (_bends(points[..., :2].astype(np.float64), frames) ** 2).sum((-1, -2))
