@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deid.config import RunConfig
     from deid.errors import (
         DamagedInput,
+        DamagedRegistry,
         DeidError,
         DiskFull,
         InputError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         PrivacyError,
         UnsupportedInput,
         UsageError,
+        WrongKey,
     )
     from deid.media.examine import probe
     from deid.progress import Progress
@@ -44,6 +46,7 @@ _HOME = {
     **dict.fromkeys(
         (
             "DamagedInput",
+            "DamagedRegistry",
             "DeidError",
             "DiskFull",
             "InputError",
@@ -56,6 +59,7 @@ _HOME = {
             "PrivacyError",
             "UnsupportedInput",
             "UsageError",
+            "WrongKey",
         ),
         "deid.errors",
     ),
@@ -63,6 +67,7 @@ _HOME = {
 
 __all__ = [
     "DamagedInput",
+    "DamagedRegistry",
     "DeidError",
     "DiskFull",
     "InputError",
@@ -78,6 +83,7 @@ __all__ = [
     "RunReport",
     "UnsupportedInput",
     "UsageError",
+    "WrongKey",
     "__version__",
     "deidentify",
     "probe",

@@ -1,4 +1,4 @@
-"""The command line: ``deid run``, ``deid info``, ``deid surrogates``, ``deid demo``.
+"""The command line: ``deid run``, ``deid info``, ``deid analyze``, ``deid surrogates``, ``deid key``, ``deid demo``.
 
 Exit codes are those of :mod:`deid.errors`. Whatever fails says so in one sentence on standard error.
 """
@@ -15,8 +15,10 @@ import click
 
 from deid import __version__
 from deid.commands._shell import Stopped, StopRequest, emit_json, open_standard_streams, quiet_libraries, say
+from deid.commands.analyze import analyze
 from deid.commands.demo import demo
 from deid.commands.info import info
+from deid.commands.key import key
 from deid.commands.run import run
 from deid.commands.surrogates import surrogates
 from deid.errors import DeidError, DiskFull, OutputError, UsageError
@@ -41,6 +43,8 @@ Examples:
   deid run interview.mp4                      writes interview.deid.mp4
   deid run ward.mkv -o public.mkv --engine solid
   deid info interview.mp4                     what it holds, what a run would do
+  deid analyze interview.mp4 --plan-out plan.toml       who is in it; deid run --plan says what happens to them
+  deid key new study.key                      one face a person in all files of a study
   deid surrogates --count 24 -o gallery.png   people who do not exist, to look at
   deid demo                                   a clip to look at, before and after
 """
@@ -53,7 +57,7 @@ def cli() -> None:
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
-for _command in (run, info, surrogates, demo):
+for _command in (run, info, analyze, surrogates, key, demo):
     cli.add_command(_command)
 
 

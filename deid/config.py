@@ -29,6 +29,9 @@ OBSCURING = ("blur", "pixelate", "solid")
 MATCHES = ("age,gender", "age", "gender", "none")
 """What a surrogate may share with the person it stands in for, as far as a recogniser can tell."""
 
+SCOPES = ("video", "batch", "key")
+"""How far one person keeps one surrogate: in a clip, in the files of a batch, in every file of a key."""
+
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
 
@@ -95,6 +98,17 @@ class RunConfig:
         Text to burn into a corner of every frame, or ``None``.
     seed:
         Makes everything that is drawn by chance repeatable; ``None`` draws a fresh one. 0 to 2**63 - 1.
+    scope:
+        How far one person keeps one surrogate, one of :data:`SCOPES`; ``None`` is ``"key"`` with a key and ``"video"``
+        without. For a single file, ``"batch"`` is ``"video"``.
+    key:
+        A key file, see :mod:`deid.keys`: in all files of this key the same person has the same surrogate.
+    registry:
+        Where the key's people are kept; ``None`` is ``<name>.people.sqlite`` beside the key.
+    plan:
+        A file that says for each person what is done, see :mod:`deid.choice`.
+    keep_like:
+        Photos of people whose faces stay as they are.
     keep:
         Track numbers, as a dry run or a report shows them, whose faces stay as they are.
     dry_run:
@@ -126,6 +140,11 @@ class RunConfig:
     mark: bool = True
     watermark: str | None = None
     seed: int | None = None
+    scope: str | None = None
+    key: Path | None = None
+    registry: Path | None = None
+    plan: Path | None = None
+    keep_like: tuple[Path, ...] = ()
     keep: tuple[int, ...] = ()
     dry_run: bool = False
     threads: int = field(default_factory=available_cores)
@@ -151,6 +170,30 @@ class RunConfig:
             raise UsageError("watermark is empty; give it some text or leave it out.")
         EncodeSettings(codec=self.codec, crf=self.crf, preset=self.preset, watermark=self.watermark)
         object.__setattr__(self, "keep", _tracks(self.keep))
+        self._settle_people()
+
+    def _settle_people(self) -> None:
+        """Paths, scope, and what goes with what."""
+        for name in ("key", "registry", "plan"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else _path(name, value))
+        photos = (self.keep_like,) if isinstance(self.keep_like, (str, Path)) else tuple(self.keep_like)
+        object.__setattr__(self, "keep_like", tuple(_path("keep_like", photo) for photo in photos))
+        if self.scope is None:
+            object.__setattr__(self, "scope", "video" if self.key is None else "key")
+        _one_of("scope", self.scope, SCOPES)
+        if self.scope == "key" and self.key is None:
+            raise UsageError("scope is 'key', but no key is given; make one with 'deid key new FILE'.")
+        if self.scope != "key" and self.key is not None:
+            raise UsageError(f"a key is given, but scope is {self.scope!r}; leave one of them out.")
+        if self.registry is not None and self.key is None:
+            raise UsageError("a registry is given, but not its key; name that too.")
+        if self.key is not None and self.registry is None:
+            object.__setattr__(self, "registry", self.key.with_name(f"{self.key.stem}.people.sqlite"))
+        if self.engine in OBSCURING:
+            asked = {"key": self.key, "plan": self.plan, "keep_like": self.keep_like}
+            for name in (name for name, value in asked.items() if value):
+                raise UsageError(f"{name} needs to know people, which engine {self.engine} does not; use morphable.")
 
     @property
     def obscures_by(self) -> str:
@@ -159,7 +202,9 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON can hold them."""
-        return {**asdict(self), "keep": list(self.keep)}
+        paths = {name: str(value) if value else None for name in ("key", "registry", "plan")
+                 for value in [getattr(self, name)]}  # fmt: skip
+        return {**asdict(self), **paths, "keep": list(self.keep), "keep_like": [str(p) for p in self.keep_like]}
 
 
 def _one_of(name: str, value: object, allowed: Collection[str]) -> None:
@@ -178,6 +223,12 @@ def _is_integer(value: object) -> bool:
 def _integer(name: str, value: int | None, lowest: int, highest: int) -> None:
     if value is not None and not (_is_integer(value) and lowest <= value <= highest):
         raise UsageError(f"{name} is {value!r}; it must be a whole number from {lowest} to {highest}.")
+
+
+def _path(name: str, value: object) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise UsageError(f"{name} is {value!r}; it must be the name of a file.")
+    return Path(value)
 
 
 def _check_range(start: float | None, end: float | None) -> None:

@@ -30,18 +30,31 @@ _TRAITS = Path(__file__).parent / "models" / "person_traits.safetensors"
 class Person:
     """Someone in the clip. ``tracks``: their ids. ``codes``: float32 (n, 128), recognition codes of the best pictures,
     best first; none when nothing could be recognised. ``female``: -1 (apparently male) to 1 (apparently female), 0 when
-    unknown, NaN when it is not to matter. ``age``: apparent, in years; NaN when unknown."""
+    unknown, NaN when it is not to matter. ``age``: apparent, in years; NaN when unknown. ``place``: when and where they
+    were, in bytes: what tells those apart whom nothing recognises."""
 
     id: int
     tracks: tuple[int, ...]
     codes: np.ndarray
     female: float
     age: float
+    place: bytes = b""
 
     @property
     def template(self) -> np.ndarray | None:
         """Mean code, float32 (128,)."""
         return self.codes.mean(0) if len(self.codes) else None
+
+    @property
+    def content(self) -> bytes:
+        """What the person is in this clip, in bytes: never when they came in, or as whose neighbour."""
+        template = self.template
+        return b"place " + self.place if template is None else canonical(template)
+
+
+def canonical(template: np.ndarray) -> bytes:
+    """A mean code in bytes, coarse enough that the rounding errors of another machine rarely change them."""
+    return np.clip(np.rint(np.asarray(template, np.float64) * 32), -127, 127).astype(np.int8).tobytes()
 
 
 def chips_of(tracks: Sequence[Track], chips: Sequence[Chip]) -> dict[int, list[Chip]]:
@@ -136,5 +149,49 @@ def find_people(tracks: Sequence[Track], chips: dict[int, list[Chip]], codes: di
         pairs = [(chip.quality, code) for t in group for chip, code in zip(chips[t.id], codes[t.id], strict=True)]
         pairs.sort(key=lambda pair: -pair[0])
         own = np.array([code for _, code in pairs[:8]], np.float32).reshape(-1, 128)
-        people.append(Person(number, tuple(sorted(t.id for t in group)), own, *describe(own)))
+        place = b"".join(_place(t) for t in sorted(group, key=lambda t: (t.first, t.id)))
+        people.append(Person(number, tuple(sorted(t.id for t in group)), own, *describe(own), place))
     return people
+
+
+def _place(track: Track) -> bytes:
+    box = np.rint(np.median(track.boxes[:, :4], axis=0) / 8).astype(int)
+    return np.array([track.first, track.last, *box], "<i4").tobytes()
+
+
+def across(files: Sequence[Sequence[Person]], threshold: float = SAME_PERSON) -> list[list[tuple[int, int]]]:
+    """Who is the same person in several files: groups of (place of the file, person's number), nearest pairs first by
+    the mean distance between templates, as :func:`merge` does it. Two people of one file stay two; whom nothing
+    recognises stays alone. Which file comes first makes no difference to who goes with whom."""
+    members = [(person.content, place, person) for place, people in enumerate(files) for person in people]
+    members.sort(key=lambda m: (m[0], m[1]))
+    templates = [person.template for _, _, person in members]
+    groups = [[i] for i in range(len(members))]
+    while True:
+        best, pair = threshold, None
+        for i, a in enumerate(groups):
+            for j in range(i + 1, len(groups)):
+                if {members[k][1] for k in a} & {members[k][1] for k in groups[j]}:
+                    continue
+                apart = _mean_apart([templates[k] for k in a], [templates[k] for k in groups[j]])
+                if apart < best:
+                    best, pair = apart, (i, j)
+        if pair is None:
+            return [sorted((members[k][1], members[k][2].id) for k in group) for group in groups]
+        groups[pair[0]] = groups[pair[0]] + groups.pop(pair[1])
+
+
+def codes_of(files: Sequence[Sequence[Person]], group: Sequence[tuple[int, int]], most: int = 8) -> np.ndarray:
+    """Recognition codes of somebody whom :func:`across` found, float32 (n, 128), the same in whatever order the files
+    come: in turn the best of each file."""
+    people = [next(p for p in files[place] if p.id == number) for place, number in group]
+    people.sort(key=lambda p: p.content)
+    longest = max((len(p.codes) for p in people), default=0)
+    turns = [p.codes[i] for i in range(longest) for p in people if i < len(p.codes)]
+    return np.array(turns[:most], np.float32).reshape(-1, 128)
+
+
+def _mean_apart(a: Sequence[np.ndarray | None], b: Sequence[np.ndarray | None]) -> float:
+    if any(t is None for t in (*a, *b)):
+        return float("inf")
+    return float(np.mean([np.linalg.norm(x - y) for x in a for y in b if x is not None and y is not None]))

@@ -9,32 +9,32 @@ its name only when all of that has gone well.
 
 from __future__ import annotations
 
-import resource
+import os
 import secrets
-import sys
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
-from deid import __version__
 from deid.ahead import Ahead
 from deid.compare import Comparer, choose_faces
 from deid.config import RunConfig
-from deid.errors import PrivacyError
+from deid.errors import PrivacyError, UsageError
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
 from deid.memory import return_memory
 from deid.models.engine import Engine, open_engine
+from deid.personas import Book
 from deid.plan import Plan, Replacement, make_plan, rate_of
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
 from deid.redaction import Obscurer
 from deid.render import Finisher, Rendered, finished
-from deid.report import RunReport, VerifyReport, track_reports
+from deid.report import RunReport, VerifyReport
+from deid.tell import Teller
 from deid.tracking.examine import Examiner
 from deid.tracking.observe import Observer
 from deid.tracking.patch import follow_sightings
@@ -42,7 +42,7 @@ from deid.tracking.scan import Scanner, Searchers
 from deid.tracking.schedule import Schedule
 from deid.tracking.stitch import stitch
 from deid.tracking.tracker import Tracker
-from deid.types import Analysis, Detection, MediaInfo, Shot, StreamInfo
+from deid.types import Analysis, Detection, MediaInfo, Shot
 from deid.verify import Verifier, choose_frames
 
 _ROUNDS = 3
@@ -63,8 +63,11 @@ class _Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def run(source: Path, target: Path | None, config: RunConfig, progress: Progress) -> RunReport:
-    """De-identify ``source`` into ``target`` (``None`` only with ``config.dry_run``).
+def run(
+    source: Path, target: Path | None, config: RunConfig, progress: Progress, book: Book | None = None
+) -> RunReport:
+    """De-identify ``source`` into ``target`` (``None`` only with ``config.dry_run``). ``book``: where the files of a
+    batch keep their people.
 
     Raises the errors of :mod:`deid.errors`; whatever is raised, no output and no temporary file is left behind.
     """
@@ -72,10 +75,11 @@ def run(source: Path, target: Path | None, config: RunConfig, progress: Progress
     info = probe(source)
     if target is not None:
         check_target(target, config.overwrite, info)
+        _refuse_own_files(target, config)
     seed = secrets.randbits(32) if config.seed is None else config.seed
     # products of small matrices: BLAS's own threads, one for each core in each of ours, would spend their time waiting
     with threadpool_limits(1, user_api="blas"):
-        engine = open_engine(config, seed)
+        engine = open_engine(config, seed, book)
         try:
             return _run(source, target, config, progress, clock, info, seed, engine)
         finally:
@@ -107,8 +111,9 @@ def _run(
                 replacements = engine.invert(analysis, seconds, progress)
             engine.observer.close()  # its networks would stay beside the second pass
             return_memory()
-        plan = make_plan(analysis, config, replacements)
-        tell = _Teller(config, info, seconds, clock, seed, engine)
+        fates = engine.decisions().fates if engine is not None else {}
+        plan = make_plan(analysis, config, replacements, fates)
+        tell = Teller(config, info, seconds, clock.seconds, seed, engine)
         if target is None or config.dry_run:
             return tell(analysis, plan, None, None, info.streams, ())
         if ahead is not None:
@@ -127,7 +132,7 @@ def _run(
             analysis, replacements = _repair(
                 source, config, analysis, seconds, replacements, rendered, progress, engine
             )
-        plan = make_plan(analysis, config, replacements)
+        plan = make_plan(analysis, config, replacements, fates)
         rendered = None
     raise PrivacyError(
         "an original face was still found in the finished picture after several repairs, so no output was made; "
@@ -179,8 +184,28 @@ def _attempt(
             doubts=tuple(engine.doubts()) if engine else (),
         )
         if rendered.passed:
-            writer.commit()
+            _commit(writer, target, engine)
         return replace(rendered, streams=writer.streams, notes=writer.notes)
+
+
+def _commit(writer: Writer, target: Path, engine: Engine | None) -> None:
+    """The output gets its name, and what has to last with it lasts; both or neither, as far as a disk allows."""
+    if engine is None:
+        writer.commit()
+        return
+    engine.prepare()
+    writer.commit()
+    try:
+        engine.commit()
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True) if target.is_dir() else target.unlink(missing_ok=True)
+        raise
+
+
+def _refuse_own_files(target: Path, config: RunConfig) -> None:
+    for path in (config.key, config.registry, config.plan, *config.keep_like):
+        if path is not None and os.path.realpath(path) == os.path.realpath(target):
+            raise UsageError(f"{target} is the key, the registry, the plan or a photo of this run; choose another.")
 
 
 def analyse(
@@ -328,72 +353,3 @@ def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig, kind
         end=config.end,
         overwrite=config.overwrite,
     )
-
-
-def _peak_memory() -> int:
-    """Most resident memory of this process so far, in bytes. Linux's ``ru_maxrss`` would count what the process held
-    that started this one, so it is asked only where nothing better exists."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-@dataclass(frozen=True, slots=True)
-class _Teller:
-    """Makes the report of a run; holds what does not change from attempt to attempt."""
-
-    config: RunConfig
-    info: MediaInfo
-    seconds: list[float]
-    clock: _Clock
-    seed: int
-    engine: Engine | None
-
-    def __call__(
-        self,
-        analysis: Analysis,
-        plan: Plan,
-        target: Path | None,
-        verified: VerifyReport | None,
-        streams: tuple[StreamInfo, ...],
-        notes: tuple[str, ...],
-    ) -> RunReport:
-        warnings = []
-        if not analysis.tracks:
-            warnings.append(
-                "no face was found: every picture is as it was, so look through the result before you share it"
-            )
-        if plan.kept:
-            names = ", ".join(str(t.id) for t in plan.kept)
-            warnings.append(f"kept as asked, and recognisable: track {names}")
-        faces = np.zeros(max(analysis.frames, 1))
-        for t in analysis.tracks:
-            faces[t.first : t.last + 1] += 1
-        mark = "synthetic" if plan.replaces else "obscured"
-        return RunReport(
-            version=__version__,
-            source=Path(self.info.path).name,
-            target=target.name if target else None,
-            engine=self.config.engine,
-            seed=self.seed,
-            frames=analysis.frames,
-            seconds=round(self.seconds[-1] - self.seconds[0], 4) if self.seconds else 0.0,
-            width=analysis.media.width,
-            height=analysis.media.height,
-            shots=len(analysis.shots),
-            searches=analysis.searches,
-            tracks=track_reports(analysis, self.seconds, plan),
-            people=self.engine.people() if self.engine else (),
-            faces_per_frame=round(float(faces.mean()), 3),
-            damaged_frames=len(analysis.damaged),
-            streams=streams,
-            mark=mark if self.config.mark and target else None,
-            verify=verified,
-            timing={k: round(v, 3) for k, v in self.clock.seconds.items()},
-            peak_memory=_peak_memory(),
-            notes=(*self.info.notes, *notes),
-            warnings=tuple(warnings),
-        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
 
+from deid.choice import Fate
 from deid.config import RunConfig
 from deid.errors import UsageError
 from deid.redaction import Region, regions_of
@@ -76,24 +78,35 @@ class Plan:
         return bool(self.faces)
 
 
-def make_plan(analysis: Analysis, config: RunConfig, replacements: dict[int, Replacement] | None = None) -> Plan:
-    """Decide for every track, and lay out every frame. Raises :class:`UsageError` when ``keep`` names no track."""
+def make_plan(
+    analysis: Analysis,
+    config: RunConfig,
+    replacements: dict[int, Replacement] | None = None,
+    fates: Mapping[int, Fate] | None = None,
+) -> Plan:
+    """Decide for every track, and lay out every frame. ``fates``: by track, what was asked for beside ``config.keep``.
+    Raises :class:`UsageError` when ``keep`` names no track."""
+    fates = {**(fates or {}), **{number: Fate(True, "as asked with --keep") for number in config.keep}}
     known = {t.id for t in analysis.tracks}
     unknown = sorted(set(config.keep) - known)
     if unknown:
         there = f"tracks 1 to {len(known)}" if known else "no tracks"
         raise UsageError(f"--keep names track {unknown[0]}, but the clip has {there}; list them with --dry-run.")
-    plan = Plan({}, {}, tuple(t for t in analysis.tracks if t.id in config.keep))
+    plan = Plan({}, {}, tuple(t for t in analysis.tracks if t.id in fates and fates[t.id].kept))
     for track in analysis.tracks:
-        if track.id in config.keep:
-            plan.outcomes[track.id] = ("kept", "as asked with --keep")
+        fate = fates.get(track.id)
+        if fate is not None and fate.kept:
+            plan.outcomes[track.id] = ("kept", fate.why)
             plan.states[track.id] = np.full(len(track), State.KEPT, np.uint8)
+        elif fate is not None:
+            _lay_out(plan, track, None, rate_of(analysis.media), fate.by)
+            plan.outcomes[track.id] = ("obscured", fate.why)
         else:
             _lay_out(plan, track, (replacements or {}).get(track.id), rate_of(analysis.media))
     return replace(plan, regions={frame: _outermost(here) for frame, here in plan.regions.items()})
 
 
-def _lay_out(plan: Plan, track: Track, replacement: Replacement | None, rate: float) -> None:
+def _lay_out(plan: Plan, track: Track, replacement: Replacement | None, rate: float, by: str = "") -> None:
     weights = np.zeros(len(track), np.float32) if replacement is None else replacement.weights
     states = np.where(weights >= 1, State.REPLACED, np.where(weights <= 0, State.OBSCURED, State.CHANGING))
     plan.states[track.id] = states.astype(np.uint8)
@@ -104,7 +117,7 @@ def _lay_out(plan: Plan, track: Track, replacement: Replacement | None, rate: fl
         if replacement is not None and weight > 0:
             plan.faces.setdefault(frame, []).append(FaceAt(track.id, int(replacement.rows[offset])))
         if weight <= 0:
-            plan.regions.setdefault(frame, []).append(region)
+            plan.regions.setdefault(frame, []).append(replace(region, by=by) if by else region)
         elif weight < 1:
             plan.veils.setdefault(frame, []).append(Veil(region, 1 - weight))
     plan.outcomes[track.id] = _outcome(plan, track, replacement, states)
@@ -130,7 +143,7 @@ def _outermost(regions: list[Region]) -> list[Region]:
     return [
         r
         for i, r in enumerate(by_size)
-        if not any(bool(other.contains(r.outline(24)).all()) for other in by_size[i + 1 :])
+        if not any(other.by == r.by and bool(other.contains(r.outline(24)).all()) for other in by_size[i + 1 :])
     ]
 
 

@@ -39,7 +39,9 @@ class PersonReport:
     """Someone in the clip. ``tracks``: the ids of theirs. ``distance``: of the surrogate from the person, as the
     recognisers ``chosen_by`` see it, the mean over the pictures compared when the surrogate was chosen; ``nearest``:
     the least; ``None`` when there was no picture to compare. ``stranger``: the distance that half of all pairs of
-    strangers exceed. ``draws``: how many surrogates were looked at."""
+    strangers exceed. ``draws``: how many surrogates were looked at. ``decision``: what was asked for this person, and
+    how; empty when nothing was. ``photo_distance``: from the photo that decided it. ``remembered``: the surrogate is
+    the one of the registry."""
 
     id: int
     tracks: tuple[int, ...]
@@ -48,6 +50,9 @@ class PersonReport:
     stranger: float
     chosen_by: tuple[str, ...]
     draws: int
+    decision: str = ""
+    photo_distance: float | None = None
+    remembered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +111,13 @@ class RunReport:
             + f": {', '.join(done)} (engine {self.engine})",
         ]
         for p in self.people:
+            who = f"  person {p.id} (track {', '.join(map(str, p.tracks))})"
+            if p.decision:
+                out.append(f"{who}: {p.decision}")
             if p.distance is not None:
-                names = ", ".join(map(str, p.tracks))
                 out.append(
-                    f"  person {p.id} (track {names}): the surrogate is {p.distance:.2f} away, strangers are "
-                    f"{p.stranger:.2f} apart at the median (by {', '.join(p.chosen_by)}, which chose it)"
+                    f"{who}: the surrogate {'of the registry ' if p.remembered else ''}is {p.distance:.2f} away, "
+                    f"strangers are {p.stranger:.2f} apart at the median (by {', '.join(p.chosen_by)}, which chose it)"
                 )
         for t in self.tracks:
             out.append(

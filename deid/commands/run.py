@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
-from deid.config import CODECS, ENGINES, MATCHES, OBSCURING, PRESETS, RunConfig, default_target, parse_time
+from deid.config import CODECS, ENGINES, MATCHES, OBSCURING, PRESETS, SCOPES, RunConfig, default_target, parse_time
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
 
@@ -30,6 +30,9 @@ Examples:
   deid run ward.mkv -o clip.mkv --start 1:02.5 --end 1:30 --max-height 720
   deid run ward.mkv --dry-run                    who is found where; writes nothing
   deid run ward.mkv --keep 2 --keep 5            tracks 2 and 5 of the dry run stay as they are
+  deid run ward.mkv --keep-like nurse.jpg        who is like the photo stays as they are
+  deid run ward.mkv --plan ward.toml             what 'deid analyze --plan-out ward.toml' began
+  deid run day2.mkv --key study.key              the same people, the same faces as in day1.mkv
   deid run frames/ -o frames-out/                a folder of pictures, in order of name
   deid run photo.jpg -o photo-out.jpg --json --quiet
 """
@@ -78,6 +81,16 @@ class TracksParam(click.ParamType):
               "  [default: 0.2]")
 @click.option("--keep", type=TracksParam(), multiple=True, help="Leave the face of this track as it is; repeat, or "
               "use commas.")
+@click.option("--keep-like", type=click.Path(path_type=Path), multiple=True, metavar="PHOTO", help="Leave the face of "
+              "the person in this photo as it is, if a recogniser is sure; repeat for more people.")
+@click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="What happens to each person; "
+              "'deid analyze --plan-out' writes one to start from.")
+@click.option("--scope", type=click.Choice(SCOPES), help="How far one person keeps one face: this video, a batch, or "
+              "all files of a key.  [default: key with --key, else video]")
+@click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="In all files of this key the same person "
+              "has the same face; 'deid key new' makes one.")
+@click.option("--registry", type=click.Path(path_type=Path), metavar="FILE", help="Where the key's people are kept, "
+              "encrypted.  [default: KEY's name with .people.sqlite, beside it]")
 @click.option("--watermark", metavar="TEXT", help="Burn this text into a corner of every frame.")
 @click.option("--no-mark", is_flag=True, help="Do not note in the metadata that the clip was de-identified.")
 @click.option("--keep-metadata", is_flag=True, help="Keep titles, dates, places and device names.")

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from deid.choice import Decisions
+from deid.people import Person
 from deid.plan import FaceAt, Replacement
 from deid.progress import Progress
 from deid.report import PersonReport
-from deid.tracking.observe import Observer
+from deid.tracking.observe import Chip, Observer
 from deid.types import Analysis, Frame
 
 if TYPE_CHECKING:
     from deid.config import RunConfig
+    from deid.personas import Book
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Who is in a clip: ``people``, numbered from 1 in order of appearance. ``chips``: by track, its best pictures, the
+    best first; ``codes``: float32 (n, 128), what the recogniser makes of them."""
+
+    people: tuple[Person, ...]
+    chips: Mapping[int, list[Chip]]
+    codes: Mapping[int, np.ndarray]
 
 
 class Engine(Protocol):
@@ -23,9 +37,18 @@ class Engine(Protocol):
 
     observer: Observer
 
+    def identify(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> Found:
+        """Who is in the clip, as :meth:`invert` sees it, and no more."""
+        ...
+
     def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
         """Codes for every track of ``analysis`` whose face can be replaced in some frames, and surrogates for the
-        people. ``seconds``: the frames' times. By track id; tracks that are left out are obscured."""
+        people. ``seconds``: the frames' times. By track id; tracks that are left out are obscured. Raises
+        :class:`~deid.errors.UsageError` when the plan that was asked for is not this clip's."""
+        ...
+
+    def decisions(self) -> Decisions:
+        """Who is kept or obscured because it was asked for; after :meth:`invert`."""
         ...
 
     def paint(self, frame: Frame, faces: Sequence[FaceAt]) -> Frame:
@@ -54,19 +77,28 @@ class Engine(Protocol):
         """Who is in the clip, and how far each one's surrogate is from them."""
         ...
 
+    def prepare(self) -> None:
+        """The output is about to get its name: everything that may still fail of what has to last with it."""
+        ...
+
+    def commit(self) -> None:
+        """The output has its name: what has to last with it does."""
+        ...
+
     def close(self) -> None:
         """Free everything; what was learned about faces is gone."""
         ...
 
 
-def open_engine(config: RunConfig, seed: int) -> Engine | None:
-    """The engine that ``config`` asks for, ``None`` when faces are only to be obscured."""
-    factory: dict[str, Callable[[RunConfig, int], Engine]] = {"morphable": _morphable}
+def open_engine(config: RunConfig, seed: int, book: Book | None = None) -> Engine | None:
+    """The engine that ``config`` asks for, ``None`` when faces are only to be obscured. ``book``: where people of
+    several files keep their surrogates; by default what ``config`` names."""
+    factory: dict[str, Callable[[RunConfig, int, Book | None], Engine]] = {"morphable": _morphable}
     make = factory.get(config.engine)
-    return make(config, seed) if make else None
+    return make(config, seed, book) if make else None
 
 
-def _morphable(config: RunConfig, seed: int) -> Engine:
+def _morphable(config: RunConfig, seed: int, book: Book | None) -> Engine:
     from deid.models.morphable.engine import MorphableEngine
 
-    return MorphableEngine(config, seed)
+    return MorphableEngine(config, seed, book)

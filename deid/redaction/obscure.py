@@ -334,8 +334,9 @@ class Obscurer:
 
     def _cover(self, frame: Frame, region: Region) -> _Cover:
         # Always of the untouched frame: cells that averaged another region's would depend on the regions' order.
+        mode = region.by or self.mode
         lattice = _lattice(region, frame.width, frame.height)
-        cells = None if self.mode == "solid" else _means(frame, region, lattice)
+        cells = None if mode == "solid" else _means(frame, region, lattice)
         if cells is None:
             return _Cover(np.array([[_solid_values(frame.format)]], np.float32), 0, lattice)
         rows, columns, planes = cells.shape
@@ -343,7 +344,7 @@ class Obscurer:
         white = (1 << frame.format.depth) - 1
         cells += white / 255 * self._noise[top : top + rows, left : left + columns, :planes]
         np.clip(cells, 0, white, out=cells)
-        if self.mode == "blur":
+        if mode == "blur":
             return _Cover(_smoothed(cells), _FINE, lattice)
         # Some twelve points a cell, so that interpolation softens the cells' edges and no more.
         return _Cover(cells.repeat(_POINTS, 0).repeat(_POINTS, 1), _POINTS, lattice)

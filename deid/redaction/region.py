@@ -16,7 +16,8 @@ class Region:
     """A superellipse in frame pixels; inside it nothing of the original picture may be seen.
 
     ``cx``, ``cy``: its centre; ``ax``, ``ay``: its half axes, across and along the head; ``roll``: radians, clockwise
-    positive as seen on screen. Raises :class:`ValueError` unless all are finite and the half axes positive.
+    positive as seen on screen. ``by``: how it is obscured, where that is not for the run to say. Raises
+    :class:`ValueError` unless all are finite and the half axes positive.
     """
 
     cx: float
@@ -24,6 +25,7 @@ class Region:
     ax: float
     ay: float
     roll: float = 0.0
+    by: str = ""
 
     def __post_init__(self) -> None:
         if not all(map(math.isfinite, (self.cx, self.cy, self.ax, self.ay, self.roll))):

@@ -7,19 +7,22 @@ with a model in which both are explicit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deid.blending import Compositor
+from deid.choice import Decisions, decide, fingerprint, read_plan
 from deid.config import RunConfig
 from deid.detection.hands import Hand, steadied
 from deid.errors import DeidError
+from deid.models.engine import Found
 from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.calibrate import PoseBias, pose_bias
+from deid.models.morphable.casting import Casting, Role, Shown, reports
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
@@ -29,15 +32,16 @@ from deid.models.morphable.inversion import TrackCodes, invert_track
 from deid.models.morphable.painter import Sitter, paint_frame
 from deid.models.morphable.photo_match import rehearse
 from deid.models.morphable.retarget import Retargeter
-from deid.models.morphable.surrogate import Likeness, Surrogate, choose, in_chip
+from deid.models.morphable.surrogate import Likeness, in_chip
 from deid.models.morphable.tracks import AttributeTrack
 from deid.models.morphable.trust import coverage
-from deid.people import Person, chips_of, find_people, kept_traits
+from deid.people import Person, chips_of, find_people
+from deid.personas import Book, open_personas
+from deid.photo import codes_of_photos
 from deid.plan import FaceAt, Replacement, rate_of
 from deid.progress import Progress
 from deid.recognition.chips import chip_from_picture
 from deid.recognition.lite import LiteRecogniser
-from deid.recognition.thresholds import STRANGERS
 from deid.report import PersonReport
 from deid.tracking.observe import Chip, Observer
 from deid.tracking.records import RecordFile
@@ -70,23 +74,29 @@ class _Cast:
 class MorphableEngine:
     """See :class:`deid.models.engine.Engine`."""
 
-    def __init__(self, config: RunConfig, seed: int) -> None:
+    def __init__(self, config: RunConfig, seed: int, book: Book | None = None) -> None:
         self._seed = seed
         self._threads = config.threads
         self._match = config.match
+        self._recogniser_lock = threading.Lock()
+        self._recogniser: LiteRecogniser | None = None
+        # What was asked for is read first: what is wrong with it is known before any work, and nothing is left open.
+        self._plan_file = read_plan(config.plan) if config.plan is not None else None
+        self._photos = codes_of_photos(config.keep_like, self.recognise)
+        self._personas = open_personas(config, seed, book)
+        self._decisions = Decisions()
         self._geometry = load_geometry()
         self._appearance = load_appearance()
         self._records = RecordFile(photometry.RECORD)
         self._made_ready = threading.Thread(target=self._make_ready, name="ready", daemon=True)
         self.observer = Observer(self._records, photometry.note, self._made_ready.start)
         self._compositor = Compositor()
+        self._codes: dict[int, TrackCodes] = {}
         self._casts: dict[int, _Cast] = {}
         self._replacements: dict[int, Replacement] = {}
         self._reports: list[PersonReport] = []
         self._seconds: Sequence[float] = ()
         self._rate = 25.0
-        self._recogniser_lock = threading.Lock()
-        self._recogniser: LiteRecogniser | None = None
         self._records_lock = threading.Lock()
         self._doubts: set[tuple[int, FaceAt]] = set()
 
@@ -105,12 +115,13 @@ class MorphableEngine:
         self._wait_until_ready()
         self._records.close()
         self._casts.clear()
+        self._personas.close()
         if self._recogniser is not None:
             self._recogniser.close()
 
     # -- between the passes -----------------------------------------------------------------------------------------
 
-    def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
+    def identify(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> Found:
         chips = self.observer.finish()
         self._wait_until_ready()
         self._seconds = seconds
@@ -127,47 +138,41 @@ class MorphableEngine:
                 self._seen_hands(track),
             )  # fmt: skip
             progress.advance()
-        seen = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
-        shown = chips_of([t for t in tracks if t.id in seen], chips)
-        self._choose([t for t in tracks if t.id in seen], seen, shown, progress)
-        return dict(self._replacements)
+        self._codes = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
+        seen = [t for t in tracks if t.id in self._codes]
+        shown = chips_of(seen, chips)
+        known = {t.id: self._codes_of(shown[t.id]) for t in seen}
+        return Found(tuple(find_people(seen, shown, known)), shown, known)
 
-    def _choose(
-        self, tracks: list[Track], codes: dict[int, TrackCodes], shown: dict[int, list[Chip]], progress: Progress
-    ) -> None:
-        """People, and a surrogate for each, in order of appearance."""
-        known = {t.id: self._codes_of(shown[t.id]) for t in tracks}
-        people = [kept_traits(person, self._match) for person in find_people(tracks, shown, known)]
-        progress.stage("choosing surrogates", len(people))
-        by_id = {t.id: t for t in tracks}
-        chosen: list[Surrogate] = []
-        for person in people:
-            likenesses = self._likenesses(person, codes, shown)
-            surrogate = choose(self._geometry, self._appearance, self._seed, person, likenesses, chosen, self.recognise)
-            chosen.append(surrogate)
-            self._reports.append(
-                PersonReport(
-                    person.id,
-                    person.tracks,
-                    None if surrogate.distance is None else round(surrogate.distance, 3),
-                    None if surrogate.nearest is None else round(surrogate.nearest, 3),
-                    STRANGERS,
-                    ("dlib",),
-                    surrogate.draws,
-                )
-            )
-            pairs = [(a.chip, b, a.points) for a, b in zip(likenesses, surrogate.pictures, strict=False)]
+    def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
+        found = self.identify(analysis, seconds, progress)
+        if self._plan_file is not None:
+            self._plan_file.check(fingerprint(analysis, seconds, found.people), found.people)
+        self._decisions = decide(analysis, found.people, found.codes, self._plan_file, self._photos)
+
+        def show(person: Person) -> list[Shown]:
+            return self._likenesses(person, self._codes, found.chips)
+
+        casting = Casting(
+            self._geometry, self._appearance, self._match, show, self.recognise, self._personas, self._decisions
+        )
+        roles = casting.roles(found.people, progress)
+        by_id = {t.id: t for t in analysis.tracks}
+        for role in roles:
+            shown = [(s.likeness.chip, s.likeness.points) for s in role.shown]
+            pairs = [(a, b, points) for (a, points), b in zip(shown, role.surrogate.pictures, strict=False)]
             bias = pose_bias(self.observer.landmarker, pairs)
-            worn = self._eyewear(person, codes, shown)
-            self._cast(person, surrogate, [by_id[i] for i in person.tracks], codes, bias, worn)
-            progress.advance()
+            worn = self._eyewear(role.person, self._codes, found.chips)
+            self._cast(role, [by_id[i] for i in role.person.tracks if i not in self._decisions.fates], bias, worn)
+        self._reports = reports(found.people, roles, self._decisions)
+        return dict(self._replacements)
 
     def _codes_of(self, chips: list[Chip]) -> np.ndarray:
         if not chips:
             return np.empty((0, 128), np.float32)
         return self.recognise(np.stack([c.picture for c in chips]))
 
-    def _likenesses(self, person: Person, codes: dict[int, TrackCodes], shown: dict[int, list[Chip]]) -> list[Likeness]:
+    def _likenesses(self, person: Person, codes: dict[int, TrackCodes], shown: Mapping[int, list[Chip]]) -> list[Shown]:
         """The person's best pictures, with codes in their pixels."""
         best = sorted(
             ((chip, track) for track in person.tracks for chip in shown[track]), key=lambda x: (-x[0].quality, x[1])
@@ -184,10 +189,11 @@ class MorphableEngine:
             local[:, :2] = points[:, :2] @ transform[:, :2].T + transform[:, 2]
             local[:, 2] *= float(np.hypot(transform[0, 0], transform[1, 0]))
             attributes = in_chip(_code(of, of.attributes, row), transform)
-            out.append(Likeness(chip.picture, local, attributes, self._geometry.neutral(of.identity.shape)))
+            likeness = Likeness(chip.picture, local, attributes, self._geometry.neutral(of.identity.shape))
+            out.append(Shown(likeness, track, row))
         return out
 
-    def _eyewear(self, person: Person, codes: dict[int, TrackCodes], shown: dict[int, list[Chip]]) -> Eyewear | None:
+    def _eyewear(self, person: Person, codes: dict[int, TrackCodes], shown: Mapping[int, list[Chip]]) -> Eyewear | None:
         """What kind of glasses the person's pictures show."""
         sheets = []
         for track in person.tracks:
@@ -200,27 +206,23 @@ class MorphableEngine:
                     sheets.append(unrolled(chip.picture, seen.camera, middle))
         return eyewear_of(np.array(sheets, np.uint8))
 
-    def _cast(
-        self,
-        person: Person,
-        surrogate: Surrogate,
-        tracks: list[Track],
-        codes: dict[int, TrackCodes],
-        bias: PoseBias,
-        worn: Eyewear | None = None,
-    ) -> None:
+    def _cast(self, role: Role, tracks: list[Track], bias: PoseBias, worn: Eyewear | None = None) -> None:
+        surrogate = role.surrogate
         height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
         size = next(texels for limit, texels in _TEXTURES if height < limit)
         sitter = Sitter.make(self._geometry, self._appearance, surrogate.code, size)
         for track in tracks:
-            of = codes[track.id]
+            of = self._codes[track.id]
             turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape)(of.attributes)
             turned = turned.with_values(rotation=turned.rotation @ bias.correction())
             placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral))
             hands = self._hands(track, of)
-            self._casts[track.id] = _Cast(track, person, of, turned, placed, hands)
+            self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands)
             self._replacements[track.id] = self._replacement(track, of, hands, safe=surrogate.safe)
+        for shown in role.matching:
+            if shown.track in self._casts:
+                self.refuse(shown.track, shown.row)
 
     def _seen_hands(self, track: Track) -> dict[int, tuple[Hand, ...]]:
         """The hands found before or beside the face, by frame."""
@@ -327,6 +329,15 @@ class MorphableEngine:
 
     def people(self) -> tuple[PersonReport, ...]:
         return tuple(self._reports)
+
+    def decisions(self) -> Decisions:
+        return self._decisions
+
+    def prepare(self) -> None:
+        self._personas.prepare()
+
+    def commit(self) -> None:
+        self._personas.commit()
 
 
 def _code(codes: TrackCodes, attributes: AttributeTrack, row: int) -> AttributeCode:

@@ -29,6 +29,7 @@ _STRICT, _YEARS_OFF = 64, 9.0  # draws that keep to age and gender, and how far 
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
 _OTHERS = 0.80  # mean distance from other surrogates in the clip that is wanted
 _UNLIKE = 0.8  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
+_UNLIKE_ELSEWHERE = 0.5  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
 _SHAPE_SPREAD, _WIDER = 0.92, 0.0025  # of the identity modes' standard deviations, and how much more with every draw
@@ -109,9 +110,11 @@ def choose(
     likenesses: Sequence[Likeness],
     others: Sequence[Surrogate],
     recognise: Recognise,
+    taken: Sequence[IdentityCode] = (),
 ) -> Surrogate:
     """The first draw that is farther from the subject than the median stranger, and far from every surrogate in
-    ``others``; failing that, the best of those looked at. What is looked at next is foretold from what was seen
+    ``others``; failing that, the best of those looked at. ``taken``: surrogates of people elsewhere, who are kept clear
+    of where a draw comes very near. What is looked at next is foretold from what was seen
     (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
     dark = skin_is_dark(likenesses)
     codes = [
@@ -120,6 +123,8 @@ def choose(
     ]
     told = foretold(codes)
     apart = _apart(told, foretold([o.code for o in others]) if others else told[:0])
+    if taken:
+        apart = np.minimum(apart, _apart(told, foretold(taken), _UNLIKE_ELSEWHERE))
     if not likenesses:
         nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
         return Surrogate(codes[_first(apart)], None, None, *nothing, 1, True)
@@ -147,6 +152,25 @@ def choose(
     return replace(looked[best], draws=len(looked) + 1)
 
 
+def again(
+    geometry: Geometry,
+    appearance: Appearance,
+    code: IdentityCode,
+    likenesses: Sequence[Likeness],
+    recognise: Recognise,
+) -> tuple[Surrogate, tuple[int, ...]]:
+    """A surrogate that its person has had elsewhere, and the places of the likenesses in which it matches them. It is
+    safe while it is a stranger to most of what is seen of them here."""
+    if not likenesses:
+        nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
+        return Surrogate(code, None, None, *nothing, 0, True), ()
+    before = recognise(np.stack([likeness.chip for likeness in likenesses]))
+    found = _judged(geometry, appearance, code, likenesses, before, (), recognise, 0)
+    own = np.linalg.norm(before - found.codes, axis=1)
+    match = tuple(int(i) for i in np.flatnonzero(own <= FAR_1E3 + _MARGIN))
+    return replace(found, safe=float(own.mean()) > SAME_PERSON and 2 * len(match) < len(own)), match
+
+
 def _any_safe(looked: dict[int, Surrogate]) -> bool:
     return any(found.safe for found in looked.values())
 
@@ -164,12 +188,12 @@ def _first(scores: np.ndarray) -> int:
     return int(good[0] if len(good) else np.argmax(scores))
 
 
-def _apart(told: np.ndarray, others: np.ndarray) -> np.ndarray:
+def _apart(told: np.ndarray, others: np.ndarray, unlike: float = _UNLIKE) -> np.ndarray:
     """(n,): how much more than enough each draw differs from every other surrogate by itself, without the pictures."""
     if not len(others):
         return np.full(len(told), np.inf)
     distances: np.ndarray = np.linalg.norm(told[:, None] - others[None], axis=-1)
-    return distances.min(axis=1) - _UNLIKE * _usual(told)
+    return distances.min(axis=1) - unlike * _usual(told)
 
 
 def _usual(told: np.ndarray) -> float:

@@ -1,0 +1,117 @@
+"""Everybody of a clip gets somebody who stands in for them: those whom the registry knows, then those with a surrogate
+that was asked for, then the others by what they look like. Who comes in first, or is seen first, plays no part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from deid.choice import Decisions
+from deid.models.morphable.appearance import Appearance
+from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.persona import from_bytes, model_mark, to_bytes
+from deid.models.morphable.surrogate import Likeness, Recognise, Surrogate, again, choose
+from deid.people import Person, kept_traits
+from deid.personas import Personas
+from deid.progress import Progress
+from deid.recognition.thresholds import STRANGERS
+from deid.report import PersonReport
+
+_OTHER_MODEL = "the registry was made with another version of the face model, so its people look different from now on"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """A likeness, and the track and row of codes that it is of."""
+
+    likeness: Likeness
+    track: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Role:
+    """``shown``: the person's best pictures. ``matching``: those in which a surrogate of the registry is too like them.
+    ``remembered``: the surrogate is the registry's."""
+
+    person: Person
+    surrogate: Surrogate
+    shown: tuple[Shown, ...]
+    matching: tuple[Shown, ...] = ()
+    remembered: bool = False
+
+
+@dataclass(slots=True)
+class Casting:
+    """``match``: what surrogates share with people, as in :class:`deid.config.RunConfig`. ``show``: gives the best
+    pictures of somebody."""
+
+    geometry: Geometry
+    appearance: Appearance
+    match: str
+    show: Callable[[Person], list[Shown]]
+    recognise: Recognise
+    personas: Personas
+    decisions: Decisions
+
+    def roles(self, people: Sequence[Person], progress: Progress) -> list[Role]:
+        """For everybody of whom something is to be replaced, by number. Surrogates that are new are remembered."""
+        free = [p for p in people if not self.decisions.spared(p)]
+        asked = self.decisions.surrogates
+        progress.stage("choosing surrogates", len(free))
+        met = self.personas.meet([p for p in free if p.id not in asked], progress)
+        mark = model_mark(self.geometry, self.appearance) if self.personas.book is not None else b""
+        stored = {number: self._read(entry.persona, mark) for number, entry in met.items() if entry.persona}
+        taken = [self._read(words, mark) for words in self.personas.others(list(met.values()))]
+        out: list[Role] = []
+        for person in sorted(free, key=lambda p: (p.id not in stored, p.id not in asked, p.content, p.id)):
+            shown = tuple(self.show(person))
+            if person.id in stored:
+                out.append(self._again(person, shown, stored[person.id]))
+            else:
+                entry = met.get(person.id)
+                seed = asked[person.id] if person.id in asked else self.personas.seed_of(person, entry)
+                chosen = choose(
+                    self.geometry, self.appearance, seed, replace(kept_traits(person, self.match), id=0),
+                    [s.likeness for s in shown], [role.surrogate for role in out], self.recognise, taken,
+                )  # fmt: skip
+                out.append(Role(person, chosen, shown))
+                if person.id not in asked and chosen.safe and shown:
+                    self.personas.remember(person, to_bytes(chosen.code, mark), entry)
+            progress.advance()
+        return sorted(out, key=lambda role: role.person.id)
+
+    def _again(self, person: Person, shown: tuple[Shown, ...], code: IdentityCode) -> Role:
+        found, match = again(self.geometry, self.appearance, code, [s.likeness for s in shown], self.recognise)
+        return Role(person, found, shown, tuple(shown[i] for i in match), remembered=True)
+
+    def _read(self, words: bytes, mark: bytes) -> IdentityCode:
+        code, made_with = from_bytes(words, self.geometry, self.appearance)
+        if made_with != mark and _OTHER_MODEL not in self.decisions.warnings:
+            self.decisions.warnings.append(_OTHER_MODEL)
+        return code
+
+
+def reports(people: Sequence[Person], roles: Sequence[Role], decisions: Decisions) -> list[PersonReport]:
+    """What is told of everybody."""
+    by_number = {role.person.id: role for role in roles}
+    out = []
+    for person in people:
+        role = by_number.get(person.id)
+        seen = role.surrogate if role is not None else None
+        out.append(
+            PersonReport(
+                person.id,
+                person.tracks,
+                None if seen is None or seen.distance is None else round(seen.distance, 3),
+                None if seen is None or seen.nearest is None else round(seen.nearest, 3),
+                STRANGERS,
+                ("dlib",),
+                0 if seen is None else seen.draws,
+                decisions.words.get(person.id, ""),
+                decisions.distances.get(person.id),
+                role is not None and role.remembered,
+            )
+        )
+    return out
