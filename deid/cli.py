@@ -1,4 +1,5 @@
-"""The command line: ``deid run``, ``deid info``, ``deid analyze``, ``deid surrogates``, ``deid key``, ``deid demo``.
+"""The command line: ``deid run``, ``deid info``, ``deid analyze``, ``deid audit``, ``deid surrogates``, ``deid key``,
+``deid demo``.
 
 Exit codes are those of :mod:`deid.errors`. Whatever fails says so in one sentence on standard error.
 """
@@ -16,6 +17,7 @@ import click
 from deid import __version__
 from deid.commands._shell import Stopped, StopRequest, emit_json, open_standard_streams, quiet_libraries, say
 from deid.commands.analyze import analyze
+from deid.commands.audit import audit
 from deid.commands.demo import demo
 from deid.commands.info import info
 from deid.commands.key import key
@@ -33,6 +35,7 @@ Exit codes:
   5  the target cannot be written, or is there already
   6  a model is missing or unreadable
   7  the run could not promise that no face leaks
+  8  the audit failed, and --strict was asked for
   129, 130, 143  stopped by SIGHUP, Ctrl-C, SIGTERM
 
 Whatever fails leaves no output.
@@ -45,6 +48,7 @@ Examples:
   deid info interview.mp4                     what it holds, what a run would do
   deid analyze interview.mp4 --plan-out plan.toml       who is in it; deid run --plan says what happens to them
   deid key new study.key                      one face a person in all files of a study
+  deid audit interview.mp4 interview.deid.mp4 --html audit.html    did it work? every frame, with evidence
   deid surrogates --count 24 -o gallery.png   people who do not exist, to look at
   deid demo                                   a clip to look at, before and after
 """
@@ -57,7 +61,7 @@ def cli() -> None:
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
-for _command in (run, info, analyze, surrogates, key, demo):
+for _command in (run, info, analyze, audit, surrogates, key, demo):
     cli.add_command(_command)
 
 

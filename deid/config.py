@@ -113,6 +113,21 @@ class RunConfig:
         Track numbers, as a dry run or a report shows them, whose faces stay as they are.
     dry_run:
         Analyse and plan; write no video.
+    audit:
+        Look at every frame of the finished output beside the source before it gets its name, see :mod:`deid.audit`. The
+        next five ask for it too.
+    strict:
+        No output when the audit fails.
+    recogniser:
+        Weights of another face recogniser for the audit, see :mod:`deid.recognition.custom`.
+    recogniser_threshold:
+        Its distance up to which two faces are one person's; ``None`` is its kind's usual one.
+    recogniser_bgr:
+        It takes blue, green and red from 0 to 255.
+    html:
+        Where the audit's page goes, ``None`` for none.
+    signals:
+        Where the table of expression, gaze and pose of source and output goes, ``None`` for none.
     threads:
         Processor threads to use at most; by default every core this process may use.
     threshold:
@@ -147,6 +162,13 @@ class RunConfig:
     keep_like: tuple[Path, ...] = ()
     keep: tuple[int, ...] = ()
     dry_run: bool = False
+    audit: bool = False
+    strict: bool = False
+    recogniser: Path | None = None
+    recogniser_threshold: float | None = None
+    recogniser_bgr: bool = False
+    html: Path | None = None
+    signals: Path | None = None
     threads: int = field(default_factory=available_cores)
     threshold: float = 0.2
 
@@ -156,7 +178,7 @@ class RunConfig:
         _one_of("match", self.match, MATCHES)
         _one_of("codec", self.codec, CODECS)
         _one_of("preset", self.preset, PRESETS)
-        for flag in ("overwrite", "salvage", "keep_metadata", "mark", "dry_run"):
+        for flag in ("overwrite", "salvage", "keep_metadata", "mark", "dry_run", "audit", "strict", "recogniser_bgr"):
             if not isinstance(getattr(self, flag), bool):
                 raise UsageError(f"{flag} is {getattr(self, flag)!r}; it must be True or False.")
         _check_range(self.start, self.end)
@@ -171,6 +193,7 @@ class RunConfig:
         EncodeSettings(codec=self.codec, crf=self.crf, preset=self.preset, watermark=self.watermark)
         object.__setattr__(self, "keep", _tracks(self.keep))
         self._settle_people()
+        self._settle_audit()
 
     def _settle_people(self) -> None:
         """Paths, scope, and what goes with what."""
@@ -195,6 +218,21 @@ class RunConfig:
             for name in (name for name, value in asked.items() if value):
                 raise UsageError(f"{name} needs to know people, which engine {self.engine} does not; use morphable.")
 
+    def _settle_audit(self) -> None:
+        """Paths, and what asks for an audit."""
+        for name in ("recogniser", "html", "signals"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else _path(name, value))
+        limit = self.recogniser_threshold
+        if limit is not None and not (_is_number(limit) and limit > 0):
+            raise UsageError(f"recogniser_threshold is {limit!r}; it must be a number above 0.")
+        if self.recogniser is None and (limit is not None or self.recogniser_bgr):
+            raise UsageError("something is said about a recogniser, but none is given; name its file too.")
+        asked = (self.strict, self.recogniser, self.html, self.signals)
+        object.__setattr__(self, "audit", bool(self.audit or any(asked)))
+        if self.audit and self.dry_run:
+            raise UsageError("a dry run has no output to audit; leave one of them out.")
+
     @property
     def obscures_by(self) -> str:
         """How a face is obscured where it is not replaced."""
@@ -202,7 +240,7 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON can hold them."""
-        paths = {name: str(value) if value else None for name in ("key", "registry", "plan")
+        paths = {name: str(value) if value else None for name in ("key", "registry", "plan", "recogniser", "html", "signals")
                  for value in [getattr(self, name)]}  # fmt: skip
         return {**asdict(self), **paths, "keep": list(self.keep), "keep_like": [str(p) for p in self.keep_like]}
 

@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from threadpoolctl import threadpool_limits
 
 from deid.ahead import Ahead
+from deid.audit.files import check_places, written
 from deid.compare import Comparer, choose_faces
 from deid.config import RunConfig
 from deid.errors import PrivacyError, UsageError
@@ -44,6 +46,9 @@ from deid.tracking.stitch import stitch
 from deid.tracking.tracker import Tracker
 from deid.types import Analysis, Detection, MediaInfo, Shot
 from deid.verify import Verifier, choose_frames
+
+if TYPE_CHECKING:
+    from deid.audit.during import RunAudit
 
 _ROUNDS = 3
 
@@ -76,15 +81,28 @@ def run(
     if target is not None:
         check_target(target, config.overwrite, info)
         _refuse_own_files(target, config)
+        check_places((config.html, config.signals), (source, target, config.recogniser), config.overwrite)
     seed = secrets.randbits(32) if config.seed is None else config.seed
     # products of small matrices: BLAS's own threads, one for each core in each of ours, would spend their time waiting
-    with threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(1, user_api="blas"), written(config.signals, config.overwrite) as signals:
+        audit = _open_audit(source, target, config, progress, signals)
         engine = open_engine(config, seed, book)
         try:
-            return _run(source, target, config, progress, clock, info, seed, engine)
+            report = _run(source, target, config, progress, clock, info, seed, engine, audit)
+            return replace(report, audit=audit.found.report) if audit is not None and audit.found else report
         finally:
             if engine is not None:
                 engine.close()
+
+
+def _open_audit(
+    source: Path, target: Path | None, config: RunConfig, progress: Progress, signals: TextIO | None
+) -> RunAudit | None:
+    if not config.audit or target is None:
+        return None
+    from deid.audit.during import RunAudit
+
+    return RunAudit(source, target, config, progress, signals)
 
 
 def _run(
@@ -96,13 +114,14 @@ def _run(
     info: MediaInfo,
     seed: int,
     engine: Engine | None,
+    audit: RunAudit | None = None,
 ) -> RunReport:
     replacements: dict[int, Replacement] = {}
     rendered: Rendered | None = None
     with ExitStack() as stack:
         ahead = None
         if target is not None and engine is None and not config.dry_run:
-            ahead = _open_ahead(stack, source, target, config, seed)
+            ahead = _open_ahead(stack, source, target, config, seed, audit)
         with clock.stage("analyse"):
             analysis, seconds = analyse(source, config, progress, engine.observer if engine else None, ahead)
         if engine is not None:
@@ -122,7 +141,9 @@ def _run(
     for attempt in range(1, _ROUNDS + 1):
         if rendered is None:
             with clock.stage("render"):
-                rendered = _attempt(source, target, config, seed, analysis, plan, replacements, progress, engine)
+                rendered = _attempt(
+                    source, target, config, seed, analysis, plan, replacements, progress, engine, audit
+                )
         if rendered.passed:
             verified = VerifyReport(rendered.checked, attempt, rendered.compared, rendered.nearest)
             return tell(analysis, plan, target, verified, rendered.streams, rendered.notes)
@@ -140,14 +161,16 @@ def _run(
     )
 
 
-def _open_ahead(stack: ExitStack, source: Path, target: Path, config: RunConfig, seed: int) -> Ahead | None:
+def _open_ahead(
+    stack: ExitStack, source: Path, target: Path, config: RunConfig, seed: int, audit: RunAudit | None
+) -> Ahead | None:
     """What renders while the analysis still runs, where that is possible."""
     info = _reader(source, config).info
     rate = rate_of(info)
     if not Ahead.suits(info, rate, config):
         return None
     obscurer = Obscurer(config.obscures_by, seed)
-    writer = stack.enter_context(_writer(source, target, info, config, "obscured"))
+    writer = stack.enter_context(_writer(source, target, info, config, "obscured", audit))
     # the encoder keeps the cores busy: one search at a time is enough, and spares the memory of another
     searchers = stack.enter_context(Searchers(config.threads, 1 if config.threads <= 2 else 2))
     verifier = Verifier(config.threads, (), config.threshold, searchers)
@@ -164,12 +187,15 @@ def _attempt(
     replacements: dict[int, Replacement],
     progress: Progress,
     engine: Engine | None,
+    audit: RunAudit | None = None,
 ) -> Rendered:
     """The second pass and its check; the output gets its name when nothing is found."""
+    if audit is not None:
+        audit.kept = plan.kept
     sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
     known = [*plan.kept, *(t for t in analysis.tracks if t.id in replacements)]
     kind = "synthetic" if plan.replaces else "obscured"
-    with _writer(source, target, analysis.media, config, kind) as writer:
+    with _writer(source, target, analysis.media, config, kind, audit) as writer:
         with (
             Verifier(config.threads, known, config.threshold) as verifier,
             Comparer(compared, engine, FAR_1E3) as comparer,
@@ -333,7 +359,9 @@ def _reader(source: Path, config: RunConfig) -> Reader:
     )
 
 
-def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig, kind: str) -> Writer:
+def _writer(
+    source: Path, target: Path, info: MediaInfo, config: RunConfig, kind: str, audit: RunAudit | None = None
+) -> Writer:
     """``info``: of the frames as they are read. ``kind``: what the mark says its faces are."""
     settings = EncodeSettings(
         codec=config.codec,
@@ -352,4 +380,5 @@ def _writer(source: Path, target: Path, info: MediaInfo, config: RunConfig, kind
         start=config.start,
         end=config.end,
         overwrite=config.overwrite,
+        inspect=audit,
     )

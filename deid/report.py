@@ -69,7 +69,8 @@ class VerifyReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The outcome of one run. ``timing``: seconds of wall time by stage. ``peak_memory``: bytes, of this process."""
+    """The outcome of one run. ``timing``: seconds of wall time by stage. ``peak_memory``: bytes, of this process.
+    ``audit``: what the audit found, as :func:`deid.audit.report.build` tells it; ``None`` without one."""
 
     version: str
     source: str
@@ -93,6 +94,7 @@ class RunReport:
     peak_memory: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    audit: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able copy."""
@@ -130,6 +132,10 @@ class RunReport:
         fates = [f"{s.kind} {s.index} ({s.codec}) {s.fate}" + (f": {s.why}" if s.why else "") for s in self.streams]
         out += [f"  stream {f}" for f in fates]
         out += [f"note: {n}" for n in self.notes]
+        if self.audit is not None:
+            from deid.audit.tell import lines
+
+            out += lines(self.audit)
         return out
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
+from deid.commands.audit import audit_options
 from deid.config import CODECS, ENGINES, MATCHES, OBSCURING, PRESETS, SCOPES, RunConfig, default_target, parse_time
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
@@ -33,6 +34,7 @@ Examples:
   deid run ward.mkv --keep-like nurse.jpg        who is like the photo stays as they are
   deid run ward.mkv --plan ward.toml             what 'deid analyze --plan-out ward.toml' began
   deid run day2.mkv --key study.key              the same people, the same faces as in day1.mkv
+  deid run ward.mkv --strict --html ward.html    no output unless the audit of every frame passes
   deid run frames/ -o frames-out/                a folder of pictures, in order of name
   deid run photo.jpg -o photo-out.jpg --json --quiet
 """
@@ -101,6 +103,9 @@ class TracksParam(click.ParamType):
 @click.option("--dry-run", is_flag=True, help="Analyse and plan only; write no video.")
 @click.option("--report", "report_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the JSON report "
               "here too.")
+@audit_options
+@click.option("--audit", is_flag=True, help="Look at every frame of the finished output beside the source before it gets "
+              "its name; the report tells.")
 @common_options
 @click.pass_obj
 def run(

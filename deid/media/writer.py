@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 from av.error import FFmpegError
@@ -24,6 +26,8 @@ class Writer:
     ``None`` for none. ``start`` and ``end``: the range that the reader was given, in seconds; the side streams are cut
     to it and the time line then begins at zero. Without them every time stays as it is in the source.
 
+    ``inspect``: is shown the finished file (or folder) before it gets its name, and may raise to leave no output.
+
     Use as a context manager: :meth:`write` each frame in order, then :meth:`commit`. Leaving without a commit removes
     everything that was written. ``streams`` tells every source stream's fate, ``notes`` what was decided or converted.
 
@@ -40,7 +44,9 @@ class Writer:
         start: float | None = None,
         end: float | None = None,
         overwrite: bool = False,
+        inspect: Callable[[Path], None] | None = None,
     ) -> None:
+        self._inspect = inspect
         self.target = os.fspath(target)
         check_target(self.target, overwrite, info)
         self._info = info
@@ -99,6 +105,8 @@ class Writer:
             raise
         except (FFmpegError, OSError, ValueError) as e:
             raise self._explain(e) from e
+        if self._inspect is not None:
+            self._inspect(Path(self._staged.path))
         self._staged.commit()
 
     def abort(self) -> None:
