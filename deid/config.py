@@ -240,8 +240,8 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON can hold them."""
-        paths = {name: str(value) if value else None for name in ("key", "registry", "plan", "recogniser", "html", "signals")
-                 for value in [getattr(self, name)]}  # fmt: skip
+        files = ("key", "registry", "plan", "recogniser", "html", "signals")
+        paths = {name: str(value) if value else None for name in files for value in [getattr(self, name)]}
         return {**asdict(self), **paths, "keep": list(self.keep), "keep_like": [str(p) for p in self.keep_like]}
 
 

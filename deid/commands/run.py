@@ -104,8 +104,8 @@ class TracksParam(click.ParamType):
 @click.option("--report", "report_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the JSON report "
               "here too.")
 @audit_options
-@click.option("--audit", is_flag=True, help="Look at every frame of the finished output beside the source before it gets "
-              "its name; the report tells.")
+@click.option("--audit", is_flag=True, help="Look at every frame of the finished output beside the source before it "
+              "gets its name; the report tells.")
 @common_options
 @click.pass_obj
 def run(
