@@ -16,6 +16,7 @@ import os
 import secrets
 import sqlite3
 import struct
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -145,18 +146,22 @@ class Registry:
         if not self._added:
             return
         with _told(self.path):
-            if self._base is None:
-                self._prepared = Staged(str(self.path), overwrite=False)
-                self._base = _connect(Path(self._prepared.path))
-                _create(self._base, self._key)
-            salt = _salt(self._base, self.path)
-            box = _Box(self._key, salt)
-            rows = [(entry.name, box.seal(entry.name, _packed(entry))) for entry in self._added]
-            self._base.executemany("INSERT INTO people VALUES (?, ?)", rows)
-            if self._prepared is not None:
-                self._base.commit()
-                self._base.close()
-                self._base = None
+            if self._base is not None:
+                self._insert(self._base)
+                return
+            with _fresh() as base:
+                _create(base, self._key)
+                self._insert(base)
+                base.commit()
+                whole = _image(base)
+            self._prepared = Staged(str(self.path), overwrite=False)
+            with open(self._prepared.path, "wb") as file:
+                file.write(whole)
+
+    def _insert(self, base: sqlite3.Connection) -> None:
+        box = _Box(self._key, _salt(base, self.path))
+        rows = [(entry.name, box.seal(entry.name, _packed(entry))) for entry in self._added]
+        base.executemany("INSERT OR REPLACE INTO people VALUES (?, ?)", rows)
 
     def commit(self) -> None:
         """What was added lasts. Raises :class:`OutputError` and :class:`DiskFull`, and then it does not."""
@@ -236,6 +241,29 @@ def _create(base: sqlite3.Connection, key: Key) -> None:
     base.execute("BEGIN IMMEDIATE")
     base.execute(f"PRAGMA user_version = {_VERSION}")
     base.execute("INSERT INTO about VALUES (?, ?)", (salt, _Box(key, salt).seal(b"", _CHECK)))
+
+
+@contextmanager
+def _fresh() -> Iterator[sqlite3.Connection]:
+    """A database in memory."""
+    base = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        yield base
+    finally:
+        base.close()
+
+
+def _image(base: sqlite3.Connection) -> bytes:
+    """The file that would hold a database."""
+    if hasattr(base, "serialize"):  # from Python 3.11 on
+        whole: bytes = base.serialize()
+        return whole
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "people.sqlite"
+        copy = sqlite3.connect(path)
+        base.backup(copy)
+        copy.close()
+        return path.read_bytes()
 
 
 def _salt(base: sqlite3.Connection, path: Path) -> bytes:

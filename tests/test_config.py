@@ -106,3 +106,23 @@ def test_default_target(tmp_path: Path) -> None:
     assert default_target(tmp_path / "photo.JPG") == tmp_path / "photo.deid.JPG"
     assert default_target(tmp_path / "tape.mpg") == tmp_path / "tape.deid.mkv"
     assert default_target(tmp_path / "noending") == tmp_path / "noending.deid.mkv"
+
+
+def test_scopes_keys_and_registries_go_together() -> None:
+    assert RunConfig().scope == "video" and RunConfig(scope="batch").key is None
+    keyed = RunConfig(key="a/study.key")
+    assert keyed.scope == "key" and keyed.registry == Path("a/study.people.sqlite")
+    assert RunConfig(key=Path("k"), registry="r.sqlite").registry == Path("r.sqlite")
+    for options, word in (
+        ({"scope": "key"}, "no key is given"),
+        ({"scope": "video", "key": "k"}, "leave one of them out"),
+        ({"registry": "r"}, "its key"),
+        ({"scope": "world"}, "scope"),
+        ({"key": 3}, "name of a file"),
+        ({"key": "k", "engine": "blur"}, "use morphable"),
+        ({"plan": "p", "engine": "solid"}, "use morphable"),
+        ({"keep_like": ["p.jpg"], "engine": "pixelate"}, "use morphable"),
+    ):
+        with pytest.raises(UsageError, match=word):
+            RunConfig(**options)
+    assert json.loads(json.dumps(RunConfig(key="k", keep_like="a.jpg").as_dict()))["keep_like"] == ["a.jpg"]

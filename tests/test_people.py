@@ -106,3 +106,25 @@ def test_damaged_traits_are_named(tmp_path, monkeypatch) -> None:
     with pytest.raises(ModelError, match="reinstall"):
         people.traits()
     people.traits.cache_clear()
+
+
+def somebody(number: int, direction: int, seed: int) -> people.Person:
+    return people.Person(number, (number,), code(direction, 0.2, seed), 0.0, 40.0)
+
+
+def test_people_of_several_files_are_joined_but_never_two_of_one_file() -> None:
+    files = [[somebody(1, 0, 1), somebody(2, 5, 2)], [somebody(1, 0, 3), somebody(2, 0, 4)], [somebody(1, 5, 5)]]
+    groups = people.across(files)
+    assert sorted(n for g in groups for n in g) == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1)]
+    assert [(0, 2), (2, 1)] in groups
+    assert not any({(1, 1), (1, 2)} <= set(g) for g in groups)
+    turned = people.across(files[::-1])
+    assert sorted(sorted((2 - place, n) for place, n in g) for g in turned) == sorted(groups)
+    for group in groups:
+        mirrored = [(2 - place, n) for place, n in group]
+        np.testing.assert_array_equal(people.codes_of(files, group), people.codes_of(files[::-1], mirrored))
+
+
+def test_content_tells_what_somebody_looks_like_and_never_when_they_came() -> None:
+    first, later = somebody(1, 0, 1), people.Person(9, (4, 6), code(0, 0.2, 1), 0.0, 40.0, b"elsewhere")
+    assert first.content == later.content != somebody(1, 0, 2).content
