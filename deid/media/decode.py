@@ -16,8 +16,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..errors import DamagedInput, UnsupportedInput
-from .source import RAW_DEMUXERS, main_video, opened
-from .structure import extent
+from .source import MOST_PIXELS, RAW_DEMUXERS, main_video, opened
+from .structure import avi_empty_frames, extent
 
 _BACK_JUMP = 1.0
 """Seconds by which timestamps may step back before the file counts as spliced rather than merely untidy."""
@@ -28,8 +28,8 @@ _TRACKED = frozenset({"h264", "hevc", "av1", "vp8", "vp9", "mpeg4", "mpeg2video"
 _STRICT = {"mjpeg": {"err_detect": "explode"}, "ffv1": {"err_detect": "crccheck+explode"}}
 """Decoders that can check what they otherwise make the best of. Others would refuse sound files made by sloppy
 encoders."""
-_EARLY = 64
-"""Most pictures to hold while no timestamp has come yet."""
+_EARLY, _EARLY_SAMPLES = 64, 1 << 27
+"""Most pictures, and most samples, to hold while no timestamp has come yet."""
 SALVAGE_SECONDS = Fraction(1, 2)
 _MOST_HELD = 32
 
@@ -76,7 +76,8 @@ class Decoder:
             # With slice threads the H.264 decoder gives up telling errors; with frame threads they surface later.
             stream.codec_context.thread_count = 1 if self.salvage else self.threads
             stream.codec_context.thread_type = "FRAME"
-            stream.codec_context.options = _STRICT.get(stream.codec_context.codec.canonical_name, {})
+            checks = _STRICT.get(stream.codec_context.codec.canonical_name, {})
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **checks}
             clock = _clock_for(container.format.name, stream)
             self.time_base = clock.time_base
             self.end = _claimed_end(container.format.name, stream)
@@ -85,7 +86,7 @@ class Decoder:
                 container.seek(self.seek, stream=stream, backward=True)
             run = _Run(self, stream, clock)
             if container.format.name in ("avi", "gif") and self.seek is None:
-                run.announced = stream.frames
+                run.announced = stream.frames - (avi_empty_frames(self.path) if container.format.name == "avi" else 0)
             if self.salvage:
                 run.holes = extent(self.path).holes
             pictures = run.pictures(container.demux(stream))
@@ -166,7 +167,7 @@ class _Run:
         if self.first is None and frame.is_corrupt and not frame.key_frame:
             return  # leading pictures of a stream that was cut out of a longer one: their references are not here
         pts = self.clock.time(frame)
-        if pts is None and len(self.early) < _EARLY:
+        if pts is None and len(self.early) < min(_EARLY, _EARLY_SAMPLES // (frame.width * frame.height)):
             self.early.append(frame)
             return
         yield from self.timeless(pts)

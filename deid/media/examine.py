@@ -17,7 +17,7 @@ from ..types import MediaInfo, StreamInfo
 from . import colour
 from .decode import Decoder, Picture, raw_rate
 from .pixels import Look, PixelPlan, plan_pixels, turn_of
-from .source import RAW_DEMUXERS, codec_name, is_moving, main_video, opened, require_file
+from .source import MOST_PIXELS, RAW_DEMUXERS, codec_name, is_moving, main_video, opened, require_file, too_large
 from .structure import extent
 
 _LOOK_AT = 4
@@ -43,15 +43,27 @@ def examine_video(path: str, max_height: int | None = None) -> VideoSource:
 @lru_cache(maxsize=8)
 def _examined(path: str, max_height: int | None, size: int, changed: int) -> VideoSource:
     """Cached, because every pass of a run asks; ``size`` and ``changed`` only tell versions of a file apart."""
+    with opened(path) as container:
+        _require_possible(path, main_video(container, path))
     decoder = Decoder(path, salvage=True, threads=1)
     pictures = decoder.head(_LOOK_AT)
     with opened(path) as container:
         stream = main_video(container, path)
         if not pictures:
-            if _has_packets(container, stream) or extent(path).missing:
-                raise DamagedInput(f"{path} holds video of which no frame can be decoded: get an intact copy.")
+            said = extent(path)
+            if stream.frames or said.missing or said.holes or _has_packets(container, stream):
+                raise DamagedInput(
+                    f"{path} holds video of which no frame can be decoded (it is broken, or has more than "
+                    f"{MOST_PIXELS >> 20} megapixels): get an intact copy."
+                )
             raise NoVideoStream(f"{path} has a video stream without a single frame: there is nothing to de-identify.")
         return _describe(path, container, stream, decoder, pictures, max_height)
+
+
+def _require_possible(path: str, stream: VideoStream) -> None:
+    context = stream.codec_context
+    if context.width * context.height > MOST_PIXELS:
+        raise too_large(path, f"{context.width} x {context.height}")
 
 
 def _describe(

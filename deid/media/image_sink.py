@@ -49,7 +49,7 @@ class ImageSink:
             copies = [p.copy() for p in planes]
             self._watermark.draw(copies)
             planes = tuple(copies)
-        save_image(path, planes, like, self._xmp)
+        save_image(path, planes, like, self._xmp, None if self._is_folder else self._extension)
         self._count += 1
 
     def finish(self) -> None:

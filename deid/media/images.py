@@ -136,11 +136,17 @@ def _open(file: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # oversized images are refused below, in our own words
             image = Image.open(file)
+    except Image.DecompressionBombError as e:
+        raise _too_large(file) from e
     except Exception as e:  # Pillow's plugins raise whatever their parsing trips over
         raise NotMedia(f"{file} is not an image that can be opened: check that it is the right file.") from e
     if image.width * image.height > _MOST_PIXELS:
-        raise UnsupportedInput(f"{file} has more than {_MOST_PIXELS >> 20} megapixels: scale it down first.")
+        raise _too_large(file)
     return image
+
+
+def _too_large(file: str) -> UnsupportedInput:
+    return UnsupportedInput(f"{file} has more than {_MOST_PIXELS >> 20} megapixels: scale it down first.")
 
 
 def _head(file: str) -> tuple[tuple[int, int], list[str]]:
@@ -208,9 +214,12 @@ class ImageFrames:
             index += 1
 
 
-def save_image(path: str, planes: tuple[np.ndarray, ...], like: str | None, xmp: bytes | None) -> None:
-    """Write carrier planes as the image format that ``path``'s extension names: PNG, BMP, TIFF and WebP without loss,
-    JPEG at quality 95 without chroma subsampling. ``like``: the source image, whose ICC profile and greyness stay."""
+def save_image(
+    path: str, planes: tuple[np.ndarray, ...], like: str | None, xmp: bytes | None, extension: str | None = None
+) -> None:
+    """Write carrier planes as the image format that ``extension`` names (by default ``path``'s): PNG, BMP, TIFF and
+    WebP without loss, JPEG at quality 95 without chroma subsampling. ``like``: the source image, whose ICC profile and
+    greyness stay."""
     image = Image.fromarray(carrier_to_rgb(planes))
     options: dict[str, object] = {}
     if like is not None:
@@ -223,7 +232,7 @@ def save_image(path: str, planes: tuple[np.ndarray, ...], like: str | None, xmp:
             image = image.convert("L")
         elif grey:
             options.pop("icc_profile", None)
-    extension = os.path.splitext(path)[1].lower()
+    extension = extension or os.path.splitext(path)[1].lower()
     if extension in (".jpg", ".jpeg"):
         options |= {"format": "JPEG", "quality": 95, "subsampling": 0}
     elif extension == ".png":

@@ -14,8 +14,8 @@ from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from ..errors import DamagedInput, InputNotFound, NotMedia, NoVideoStream
-from .structure import extent
+from ..errors import DamagedInput, InputNotFound, NotMedia, NoVideoStream, UnsupportedInput
+from .structure import extent, gif_pixels
 
 # Everything else that FFmpeg would open is refused: playlists and "concat" scripts fetch other files or addresses, and
 # text becomes "ANSI art" video.
@@ -25,6 +25,8 @@ DEMUXERS = (
 )
 RAW_DEMUXERS = frozenset({"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "av1", "obu"})
 """Bare codec streams: they carry no timestamps."""
+MOST_PIXELS = 1 << 26
+"""Of one frame: twice 8K. A file of a few bytes can claim pictures that fill any memory, several of them at once."""
 
 
 @contextmanager
@@ -35,6 +37,8 @@ def opened(path: str, *, generate_pts: bool = True) -> Iterator[InputContainer]:
     Raises :class:`InputNotFound`, :class:`NotMedia` and, for a file that its recorder never finished,
     :class:`DamagedInput`."""
     require_file(path)
+    if (pixels := gif_pixels(path)) > MOST_PIXELS:  # FFmpeg would draw the first picture to learn about it
+        raise too_large(path, f"{pixels >> 20} million")
     try:
         # The explicit protocol keeps a colon in a file name from being read as one.
         container = av.open(
@@ -61,20 +65,28 @@ def require_file(path: str) -> None:
     name = os.fspath(path)
     try:
         mode = os.stat(name)
-        with open(name, "rb"):
-            pass
+        if stat.S_ISREG(mode.st_mode):  # opening a pipe would wait for somebody to write
+            with open(name, "rb"):
+                pass
     except FileNotFoundError as e:
         raise InputNotFound(f"{name} does not exist: check the path.") from e
     except PermissionError as e:
         raise InputNotFound(f"{name} cannot be read: you have no permission to open it.") from e
-    except IsADirectoryError as e:
-        raise NotMedia(f"{name} is a folder where a file is needed.") from e
     except OSError as e:
         raise InputNotFound(f"{name} cannot be read: {e.strerror}.") from e
+    if stat.S_ISDIR(mode.st_mode):
+        raise NotMedia(f"{name} is a folder where a file is needed.")
     if not stat.S_ISREG(mode.st_mode):
         raise NotMedia(f"{name} is not a regular file: record it to a file first, it is read more than once.")
     if not mode.st_size:
         raise NotMedia(f"{name} is empty: it holds no media.")
+
+
+def too_large(path: str, pixels: str) -> UnsupportedInput:
+    return UnsupportedInput(
+        f"{path} says that its pictures have {pixels} pixels: nothing above {MOST_PIXELS >> 20} megapixels is "
+        "processed, scale it down first."
+    )
 
 
 def _explain(path: str, error: Exception) -> Exception:

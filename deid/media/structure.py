@@ -136,7 +136,7 @@ def _matroska_holes(f: BinaryIO, size: int) -> tuple[tuple[float, float], ...]:
                 continue
             kind, begin, length = element
             if kind == _TIMESTAMP:
-                cluster = now = int.from_bytes(data[begin : begin + (length or 0)], "big") * scale
+                cluster = now = int.from_bytes(data[begin : begin + min(length or 0, 8)], "big") * scale
                 if broken is not None:
                     holes.append((min(broken, now), now))
                     broken = None
@@ -144,7 +144,7 @@ def _matroska_holes(f: BinaryIO, size: int) -> tuple[tuple[float, float], ...]:
                 now = cluster + int.from_bytes(data[begin + 1 : begin + 3], "big", signed=True) * scale
             elif kind == _INFO and length:
                 info = data.find(_SCALE.to_bytes(3, "big"), begin, begin + length)
-                if info >= 0 and data[info + 3] & 0x80:
+                if info >= 0 and info + 3 < size and 0x80 < data[info + 3] <= 0x88:
                     scale = int.from_bytes(data[info + 4 : info + 4 + (data[info + 3] & 0x7F)], "big") * 1e-9
             at = begin if kind in (_CLUSTER, _SEGMENT) or length is None else begin + length
         if broken is not None:
@@ -190,6 +190,34 @@ def _riff_end(f: BinaryIO, size: int) -> int:
             return at
         at += at & 1
     return min(at, size)
+
+
+def avi_empty_frames(path: str) -> int:
+    """How many entries of an AVI file's index (``idx1``) are video chunks without a byte: frames that stay as the one
+    before, which demuxers pass over in silence."""
+    size = os.stat(path).st_size
+    with open(path, "rb") as f:
+        head = f.read(12)
+        at = 12
+        while head[:4] == b"RIFF" and at + 8 <= size:
+            f.seek(at)
+            kind, length = struct.unpack("<4sI", f.read(8))
+            if kind == b"idx1":
+                index = f.read(min(length, size - at))
+                entries = (index[i : i + 16] for i in range(0, len(index) - 15, 16))
+                return sum(e[2:4] in (b"dc", b"db") and e[12:] == bytes(4) for e in entries)
+            at += 8 + length + (length & 1)
+    return 0
+
+
+def gif_pixels(path: str) -> int:
+    """Pixels of the screen that a GIF file claims, 0 for any other file."""
+    with open(path, "rb") as f:
+        head = f.read(10)
+    if head[:4] != b"GIF8" or len(head) < 10:
+        return 0
+    width, height = struct.unpack_from("<HH", head, 6)
+    return int(width * height)
 
 
 def gif_structure(path: str) -> GifStructure:

@@ -1,8 +1,9 @@
 """Outputs that appear complete or not at all.
 
-Work goes to a hidden file beside the target; only :meth:`Staged.commit` gives it the target's name, after its bytes
-have reached the disk. The hidden name carries the owner's process number, so that a later run can tell what a killed
-one left behind."""
+Work goes to a file without a name on the target's own file system; only :meth:`Staged.commit` gives it the target's
+name, after its bytes have reached the disk. So a run that is killed leaves nothing at all. Where the system has no such
+files (and for folders) it is a hidden file beside the target, whose name carries the owner's process number, so that a
+later run can tell what a killed one left behind."""
 
 from __future__ import annotations
 
@@ -129,7 +130,8 @@ def as_output_error(target: str, error: Exception) -> DeidError:
 
 
 class Staged:
-    """A hidden file (or folder) beside ``target`` to write to: ``path``."""
+    """A file without a name, or a hidden file or folder beside ``target``, to write to: ``path``. Its extension may not
+    be the target's."""
 
     def __init__(self, target: str, *, overwrite: bool, folder: bool = False) -> None:
         self.target = os.path.abspath(target.rstrip("/\\") or target)
@@ -140,10 +142,16 @@ class Staged:
         stem, extension = os.path.splitext(name)
         self._prefix = f".{stem[:80]}.deid-"
         remove_leftovers(home, self._prefix, extension)
-        self.path = os.path.join(home, f"{self._prefix}{os.getpid()}-{_host()}-{secrets.token_hex(4)}{extension}")
+        self._hidden = os.path.join(home, f"{self._prefix}{os.getpid()}-{_host()}-{secrets.token_hex(4)}{extension}")
+        self.path = self._hidden
+        self._nameless: int | None = None
         with output_errors(self.target):
             if folder:
                 os.mkdir(self.path, 0o700)
+                return
+            self._nameless = _open_nameless(home)
+            if self._nameless is not None:
+                self.path = f"/proc/self/fd/{self._nameless}"
             else:
                 os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
@@ -160,6 +168,7 @@ class Staged:
             _sync(self.path)
             self._rename()
             self._done = True
+            self._let_go()
             _sync(os.path.dirname(self.target))
 
     def _rename(self) -> None:
@@ -173,6 +182,8 @@ class Staged:
             os.rename(self.path, self.target)
             if old is not None:
                 shutil.rmtree(old)
+        elif self._nameless is not None:
+            self._link_nameless(self._nameless)
         elif self._overwrite:
             os.replace(self.path, self.target)
         else:
@@ -187,6 +198,21 @@ class Staged:
             else:
                 os.unlink(self.path)
 
+    def _link_nameless(self, handle: int) -> None:
+        """The target's name for the file without one; where that name is taken, by way of the hidden one."""
+        if not self._overwrite:
+            try:
+                _give_name(handle, self.target)
+            except FileExistsError:
+                self._refuse_existing()
+            return
+        _give_name(handle, self._hidden)
+        try:
+            os.replace(self._hidden, self.target)
+        except BaseException:
+            os.unlink(self._hidden)
+            raise
+
     def _refuse_existing(self) -> None:
         if not self._overwrite:
             raise OutputExists(f"{self.target} exists already: choose another target, or use --overwrite.")
@@ -197,11 +223,47 @@ class Staged:
             return
         if self._is_folder:
             shutil.rmtree(self.path, ignore_errors=True)
-        else:
+        elif self._nameless is None:
             try:
                 os.unlink(self.path)
             except OSError:
                 pass
+        self._let_go()
+
+    def _let_go(self) -> None:
+        handle, self._nameless = self._nameless, None
+        if handle is not None:
+            os.close(handle)
+
+
+def _open_nameless(folder: str) -> int | None:
+    """A file of ``folder``'s file system without a name, open for writing, readable by its owner alone; ``None`` where
+    there is no such thing. Raises :class:`OSError` where no file can be made at all."""
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is None:
+        return None
+    try:
+        handle = os.open(folder, flag | os.O_RDWR, 0o600)
+    except OSError as e:
+        if e.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            return None
+        raise
+    try:
+        if os.path.samestat(os.stat(f"/proc/self/fd/{handle}"), os.fstat(handle)):
+            return handle
+    except OSError:
+        pass  # no /proc: nothing leads back to the file
+    os.close(handle)
+    return None
+
+
+def _give_name(handle: int, name: str) -> None:
+    """linkat(2) with AT_SYMLINK_FOLLOW, which Python calls only where it is given a folder to start from."""
+    root = os.open("/", os.O_RDONLY)
+    try:
+        os.link(f"/proc/self/fd/{handle}", name, src_dir_fd=root, follow_symlinks=True)
+    finally:
+        os.close(root)
 
 
 def remove_leftovers(folder: str, prefix: str, extension: str) -> None:

@@ -93,7 +93,7 @@ class Writer:
             self._sink.write(frame)
         except DeidError:
             raise
-        except (FFmpegError, OSError, ValueError) as e:
+        except (FFmpegError, OSError, ValueError, OverflowError) as e:
             raise self._explain(e) from e
 
     def commit(self) -> None:
@@ -103,7 +103,7 @@ class Writer:
             self._sink.finish()
         except DeidError:
             raise
-        except (FFmpegError, OSError, ValueError) as e:
+        except (FFmpegError, OSError, ValueError, OverflowError) as e:
             raise self._explain(e) from e
         if self._inspect is not None:
             self._inspect(Path(self._staged.path))

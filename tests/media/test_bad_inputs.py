@@ -241,22 +241,41 @@ def test_a_full_disk(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, SystemExit])
-def test_interruptions_leave_nothing(source: Path, tmp_path: Path, error: type[BaseException]) -> None:
+@pytest.mark.parametrize("nameless", [True, False])
+def test_interruptions_leave_nothing(
+    source: Path, tmp_path: Path, error: type[BaseException], nameless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = state(source)
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
     for kind in ("mp4", "mkv", "gif"):
         with pytest.raises(error), Reader(source) as reader:
             with Writer(tmp_path / f"out.{kind}", reader.info, source=source, settings=FAST) as writer:
                 for frame in reader:
                     writer.write(frame)
-                    assert len(list(tmp_path.glob(".out.deid-*"))) == 1
+                    assert len(list(tmp_path.glob(".out.deid-*"))) == (0 if nameless else 1)
                     if frame.index == 4:
                         raise error
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
     untouched(source, before)
 
 
+def test_outputs_without_and_with_a_hidden_name_are_the_same(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("mp4", "mkv", "gif"):
+        run(source, tmp_path / f"nameless.{kind}")
+        with monkeypatch.context() as patch:
+            patch.delattr(os, "O_TMPFILE")
+            run(source, tmp_path / f"hidden.{kind}")
+        made = [(tmp_path / f"{name}.{kind}").read_bytes() for name in ("nameless", "hidden")]
+        assert made[0] == made[1]
+
+
 KILLED = """
-import sys, time
+import os, sys, time
+if sys.argv[3] == "hidden":
+    del os.O_TMPFILE
 from deid.media import EncodeSettings, Reader, Writer
 with Reader(sys.argv[1]) as reader, Writer(
     sys.argv[2], reader.info, source=sys.argv[1], settings=EncodeSettings(threads=1)
@@ -268,10 +287,26 @@ with Reader(sys.argv[1]) as reader, Writer(
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="no files without names")
+def test_a_killed_run_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(source), str(tmp_path / "out.mp4"), "nameless"],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert child.stdout is not None and child.stdout.readline() == b"written\n"
+    child.kill()
+    child.wait()
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
 def test_what_a_killed_run_left_is_removed_by_the_next(source: Path, tmp_path: Path) -> None:
+    """Where files have names from the beginning."""
     target = tmp_path / "out.mp4"
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(source), str(target)], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", KILLED, str(source), str(target), "hidden"],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert child.stdout is not None and child.stdout.readline() == b"written\n"
     left = list(tmp_path.glob(".out.deid-*.mp4"))
