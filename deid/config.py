@@ -26,6 +26,12 @@ DEFAULT_ENGINE = "morphable"
 OBSCURING = ("blur", "pixelate", "solid")
 """The engines that cover a face rather than replace it, and what may stand in where a face cannot be replaced."""
 
+DETECTS = ("balanced", "fast", "thorough")
+"""How hard faces are looked for: often enough for what a clip shows, half as often, or everywhere and twice."""
+
+COVERS = ("face", "head")
+"""What is covered of somebody who is obscured."""
+
 MATCHES = ("age,gender", "age", "gender", "none")
 """What a surrogate may share with the person it stands in for, as far as a recogniser can tell."""
 
@@ -130,6 +136,10 @@ class RunConfig:
         Where the table of expression, gaze and pose of source and output goes, ``None`` for none.
     threads:
         Processor threads to use at most; by default every core this process may use.
+    detect:
+        How hard faces are looked for, one of :data:`DETECTS`.
+    cover:
+        What is covered of somebody who is obscured, one of :data:`COVERS`.
     threshold:
         Score, above 0 and below 1, from which the face detector's findings count. Lower finds more, and more that is
         no face.
@@ -171,11 +181,15 @@ class RunConfig:
     signals: Path | None = None
     threads: int = field(default_factory=available_cores)
     threshold: float = 0.2
+    detect: str = "balanced"
+    cover: str = "face"
 
     def __post_init__(self) -> None:
         _one_of("engine", self.engine, ENGINES)
         _one_of("fallback", self.fallback, OBSCURING)
         _one_of("match", self.match, MATCHES)
+        _one_of("detect", self.detect, DETECTS)
+        _one_of("cover", self.cover, COVERS)
         _one_of("codec", self.codec, CODECS)
         _one_of("preset", self.preset, PRESETS)
         for flag in ("overwrite", "salvage", "keep_metadata", "mark", "dry_run", "audit", "strict", "recogniser_bgr"):

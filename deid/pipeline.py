@@ -248,7 +248,7 @@ def analyse(
         with _reader(source, config) as reader:
             info = reader.info
             rate = rate_of(info)
-            schedule = Schedule.plan(info.width, info.height, rate)
+            schedule = Schedule.plan(info.width, info.height, rate, config.detect)
             progress.stage("finding faces", info.frames)
             tracker = Tracker(examiner, threshold=config.threshold, observer=observer)
             searchers = ahead.searchers if ahead else None

@@ -99,20 +99,23 @@ def make_plan(
             plan.outcomes[track.id] = ("kept", fate.why)
             plan.states[track.id] = np.full(len(track), State.KEPT, np.uint8)
         elif fate is not None:
-            _lay_out(plan, track, None, rate_of(analysis.media), fate.by)
+            _lay_out(plan, track, None, rate_of(analysis.media), fate.by, config.cover)
             plan.outcomes[track.id] = ("obscured", fate.why)
         else:
-            _lay_out(plan, track, (replacements or {}).get(track.id), rate_of(analysis.media))
+            found = (replacements or {}).get(track.id)
+            _lay_out(plan, track, found, rate_of(analysis.media), cover=config.cover)
     return replace(plan, regions={frame: _outermost(here) for frame, here in plan.regions.items()})
 
 
-def _lay_out(plan: Plan, track: Track, replacement: Replacement | None, rate: float, by: str = "") -> None:
+def _lay_out(
+    plan: Plan, track: Track, replacement: Replacement | None, rate: float, by: str = "", cover: str = "face"
+) -> None:
     weights = np.zeros(len(track), np.float32) if replacement is None else replacement.weights
     states = np.where(weights >= 1, State.REPLACED, np.where(weights <= 0, State.OBSCURED, State.CHANGING))
     plan.states[track.id] = states.astype(np.uint8)
     if replacement is not None and replacement.doubtful is not None:
         plan.doubtful[track.id] = replacement.doubtful
-    for offset, region in enumerate(regions_of(track, rate)):
+    for offset, region in enumerate(regions_of(track, rate, cover)):
         frame, weight = track.first + offset, float(weights[offset])
         if replacement is not None and weight > 0:
             plan.faces.setdefault(frame, []).append(FaceAt(track.id, int(replacement.rows[offset])))
@@ -147,10 +150,15 @@ def _outermost(regions: list[Region]) -> list[Region]:
     ]
 
 
+_MOST_FRAMES_A_SECOND = 480.0
+"""Headers can claim any number, and what is done for a second of frames would take for ever."""
+
+
 def rate_of(info: MediaInfo) -> float:
     """Frames a second, as far as the source says."""
+    rate = 25.0
     if info.average_rate:
-        return float(info.average_rate)
-    if info.frames and info.seconds:
-        return info.frames / info.seconds
-    return 25.0
+        rate = float(info.average_rate)
+    elif info.frames and info.seconds:
+        rate = info.frames / info.seconds
+    return min(max(rate, 0.1), _MOST_FRAMES_A_SECOND)

@@ -16,7 +16,7 @@ import click
 
 from deid.commands._shell import StopRequest, common_options, emit, emit_json, say
 from deid.commands.run import TimeParam
-from deid.config import RunConfig
+from deid.config import DETECTS, RunConfig
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
 
@@ -43,6 +43,8 @@ Examples:
 @click.option("--start", type=TimeParam(), help="Begin here, as the run will.")
 @click.option("--end", type=TimeParam(), help="Stop before this time, as the run will.")
 @click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down, as the run will.")
+@click.option("--detect", type=click.Choice(DETECTS), help="How hard faces are looked for, as in the run."
+              "  [default: balanced]")
 @click.option("--threshold", type=float, metavar="SCORE", help="Face detector's score that counts, as in the run."
               "  [default: 0.2]")
 @click.option("--salvage", is_flag=True, help="Take a damaged source, as the run will.")
@@ -65,7 +67,7 @@ def analyze(
     """List the people in SOURCE with their tracks, times, sizes and what they seem to be. SOURCE is not changed, and
     nothing is written but what is asked for.
 
-    'deid run' with the same options for part, size and threshold finds the same people under the same numbers.
+    'deid run' with the same options for part, size, effort and threshold finds the same people under the same numbers.
     """
     config = RunConfig(**{name: value for name, value in options.items() if value is not None})
     wanted = [path for path in (target, thumbnails, plan_out) if path is not None]

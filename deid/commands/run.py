@@ -16,7 +16,19 @@ import click
 
 from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
 from deid.commands.audit import audit_options
-from deid.config import CODECS, ENGINES, MATCHES, OBSCURING, PRESETS, SCOPES, RunConfig, default_target, parse_time
+from deid.config import (
+    CODECS,
+    COVERS,
+    DETECTS,
+    ENGINES,
+    MATCHES,
+    OBSCURING,
+    PRESETS,
+    SCOPES,
+    RunConfig,
+    default_target,
+    parse_time,
+)
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
 
@@ -71,6 +83,8 @@ class TracksParam(click.ParamType):
               "  [default: morphable]")
 @click.option("--fallback", type=click.Choice(OBSCURING), help="What goes over a face that cannot be replaced well."
               "  [default: blur]")
+@click.option("--cover", type=click.Choice(COVERS), help="What is covered of somebody who is obscured."
+              "  [default: face]")
 @click.option("--match", type=click.Choice(MATCHES), help="What the new face shares with the old one: apparent age, "
               "gender.  [default: age,gender]")
 @click.option("--start", type=TimeParam(), help="Begin here: seconds, M:SS.s or H:MM:SS.s.")
@@ -79,6 +93,7 @@ class TracksParam(click.ParamType):
 @click.option("--codec", type=click.Choice(list(CODECS)), help="Video codec of the output.  [default: h264]")
 @click.option("--crf", type=int, metavar="N", help="Constant rate factor: lower looks better and is bigger.")
 @click.option("--preset", type=click.Choice(PRESETS), help="Encoder speed.  [default: veryfast]", metavar="NAME")
+@click.option("--detect", type=click.Choice(DETECTS), help="How hard faces are looked for.  [default: balanced]")
 @click.option("--threshold", type=float, metavar="SCORE", help="Lower finds more faces, and more that are none."
               "  [default: 0.2]")
 @click.option("--keep", type=TracksParam(), multiple=True, help="Leave the face of this track as it is; repeat, or "

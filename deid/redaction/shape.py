@@ -21,12 +21,15 @@ from .region import Region, radius, unit_outline
 _WIDTH, _HEIGHT, _DROP = 1.8, 1.5, 0.04
 """A region's width and height over those of the box, and how far its centre lies below the box's, in box heights. Ears
 reach 0.65 box widths from the middle, and good detectors err by up to a fifth of a face (IoU 0.6)."""
+_HEAD_WIDTH, _HEAD_HEIGHT, _HEAD_RISE = 2.5, 2.1, 0.24
+"""The same for a whole head with its hair, whose middle lies above the face's."""
 _LEAST_WIDTH, _LEAST_HEIGHT = 1.3, 1.2  # what of a single frame's box is held whatever the smoothing says
 _SLIMMEST = 0.7  # width over height of a frontal box; in profile boxes get narrower, heads do not
 _TURN_SHIFT, _TURN_GROWTH = 0.14, 0.12  # of a full profile, towards the back of the head, in box heights
 
 _PATH_SECONDS, _SIZE_SECONDS = 0.08, 0.2  # standard deviations in time: heads move faster than they change size
 _ENVELOPE_SECONDS = 0.24  # how long before a need the region begins to grow
+_MOST_FRAMES = 240  # whatever rate a file claims
 _OUTLIER_FRAMES = 5  # the median over so many survives two bad boxes
 
 _TRUST = np.zeros(len(Evidence))
@@ -48,11 +51,12 @@ def _polygon_gap() -> float:
 _OUTLINE = _OUTLINE * _polygon_gap()
 
 
-def regions_of(track: Track, rate: float = 25.0) -> tuple[Region, ...]:
+def regions_of(track: Track, rate: float = 25.0, cover: str = "face") -> tuple[Region, ...]:
     """One region a frame: item ``i`` belongs to frame ``track.first + i``.
 
-    ``rate``: frames a second, about. Each region holds a superellipse 1.3 times as wide and 1.2 times as high as that
-    frame's own box (:func:`least_region`). Raises :class:`ValueError` for boxes that are not finite or have no size.
+    ``rate``: frames a second, about. ``cover``: the ``face`` with its ears, or the whole ``head`` with its hair. Each
+    region holds a superellipse 1.3 times as wide and 1.2 times as high as that frame's own box (:func:`least_region`).
+    Raises :class:`ValueError` for boxes that are not finite or have no size.
     """
     boxes = np.asarray(track.boxes, np.float64)
     if not np.isfinite(boxes).all() or (boxes[:, 2:4] <= 0).any():
@@ -61,11 +65,12 @@ def regions_of(track: Track, rate: float = 25.0) -> tuple[Region, ...]:
         raise ValueError(f"a frame rate must be positive, not {rate}")
     if not len(boxes):
         return ()
-    least, heads = _least(boxes), _heads(boxes, _filled_yaw(np.asarray(track.yaw, np.float64)))
+    margins = (_HEAD_WIDTH, _HEAD_HEIGHT, -_HEAD_RISE) if cover == "head" else (_WIDTH, _HEIGHT, _DROP)
+    least, heads = _least(boxes), _heads(boxes, _filled_yaw(np.asarray(track.yaw, np.float64)), *margins)
     evidence = np.asarray(track.evidence)
     smooth = _smoothed(heads, _TRUST[evidence], rate)
     smooth[:, 2:4] *= 1 + _doubt(evidence, np.asarray(track.scores, np.float64), rate)[:, None]
-    grown = _grown(smooth, least, max(1, round(_ENVELOPE_SECONDS * rate)))
+    grown = _grown(smooth, least, max(1, min(round(_ENVELOPE_SECONDS * rate), _MOST_FRAMES)))
     return tuple(Region(*row) for row in grown.tolist())
 
 
@@ -79,18 +84,18 @@ def _least(boxes: np.ndarray) -> np.ndarray:
     return boxes * [1, 1, _LEAST_WIDTH / 2, _LEAST_HEIGHT / 2, 1]
 
 
-def _heads(boxes: np.ndarray, yaw: np.ndarray) -> np.ndarray:
+def _heads(boxes: np.ndarray, yaw: np.ndarray, width: float, height: float, drop: float) -> np.ndarray:
     """Whole heads with all margins over boxes (n, 5), one frame at a time: (n, 5) ``cx cy ax ay roll``, roll unwrapped.
 
     A turned head reaches backwards out of its box: ear and jaw lie on the side it turns away from.
     """
     cx, cy, w, h, roll = boxes.T
     turn = np.sin(np.radians(yaw))
-    across, down = -_TURN_SHIFT * turn * h, _DROP * h
-    ax = np.maximum(w, _SLIMMEST * h) * _WIDTH / 2 + _TURN_GROWTH * np.abs(turn) * h
+    across, down = -_TURN_SHIFT * turn * h, drop * h
+    ax = np.maximum(w, _SLIMMEST * h) * width / 2 + _TURN_GROWTH * np.abs(turn) * h
     cos, sin = np.cos(roll), np.sin(roll)
     x, y = cx + across * cos - down * sin, cy + across * sin + down * cos
-    return np.stack([x, y, ax, h * _HEIGHT / 2, np.unwrap(roll)], axis=1)
+    return np.stack([x, y, ax, h * height / 2, np.unwrap(roll)], axis=1)
 
 
 def _filled_yaw(yaw: np.ndarray) -> np.ndarray:
@@ -133,7 +138,8 @@ def _local_line(values: np.ndarray, trust: np.ndarray, sigma: float) -> np.ndarr
     """Smoothed (n, c): at every row, the value there of a line fitted with Gaussian weights (W. Cleveland, *Robust
     locally weighted regression*, 1979). Unlike a moving average it does not lag behind steady motion, nor bend at the
     ends."""
-    count, reach = len(values), max(1, int(np.ceil(3 * sigma)))
+    count = len(values)
+    reach = max(1, min(int(np.ceil(3 * sigma)), count))  # a file may claim any rate
     centre = values.mean(axis=0)
     padded = np.pad(values - centre, ((reach, reach), (0, 0)))
     weights = np.pad(trust, reach)

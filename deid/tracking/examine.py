@@ -81,9 +81,7 @@ class Examiner:
             return None
         if self._search is None:
             self._search = CenterFace(threshold=_REGION_SCORE)
-        found = self._search.detect_region(
-            part.bgr, _local_corners(box, part), target_px=64, threshold=_REGION_SCORE
-        )
+        found = self._search.detect_region(part.bgr, _local_corners(box, part), target_px=64, threshold=_REGION_SCORE)
         return _best(found, box, part)
 
     def second_opinion(self, view: View, box: np.ndarray) -> Row | None:
@@ -128,9 +126,7 @@ def roll_of(points: np.ndarray | None) -> float:
 
 def row_of(detection: Detection) -> Row:
     """A detection as a track row."""
-    return Row(
-        boxes.from_corners(detection.box, roll_of(detection.points)), Evidence.SEARCHED, float(detection.score)
-    )
+    return Row(boxes.from_corners(detection.box, roll_of(detection.points)), Evidence.SEARCHED, float(detection.score))
 
 
 def _best(found: list[Detection], box: np.ndarray, part: _Part) -> Row | None:

@@ -21,6 +21,7 @@ from deid.detection.shots import ShotDetector
 from deid.media import Reader
 from deid.media.convert import bgr, luma8
 from deid.memory import return_memory
+from deid.tracking.deep import SecondOpinion, search_deep
 from deid.tracking.schedule import ChangeMeter, Schedule, may_search
 from deid.types import Detection, Frame
 
@@ -88,15 +89,18 @@ class Searchers:
         for detector in self._detectors:
             self._free.put(detector)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="search")
+        self._second = SecondOpinion()
 
-    def submit(self, frame: Frame, scale: float, threshold: float = LOW_SCORE) -> Future[list[Detection]]:
-        """Search a frame at ``scale`` times its size as soon as a network is free."""
-        return self._pool.submit(self._search, frame, scale, threshold)
+    def submit(
+        self, frame: Frame, scale: float, threshold: float = LOW_SCORE, *, deep: bool = False
+    ) -> Future[list[Detection]]:
+        """Search a frame at ``scale`` times its size as soon as a network is free; ``deep``: enlarged too."""
+        return self._pool.submit(self._search, frame, scale, threshold, deep)
 
-    def _search(self, frame: Frame, scale: float, threshold: float) -> list[Detection]:
+    def _search(self, frame: Frame, scale: float, threshold: float, deep: bool) -> list[Detection]:
         detector = self._free.get()
         try:
-            return search_frame(detector, frame, scale, threshold)
+            return search_frame(detector, frame, scale, threshold, self._second if deep else None)
         finally:
             self._free.put(detector)
 
@@ -114,10 +118,23 @@ class Searchers:
         self.close()
 
 
-def search_frame(detector: CenterFace, frame: Frame, scale: float, threshold: float | None = None) -> list[Detection]:
-    """Faces of a frame that is searched at ``scale`` times its size, in frame pixels."""
+def search_frame(
+    detector: CenterFace,
+    frame: Frame,
+    scale: float,
+    threshold: float | None = None,
+    second: SecondOpinion | None = None,
+) -> list[Detection]:
+    """Faces of a frame that is searched at ``scale`` times its size, in frame pixels. ``second``: search it thoroughly,
+    with this one's help."""
+
+    def search(picture: np.ndarray) -> list[Detection]:
+        if second is not None:
+            return search_deep(detector, second, picture, detector.threshold if threshold is None else threshold)
+        return detector.detect(picture, threshold=threshold)
+
     if scale == 1.0:
-        return detector.detect(bgr(frame), threshold=threshold)
+        return search(bgr(frame))
     picture = bgr(frame, size=(max(1, round(frame.width * scale)), max(1, round(frame.height * scale))))
     factor = np.array([frame.width / picture.shape[1], frame.height / picture.shape[0]], np.float32)
 
@@ -126,7 +143,7 @@ def search_frame(detector: CenterFace, frame: Frame, scale: float, threshold: fl
 
     return [
         replace(d, box=whole(d.box.reshape(2, 2)).reshape(4), points=None if d.points is None else whole(d.points))
-        for d in detector.detect(picture, threshold=threshold)
+        for d in search(picture)
     ]
 
 
@@ -261,7 +278,8 @@ class Scanner:
         self.result.searches += 1
 
     def _submit(self, view: View, scale: float) -> None:
-        view.scale, view.found = scale, self._searchers.submit(view.frame, scale)
+        deep = self._schedule.deep and scale == self._schedule.full_scale
+        view.scale, view.found = scale, self._searchers.submit(view.frame, scale, deep=deep)
 
     def _emit(self, views: list[View]) -> None:
         self._put(Chunk(list(views), self._new_shot))

@@ -3,6 +3,8 @@
 A full search of a large frame costs as much as encoding several, so it runs on a schedule: every ``interval`` frames
 at full resolution and, where that is long, every ``step`` frames at half resolution; always on the first and last frame
 of a shot, and early when the picture changes (someone walks in). Everything between is followed by flow, both ways.
+That is ``balanced``; ``fast`` looks half as often and at less, ``thorough`` at everything, and twice
+(:mod:`deid.tracking.deep`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ MAX_SEARCH_PIXELS = 2560 * 1440
 _INTERVALS = ((0.4, 3, 3), (0.6, 4, 4), (1.2, 12, 4), (float("inf"), 18, 6))
 """Up to so many megapixels: frames between full searches, frames between searches of either kind."""
 _GAP_SECONDS, _STEP_SECONDS = 0.75, 0.25  # at most this long, whatever the cost; faces above 48 pixels need the second
+_FAST_SEARCH_PIXELS, _FAST_SCARCER = 1280 * 720, 2
 _SETTLE = 3  # frames between two searches, at least
 _CHANGE = 40.0  # mean absolute change (8-bit levels) of the most changed cell that asks for a search
 
@@ -24,21 +27,29 @@ _CHANGE = 40.0  # mean absolute change (8-bit levels) of the most changed cell t
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """``interval``: frames between full searches. ``step``: frames between any two; those in between run at half the
-    scale. ``full_scale``: search pixels per frame pixel."""
+    scale. ``full_scale``: search pixels per frame pixel. ``deep``: full searches look for smaller faces too, and ask a
+    second detector about doubtful ones."""
 
     interval: int
     step: int
     full_scale: float
+    deep: bool = False
 
     @classmethod
-    def plan(cls, width: int, height: int, rate: float | None) -> Schedule:
+    def plan(cls, width: int, height: int, rate: float | None, effort: str = "balanced") -> Schedule:
+        """``effort``: a key of :data:`deid.config.DETECTS`."""
         pixels = width * height
         scale = min(1.0, (MAX_SEARCH_PIXELS / pixels) ** 0.5)
+        if effort == "thorough":
+            return cls(1, 1, scale, deep=True)
         megapixels = pixels * scale * scale / 1e6
         interval, step = next((i, s) for below, i, s in _INTERVALS if megapixels <= below)
         rate = rate or 25.0
-        step = min(step, max(2, int(rate * _STEP_SECONDS)))
-        return cls(max(step, min(interval, int(rate * _GAP_SECONDS))), step, scale)
+        scarcer = 1
+        if effort == "fast":
+            scale, scarcer = min(1.0, (_FAST_SEARCH_PIXELS / pixels) ** 0.5), _FAST_SCARCER
+        step = min(scarcer * step, max(2, int(rate * scarcer * _STEP_SECONDS)))
+        return cls(max(step, min(scarcer * interval, int(rate * scarcer * _GAP_SECONDS))), step, scale)
 
 
 class ChangeMeter:
