@@ -9,6 +9,7 @@ from ._kernels import ANCHOR, RIM, SKIN, _at, _grid_at, _held, _smooth, _step
 
 _ZERO, _HALF, _ONE, _TWO, _EIGHTH = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2), np.float32(0.125)
 _IN, _OUT = np.float32(0.82), np.float32(1.14)  # of the rim: the ring in which colours are compared
+_TINTED = np.float32(0.004)  # squared difference of colour, without that of brightness, of skin from what is not
 _NEAR, _FAR = np.float32(0.75), np.float32(1.3)  # of the anchor: the ring in which arms are looked for
 _EAR = np.float32(1.2)  # of the anchor: how far out arms are looked for where an ear may lie
 _THICK = np.float32(1.08)  # of the anchor: how far out arms are thick
@@ -57,12 +58,17 @@ def seam_cells(picture, coded, cover, corner, cx, cy, tables, beside, gate, firs
                         made[k] += coded[y, x, k] * share
             if there < np.float32(0.5):
                 continue
-            away = _ZERO
+            away, mean = _ZERO, _ZERO
             for k in range(3):
-                away += (seen[k] - _at(tables, row, part, SKIN + k)) ** 2
+                mean += (seen[k] - _at(tables, row, part, SKIN + k)) / np.float32(3)
+            tinted = _ZERO
+            for k in range(3):
+                apart = seen[k] - _at(tables, row, part, SKIN + k)
+                away += apart * apart
+                tinted += (apart - mean) * (apart - mean)
             ring = min((place - _IN) * np.float32(10), (_OUT - place) * np.float32(20), _ONE)
             free = _ONE - _grid_at(gate, step, (place - first) / pitch)
-            weight = ring * free * skin * np.exp(-away / np.float32(0.03))
+            weight = ring * free * skin * np.exp(-away / np.float32(0.03) - tinted / _TINTED)
             total[row_of, column_of] += weight
             for k in range(3):
                 sums[row_of, column_of, k] += weight * (seen[k] - made[k])

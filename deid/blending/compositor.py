@@ -47,6 +47,7 @@ _FOREHEAD_FEATHER = 0.09
 _ARM_REACH = 0.12  # face widths along the circle: more than twice as thick as the arms of glasses
 _COARSE = 4  # pixels to a side of the squares that the seam's colours are compared in
 _FAR_SIDE = 0.85  # of the outline's reach on the other side: below, no ear is seen, and what stands out is glasses
+_TURNED = (0.75, 0.92)  # of the reach on the other side: below, beyond the outline there is no cheek, but background
 _ARM_NODES = 160  # nodes to a face's width of the grid that arms of glasses are looked for on
 _CHIN_COUNTS = 0.7  # how much the colour of the chin and the jaw counts, where beards are
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
@@ -135,8 +136,8 @@ class Compositor:
         hair = hair_model(clean, part, source_points, centre, rim, limit, above)
         tables[CORE] = np.where(_hairy(hair.gate), np.minimum(tables[CORE], limit * rim), tables[CORE])
         shown = closed(np.concatenate([tables, hair.colours]))
-        along = np.maximum(above, beside)
-        skin = closed(np.stack([along, _CHIN_COUNTS * (1 - along)]))
+        along = np.maximum(above, beside * _faces_us(rim))
+        skin = closed(np.stack([along, _CHIN_COUNTS * (1 - np.maximum(above, beside))]))
         _matched(part, picture, centre, shown, skin, hair.gate, attributes, seed, frame)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
         rows, columns = _box(np.maximum(tables[OUTER], tables[END]), centre, (h, w))
@@ -147,6 +148,11 @@ class Compositor:
             FIRST, PITCH, (rows.start, columns.start), out, touched,
         )  # fmt: skip
         return Patch(out, touched, (rows.start, columns.start), _kept(mask, source_points))
+
+
+def _faces_us(rim: np.ndarray) -> np.ndarray:
+    """float32 (BINS,): 0 on the side that a head is turned to, where no skin lies beyond the face, 1 elsewhere."""
+    return np.asarray(_ramp(rim / np.maximum(np.roll(rim, BINS // 2), 1e-3), *_TURNED), np.float32)
 
 
 def _hairy(gate: np.ndarray) -> np.ndarray:

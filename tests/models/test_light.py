@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deid.models.morphable.codes import Light
 from deid.models.morphable.finish import to_code, veiled
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.light import LUMINANCE, LightTrack, estimate_light
@@ -19,6 +20,7 @@ from deid.models.morphable.photo_shading import basis, faded, visible_directions
 from deid.models.morphable.photo_smooth import bilateral, gaussian, median_of, segments
 from deid.models.morphable.photo_surface import sample_normals, skin_level
 from deid.models.morphable.photometry import RECORD
+from deid.models.morphable.shade import lamp_shine, light_rig
 
 _FRAMES = 24
 _TONE = np.array([0.35, 0.21, 0.15])
@@ -166,6 +168,27 @@ def sample_places(geometry) -> np.ndarray:  # type: ignore[no-untyped-def]
     corners = geometry.triangles[geometry.landmark_triangles]
     mesh = (geometry.vertices[corners] * geometry.landmark_weights[:, :, None]).sum(axis=1)
     return mesh[TRIPLES].mean(axis=1)
+
+
+def test_red_shade_over_more_than_half_of_a_face_does_not_set_the_tone() -> None:
+    """Beside one lamp shade is redder than what is lit, and may be the most frequent colour of a face."""
+    seen = take(LIGHTS["soft"], yaw=2.0)
+    left = seen.normals[0, :, 0] < 0.12
+    seen.linear[:, left] *= np.array([0.34, 0.19, 0.17])
+    tone = np.median(seen.estimate().tone, axis=0)
+    assert tone @ LUMINANCE > 0.5 * (_TONE @ LUMINANCE)
+    assert abs(np.log(tone[0] / tone[1]) - np.log(_TONE[0] / _TONE[1])) < 0.25
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.4, 1.0])
+def test_shine_is_measured(gain: float) -> None:
+    """Highlights as strong as the renderer's skin would have them, times ``gain``, and none."""
+    seen = take(lit((0.25, 0.45, 0.85), 2.5, (1, 1, 1)), yaw=8.0)
+    rig = light_rig(Light(seen.sh[0], seen.tone[0], np.array([0.75, 0.7, 0.65])))
+    for row in range(_FRAMES):
+        mirrored = lamp_shine(np.ascontiguousarray(seen.normals[row], np.float32), rig.key)
+        seen.linear[row] += gain * mirrored[:, None] * rig.key_rgb
+    assert seen.estimate().shine[0] == pytest.approx(gain, abs=0.3)
 
 
 def test_brightness_follows_without_flicker() -> None:

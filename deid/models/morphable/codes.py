@@ -82,13 +82,15 @@ class Light:
     channel (Ramamoorthi and Hanrahan 2001). ``tone``: float32 (3,), mean linear RGB of the visible skin as the frame
     shows it: skin colour times exposure. ``white``: float32 (3,), linear RGB that a white, matt surface would have
     under the same mean light: for eyes and teeth, which have no skin tone. ``veil``: float32 (3,), linear RGB of stray
-    light over the picture (haze, flare, a screen's glow), which is part of ``tone`` and ``white``.
+    light over the picture (haze, flare, a screen's glow), which is part of ``tone`` and ``white``. ``shine``: how much
+    the skin mirrors of the dominant light, 1 for skin as the renderer has it.
     """
 
     sh: np.ndarray
     tone: np.ndarray
     white: np.ndarray
     veil: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
+    shine: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

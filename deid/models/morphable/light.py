@@ -20,8 +20,10 @@ from .photo_finish import finish_of
 from .photo_match import match_finish
 from .photo_reference import SkinReference, load_reference
 from .photo_shading import DARK, basis, faded, keep_positive, normal_equations, robust_weights, solve
+from .photo_shine import estimate_shine
 from .photo_smooth import bilateral, median_of, neighbours
 from .photo_surface import sample_normals
+from .photo_tint import from_skin, lit_share, typical_tint, weighted_median
 from .photo_veil import estimate_veil
 from .photo_white import estimate_white
 from .photometry import valid_samples
@@ -36,7 +38,6 @@ _GAIN_SIGMA, _GAIN_CHANGE = 0.05, 0.02  # seconds, logarithm: exposure is follow
 _CAST_SIGMA, _CAST_CHANGE = 0.3, 0.04
 _FLOOR = 0.05  # least shading in any visible direction, of its mean
 _TINT_SHARE = 0.4  # colours of neighbours err together more than their brightness does
-_SKIN_TINT = 0.15  # within which a sample has the colour of a face's skin, logarithm
 _ASTRAY = 0.25  # logarithm, from the middle of all samples' exposures: one so far off hardly counts
 _LEFT = 0.12  # share of the visible skin that must be left beside a hand to tell the light by itself
 _CLIPPED = 250  # code value from which a channel may have been brighter than it shows
@@ -51,7 +52,8 @@ class LightTrack:
     ``chroma_grain``: float32 (n,), the same of colour differences at half resolution; ``grain_size``: float32 (n,),
     standard deviation in pixels of the Gaussian that white noise must be blurred with to be as coarse. ``confidence``:
     float32 (n,), share of the visible skin that agrees with the light. ``veil``: float32 (n, 3), linear RGB of stray
-    light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``.
+    light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``. ``shine``: float32
+    (n,), as in :class:`Light`.
     """
 
     sh: np.ndarray
@@ -63,10 +65,11 @@ class LightTrack:
     grain_size: np.ndarray
     confidence: np.ndarray
     veil: np.ndarray
+    shine: np.ndarray
 
     def light(self, index: int) -> Light:
         """The light of frame ``index`` of the track (its place in the arrays)."""
-        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index])
+        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index], float(self.shine[index]))
 
     def __len__(self) -> int:
         return len(self.sh)
@@ -96,7 +99,7 @@ def estimate_light(
             f"{count} records, {len(expression)} expressions, {len(rotation)} rotations, {len(times)} times"
         )
     if not count:
-        shapes = [(0, 9, 3), (0, 3), (0, 3), (0,), (0,), (0,), (0,), (0,), (0, 3)]
+        shapes = [(0, 9, 3), (0, 3), (0, 3), (0,), (0,), (0,), (0,), (0,), (0, 3), (0,)]
         return LightTrack(*(np.zeros(shape, np.float32) for shape in shapes))
     scene = _Scene(records, geometry, neutral, expression, rotation, load_reference(), albedo, hidden)
     times = np.asarray(times, np.float64)
@@ -108,15 +111,16 @@ def estimate_light(
     tone = tone + veil
     white = estimate_white(records, tone, times)
     blur, grain, chroma, size = finish_of(records, times)
+    shine = np.full(count, estimate_shine(scene.chunks(), count, (sh, tone, white, veil), scene.reference))
     matched = match_finish(
-        records, geometry, neutral, expression, rotation, (sh, tone, white, veil), blur, scene.normals
+        records, geometry, neutral, expression, rotation, (sh, tone, white, veil, shine), blur, scene.normals
     )
     if matched is not None:
         blur = np.hypot(blur, matched.blur)
         tone = tone - matched.excess * np.maximum(tone - veil, 0)
         veil = veil + matched.haze[:, None] * np.maximum(tone - veil, 0)
         grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
-    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil)
+    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 
 
@@ -201,12 +205,12 @@ def _fit_frames(scene: _Scene) -> _Fitted:
     belief = np.zeros((scene.count, samples), np.float32)
     agreement = np.zeros(scene.count)
     ratio = np.full((scene.count, samples, 3), np.nan, np.float16)
-    typical = _typical_tint(scene)
+    typical = typical_tint(scene.chunks(), scene.albedo, scene.count)
     for part, terms, linear, seen in scene.chunks():
         luminance = linear @ LUMINANCE.astype(np.float32)
         ours = terms * scene.grey[:, None]
         flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
-        tint, support = _from_skin(flat, seen, typical)
+        tint, support = from_skin(flat, seen, seen * lit_share(linear), typical)
         level[part] = np.maximum(weighted_median(luminance / scene.grey, seen * support), 1e-4)
         relative = luminance / level[part, None].astype(np.float32)
         weights[part], shading[part], agreement[part] = robust_weights(ours, relative, tint, seen, scene.reference)
@@ -217,43 +221,6 @@ def _fit_frames(scene: _Scene) -> _Fitted:
         residual = flat - np.log(predicted * level[part, None])[..., None]
         ratio[part] = np.where(seen[..., None] > 0.2, residual, np.nan)
     return _Fitted(shading, weights, belief, level, agreement, _own_albedo(ratio, belief))
-
-
-def _typical_tint(scene: _Scene) -> np.ndarray:
-    """(2,): logarithms of red and blue to green of the subject's skin, the median over the track's frames, where those
-    in which most of the visible face has one colour count most."""
-    middle, agreed = np.zeros((scene.count, 2)), np.zeros(scene.count)
-    for part, _, linear, seen in scene.chunks():
-        flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
-        tint = flat[..., ::2] - flat[..., 1:2]
-        middle[part] = np.stack([weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)
-        agreed[part] = _support(tint - middle[part, None], seen).mean(axis=1)
-    votes = np.maximum(agreed, 1e-6)[None] ** 2
-    return np.array([weighted_median(middle[None, :, k], votes)[0] for k in (0, 1)])
-
-
-def _from_skin(flat: np.ndarray, seen: np.ndarray, typical: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tints (m, N, 2) less that of the frame's skin, and (m, N), 0..1, how well each goes with it.
-
-    The frame's skin has the ``typical`` tint of the track where enough of the face does, since under a hand or hair the
-    most frequent colour is not the skin's; else, under another light, the frame's most frequent one.
-    """
-    tint = flat[..., ::2] - flat[..., 1:2]
-    middle = np.stack([weighted_median(tint[..., k], seen) for k in (0, 1)], axis=-1)[:, None]
-    own, usual = _support(tint - middle, seen), _support(tint - typical, seen)
-    choice = (usual.sum(axis=1) > 0.35 * own.sum(axis=1))[:, None]
-    centre = np.where(choice[..., None], typical, middle)
-    support = np.where(choice, usual, own)
-    # Within its neighbourhood the centre follows the frame's own cast.
-    nearby = support * seen
-    shift = (nearby[..., None] * (tint - centre)).sum(axis=1) / np.maximum(nearby.sum(axis=1), 1e-6)[:, None]
-    return (tint - centre - shift[:, None]).astype(np.float32), support.astype(np.float32)
-
-
-def _support(tint: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """(m, N): 1 for visible samples of no ``tint`` (m, N, 2), falling to 0."""
-    out: np.ndarray = np.exp(-0.5 * ((tint / _SKIN_TINT) ** 2).sum(axis=-1)) * (seen > 0)
-    return out
 
 
 def _own_albedo(ratio: np.ndarray, belief: np.ndarray) -> np.ndarray:
@@ -268,14 +235,6 @@ def _own_albedo(ratio: np.ndarray, belief: np.ndarray) -> np.ndarray:
     lasting -= np.array([weighted_median(lasting[None, :, c], trust)[0] for c in range(3)])
     lasting *= (seen / (seen + 3.0))[:, None]
     return np.exp(np.clip(lasting, -1.0, 1.0)).astype(np.float32)
-
-
-def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(n,) of (n, N)."""
-    order = np.argsort(values, axis=1)
-    total = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
-    middle = (total < 0.5 * total[:, -1:]).sum(axis=1, keepdims=True)
-    return np.take_along_axis(values, np.take_along_axis(order, middle, axis=1), axis=1)[:, 0].astype(np.float64)
 
 
 def _pool(scene: _Scene, fitted: _Fitted, times: np.ndarray) -> np.ndarray:

@@ -79,7 +79,8 @@ def match_finish(
     rows = usable[np.unique(np.linspace(0, len(usable) - 1, _SAMPLES).round().astype(int))]
     found = []
     for row in rows.tolist():
-        light = Light(*(np.asarray(part[row], np.float32) for part in lights))
+        sh, tone, white, veil, shine = (np.asarray(part[row], np.float32) for part in lights)
+        light = Light(sh, tone, white, veil, float(shine))
         facing = (normals.at(expression[row : row + 1]) @ np.asarray(rotation[row], np.float32).T)[0]
         found.append(
             _match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row]), facing)

@@ -208,7 +208,8 @@ class Renderer:
         work.occlusion[near], work.open_rgb[near] = opened_occlusion(geometry, model.lips, mouth, vertices)
         shift = -float(np.log2(max(scale * step, 1e-3))) - _SHARPNESS
         pyramid = self._pyramid
-        colours = np.stack([rig.tone, rig.white, rig.key_rgb]) * pyramid.units[[0, 1, 1], None]
+        lamp = rig.key_rgb * np.float32(light.shine)
+        colours = np.stack([rig.tone, rig.white, lamp]) * pyramid.units[[0, 1, 1], None]
         shade.light_vertices(
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
             colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table,

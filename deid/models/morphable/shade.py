@@ -169,6 +169,26 @@ def lobe(nh, lh, alpha):  # type: ignore[no-untyped-def]
     return np.float32(0.25) * a2 / (d * d * max(lh * lh, np.float32(0.1)))
 
 
+@njit(cache=True, nogil=True)
+def lamp_shine(normals, key):  # type: ignore[no-untyped-def]
+    """What dry, open skin of unit ``normals``, float32 (n, 3), mirrors towards the viewer of a dominant light in
+    direction ``key``, in units of the matt radiance that it would cause: float32 (n,)."""
+    out = np.zeros(normals.shape[0], np.float32)
+    one, zero = np.float32(1.0), np.float32(0.0)
+    hz = key[2] + one
+    q = one / np.sqrt(key[0] * key[0] + key[1] * key[1] + hz * hz + np.float32(1e-6))
+    lh = max((key[0] * key[0] + key[1] * key[1] + key[2] * hz) * q, np.float32(0.1))
+    for i in range(len(out)):
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        nh = max((x * key[0] + y * key[1] + z * hz) * q, zero)
+        nl = min(max(x * key[0] + y * key[1] + z * key[2] + np.float32(0.08), zero), one)
+        edge = one - min(max(z, zero), one)
+        edge = edge * edge
+        narrow = (one - _TIGHT) * lobe(nh, lh, _ROUGH) + _TIGHT * lobe(nh, lh, _SMOOTH)
+        out[i] = narrow * _LAMP * np.float32(_F0) * (one + np.float32(5.0) * edge * edge) * nl
+    return out
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def light_vertices(
     members: np.ndarray,
