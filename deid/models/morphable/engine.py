@@ -213,7 +213,7 @@ class MorphableEngine:
         sitter = Sitter.make(self._geometry, self._appearance, surrogate.code, size)
         for track in tracks:
             of = self._codes[track.id]
-            turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape)(of.attributes)
+            turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape, self._rate)(of.attributes)
             turned = turned.with_values(rotation=turned.rotation @ bias.correction())
             placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral))

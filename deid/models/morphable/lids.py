@@ -15,6 +15,8 @@ _LID_STEPS = np.array([-1.0, -0.5, 0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
 """Positive: weight of eyeBlink; negative: of eyeWide."""
 _PITCHES = np.array([-0.5, -0.25, 0.0, 0.25])
 _SHUT = 0.04  # openness below which an eye is shut whatever else moves it
+_LOWERED, _SLIT = 0.12, 0.09  # openness as read: below which lids may be lowered, and what is left between them then
+_BLINK = (0.3, 0.55)  # seconds: no blink is longer, and a blink's length up to which eyes may just be shut
 _READ = np.array([0.0, 0.04, 0.10, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 2.0])
 _TRUE = np.array([0.0, 0.06, 0.32, 0.41, 0.46, 0.51, 0.565, 0.63, 0.79, 1.0, 2.0])
 """Openness as MediaPipe reads it from a picture, and what it is: lashes hide the lower half of a closing eye's range.
@@ -82,6 +84,19 @@ def _lid_gaps(points: np.ndarray) -> np.ndarray:
     weights = np.array([0.5, 1.0, 1.0, 1.0, 0.5]) / 4
     pairs = face_points.LID_PAIRS
     return (points[..., pairs[..., 0], 1] - points[..., pairs[..., 1], 1]) @ weights
+
+
+def downcast(frames: np.ndarray, openness: np.ndarray, rate: float) -> np.ndarray:
+    """``openness`` (n, 2) without eyes that stay shut: lids that stay down longer than a blink are most often lowered
+    over eyes that look down, and read as shut under their lashes. ``frames``: (n,). ``rate``: frames a second."""
+    out = openness.copy()
+    shut = openness.min(axis=1) < _LOWERED
+    edges = np.flatnonzero(np.diff(np.r_[False, shut, False].astype(np.int8)))
+    for first, end in zip(edges[::2], edges[1::2], strict=True):
+        seconds = (frames[end - 1] - frames[first] + 1) / rate
+        least = _SLIT * np.clip((seconds - _BLINK[0]) / (_BLINK[1] - _BLINK[0]), 0.0, 1.0)
+        out[first:end] = np.maximum(out[first:end], least)
+    return out
 
 
 def set_lids(expression: np.ndarray, names: tuple[str, ...], curves: LidCurves, track: AttributeTrack) -> None:

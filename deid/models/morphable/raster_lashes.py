@@ -12,6 +12,8 @@ from deid.models.morphable.geometry import Geometry
 _UPPER, _LOWER = 120, 60  # strands a lid
 _UPPER_LENGTH, _LOWER_LENGTH = 0.8, 0.42  # centimetres
 _UPPER_WIDTH, _LOWER_WIDTH = 0.026, 0.0085  # centimetres at the root
+_UPPER_ROOT, _LOWER_ROOT = 18.0, 13.0  # how much thicker lashes and what lies between them are at the lid
+_ROWS = 0.1  # centimetres of the upper lid's edge that roots lie on: in rows, a line even where lashes point at one
 _PARTED, _STUCK = 0.28, 0.75  # how often a tuft of lashes ends; how far tips lie towards the tuft's middle
 _FOLLOW = 1.3  # how much a lash turns further than its lid when the lid closes
 
@@ -111,12 +113,14 @@ def draw_lashes(
         length, breadth, splay, curl, lift = shape[n, 3], shape[n, 4], shape[n, 5], shape[n, 6], shape[n, 7]
         rise = (oy - shape[n, 8]) * way
         lift += np.float32(_FOLLOW) * min(rise, np.float32(0.3) * rise)
+        root = np.float32(_UPPER_ROOT if way > 0 else _LOWER_ROOT)
+        rows = np.float32(_ROWS if way > 0 else 0.0)
         steps = min(max(int(length * scale * 2.0) + 2, 4), 120)
         last_x, last_y = np.float32(0.0), np.float32(0.0)
         for s in range(steps + 1):
             q = np.float32(s) / np.float32(steps)
             out = length * (np.float32(0.85) * q - np.float32(0.25) * q * q)
-            up = length * (lift * q + curl * q * q)
+            up = length * (lift * q + curl * q * q) + rows * min(q * np.float32(5.0), np.float32(1.0))
             side = length * splay * q * np.float32(0.6)
             x = rx + out * ox + up * ux + side
             y = ry + out * oy + up * uy
@@ -134,9 +138,7 @@ def draw_lashes(
             if cz < depth[y0, x0] - np.float32(0.25):
                 continue
             # thick and dense at the root, where pigment and shadow join the strands to a line
-            thick = (
-                np.float32(1.0) - np.float32(0.75) * q + np.float32(13.0) * max(np.float32(0.2) - q, np.float32(0.0))
-            )
+            thick = np.float32(1.0) - np.float32(0.75) * q + root * max(np.float32(0.2) - q, np.float32(0.0))
             area = moved * breadth * np.float32(near) * thick
             fx, fy = px - np.floor(px), py - np.floor(py)
             cover[y0, x0] += area * (1 - fx) * (1 - fy)

@@ -16,14 +16,15 @@ from deid.models.morphable.apertures import open_and_closed
 from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis, surface_points
 from deid.models.morphable.gaze import as_rendered
 from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
-from deid.models.morphable.lids import lid_curves, rest_apertures, set_lids
+from deid.models.morphable.lids import downcast, lid_curves, rest_apertures, set_lids
 from deid.models.morphable.tracks import AttributeTrack
 
 _OPENERS = ("jawOpen", "mouthLowerDown_L", "mouthLowerDown_R", "mouthUpperUp_L", "mouthUpperUp_R")
-_HABIT, _HABIT_RANGE = 0.7, (0.7, 1.06)
-"""How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits: lids that
-are opened further than their own eyes are large show white above the irises, a stare."""
-_WIDEST_EYE = 1.5
+_HABIT, _HABIT_RANGE = 0.85, (0.6, 1.06)
+"""How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits."""
+_STARE = np.array([0.78, 1.02])
+"""Centimetres of the lids' mean gap from which they open less than they are told to, and that they never reach: irises
+are alike in everybody, and lids that stand off them are a stare."""
 _LEVEL_CORNERS = -0.07  # cm of the mouth's corners over the middle of closed lips, on average
 _LIFT, _MOST_LIFT = 0.7, 0.2  # share of a lack of that which is made up for, and the weight that may be spent on it
 _CLOSED_LIPS = 0.15  # cm; a track whose lips never come closer than this has no closed state of its own
@@ -45,12 +46,14 @@ class Retargeter:
     Making one measures the surrogate's lids (about 40 ms); using it costs microseconds a frame.
     """
 
-    def __init__(self, geometry: Geometry, subject: np.ndarray, surrogate: np.ndarray) -> None:
+    def __init__(self, geometry: Geometry, subject: np.ndarray, surrogate: np.ndarray, rate: float = 25.0) -> None:
+        self._rate = rate
         self._names = geometry.expression_names
         self._basis: FitBasis = fit_basis(geometry)
         self._lids = lid_curves(geometry, surrogate)
         own, other = (self._points(shape) for shape in (subject, surrogate))
-        self._open_eyes = float(rest_apertures(other).mean())
+        self._eye_width = float(_eye_widths(own).mean())
+        self._open_gap = float((rest_apertures(other) * _eye_widths(other)).mean())
         self._mouth_ratio = _face_height(other) / _face_height(own)
         self._lip_effects = _lip_gap(self._basis.expression)  # (E,) cm a weight
         self._lift = self._lifted(_corner_rise(geometry, surrogate))
@@ -63,7 +66,7 @@ class Retargeter:
         expression = track.expression.astype(np.float64)
         expression = np.minimum(expression + self._lift, UPPER)
         self._open_mouth(expression, self._wanted_gap(track))
-        track = track.with_values(openness=self._habitual(track))
+        track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
         track = track.with_values(gaze=as_rendered(track).astype(np.float32))
         set_lids(expression, self._names, self._lids, track)
         return track.with_values(expression=expression.astype(np.float32))
@@ -81,8 +84,11 @@ class Retargeter:
         """Openness (n, 2) for the surrogate. How wide somebody usually holds the eyes is in part who it is and in part
         what the face does; without the latter the lids of large eyes move further than those of small ones did."""
         usual = [open_and_closed(track.aperture[:, eye].astype(float), track.facing[:, eye])[0] for eye in range(2)]
-        wider = float(np.clip(np.mean(usual) / self._open_eyes, *_HABIT_RANGE)) ** _HABIT
-        return np.minimum(track.openness * wider, _WIDEST_EYE).astype(np.float32)
+        wider = float(np.clip(np.mean(usual) * self._eye_width / self._open_gap, *_HABIT_RANGE)) ** _HABIT
+        gap = track.openness.astype(np.float64) * wider * self._open_gap
+        low, span = _STARE[0], _STARE[1] - _STARE[0]
+        gap = np.where(gap > low, low + span * np.tanh((gap - low) / span), gap)
+        return (gap / self._open_gap).astype(np.float32)
 
     def _points(self, shape: np.ndarray) -> np.ndarray:
         return self._basis.mean + np.tensordot(np.asarray(shape, np.float64), self._basis.identity[: len(shape)], 1)
@@ -114,6 +120,12 @@ class Retargeter:
             push = free * effects * mobility
             share = push / np.maximum((push * effects).sum(axis=1, keepdims=True), 1e-6)
             expression[:, openers] = np.clip(expression[:, openers] + missing[:, None] * share, 0.0, 1.2)
+
+
+def _eye_widths(points: np.ndarray) -> np.ndarray:
+    """(2,) centimetres from corner to corner, of mesh points (468, 3)."""
+    corners = points[face_points.EYE_CORNERS]
+    return np.asarray(np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1))
 
 
 def _corner_rises(points: np.ndarray) -> np.ndarray:

@@ -12,15 +12,19 @@ import numpy as np
 from numba import njit
 from scipy.spatial import cKDTree
 
-from deid.models.morphable.geometry import IRIS_ANGLE, Geometry, Part
+from deid.models.morphable.geometry import Geometry, Part
 from deid.models.morphable.shade import corner_weights, irradiance, radiance
 from deid.models.morphable.shade_noise import smoothstep, value_noise
 
 BINS = 32  # columns of a table of lid heights
-_LIMBUS = 1.04  # where the colour of the iris ends, of where the geometry's does: 11.6 mm across, as in people
+_IRIS = 0.59  # centimetres, radius of the coloured part: all but the same in everybody (Bergmanson, Martinez 2017)
+_OWN_IRIS = 0.3  # how much of what a head's eyeballs differ by from the mean's shows in its irises
 _PURITY = 0.68  # how much of its colour an iris keeps behind lashes and tears that mirror their surroundings
 _PUPIL = 0.34  # of the iris' radius
-_LID = 0.24  # centimetres that a lid stands before the eyeball: how wide its shadow is
+_LID = 0.36  # centimetres that a lid stands before the eyeball: how wide its shadow is
+_SLIT, _OPENED = 0.36, 1.5
+"""Centimetres between lids under whose lashes and folds half of the light is lost, and what makes up for it where eyes
+are open."""
 _TAU = 6.2831853
 
 
@@ -60,8 +64,8 @@ def eye_tables(geometry: Geometry) -> EyeTables:
 class PosedEyes:
     """Both eyes in one frame, left first. ``centres``: float32 (2, 3), head space. ``axes``: float32 (2, 3, 3), rows
     are the eyeball's own x, y, z (z out of the pupil) in head space. ``lids``: float32 (2, 2, BINS), heights of upper
-    and lower lid as angles in radians above the centre's plane, at angles evenly spaced between ``span``, float32
-    (2, 2), about the vertical."""
+    and lower lid as angles in radians above the centre's plane, at angles about the vertical evenly spaced between the
+    first two of ``span``, float32 (2, 3); its third is the sine of the angle from the axis at which the iris ends."""
 
     centres: np.ndarray
     axes: np.ndarray
@@ -74,7 +78,7 @@ def posed_eyes(geometry: Geometry, tables: EyeTables, vertices: np.ndarray) -> P
     centres = np.empty((2, 3), np.float32)
     axes = np.empty((2, 3, 3), np.float32)
     lids = np.empty((2, 2, BINS), np.float32)
-    span = np.empty((2, 2), np.float32)
+    span = np.empty((2, 3), np.float32)
     sides = (
         (geometry.eye_left, geometry.lid_upper_left, geometry.lid_lower_left),
         (geometry.eye_right, geometry.lid_upper_right, geometry.lid_lower_right),
@@ -83,9 +87,11 @@ def posed_eyes(geometry: Geometry, tables: EyeTables, vertices: np.ndarray) -> P
         frame = tables.frames[eye] @ vertices[members]
         centres[eye] = frame[0]
         axis = frame[1:] - frame[0]
+        size = float(np.linalg.norm(axis, axis=1).mean())  # of the mean head's
+        span[eye, 2] = min(_IRIS * size**_OWN_IRIS / (size * geometry.eye_radius), 0.5)
         axes[eye] = axis / np.maximum(np.linalg.norm(axis, axis=1, keepdims=True), 1e-6)
         edges = [_lid_angles(vertices[edge] - frame[0]) for edge in (upper, lower)]
-        span[eye] = edges[0][0].min(), edges[0][0].max()
+        span[eye, :2] = edges[0][0].min(), edges[0][0].max()
         at = np.linspace(span[eye, 0], span[eye, 1], BINS)
         for k, (azimuth, height) in enumerate(edges):
             lids[eye, k] = np.interp(at, azimuth, height)
@@ -115,9 +121,11 @@ def _lid_light(azimuth, height, lids, low, high, radius, from_above):  # type: i
     lid = np.float32(_LID)
     seen = from_above * above / np.sqrt(above * above + lid * lid)
     seen += (np.float32(1.0) - from_above) * below / np.sqrt(below * below + np.float32(0.5) * lid * lid)
+    slit = max((upper - lower) * radius, np.float32(0.0))
+    seen *= np.float32(_OPENED) * slit * slit / (slit * slit + np.float32(_SLIT * _SLIT))
     side = min(t, np.float32(1.0) - t) * (high - low) * radius
-    corner = np.float32(1.0) - smoothstep(np.float32(0.0), np.float32(0.75), side)
-    return seen * (np.float32(1.0) - np.float32(0.45) * corner * corner), corner
+    corner = np.float32(1.0) - smoothstep(np.float32(0.0), np.float32(0.8), side)
+    return seen * (np.float32(1.0) - np.float32(0.6) * corner * corner), corner
 
 
 @njit(cache=True, nogil=True)
@@ -210,8 +218,7 @@ def shade_eyes(
     :class:`~deid.models.morphable.shade.LightRig` and :func:`~deid.models.morphable.shade.shade_skin`.
     """
     one, two = np.float32(1.0), np.float32(2.0)
-    rim_sine = np.float32(np.sin(IRIS_ANGLE) * _LIMBUS)
-    iris_pixels = np.float32(pixels * radius * rim_sine)
+    iris_pixels = np.float32(pixels * _IRIS)
     soft = max(np.float32(0.12), np.float32(0.8) / iris_pixels)
     # light from above meets the brow first
     orbit = orbit * (1.0 - 0.35 * focus * max(key[1], 0.0))
@@ -244,7 +251,7 @@ def shade_eyes(
         seen, corner = _lid_light(
             azimuth, height, lids[eye], span[eye, 0], span[eye, 1], np.float32(radius), from_above
         )
-        r = np.sqrt((lx * lx + ly * ly) / max(lx * lx + ly * ly + lz * lz, np.float32(1e-6))) / rim_sine
+        r = np.sqrt((lx * lx + ly * ly) / max(lx * lx + ly * ly + lz * lz, np.float32(1e-6))) / span[eye, 2]
         if lz < 0.0:
             r = np.float32(9.0)
         length = one / np.sqrt(hx * hx + hy * hy + hz * hz + np.float32(1e-8))
