@@ -25,8 +25,11 @@ _FRAMES, _PROBE_FRAMES = 28, 8
 _TRUSTED_FRAMES = 8.0  # frames' worth of evidence about an identity: the model errs in the same way in all of them
 _USUAL = 0.4  # of a track's frames, those that count as the face at rest
 _OFFSET_KEPT = 0.85
-_REST_KEPT = (0.45, 0.9)  # of what seems to be at rest in one frame, and in many
-_REST_FRAMES = 15.0
+_SPAN_RIDGE = 0.1
+_REST_SPREAD, _MOMENT_SPREAD = 0.22, 0.5  # standard deviations of weights between people at rest, and between moments
+_REST_APART = 12.0  # frames of a moving face that tell as much about it as one more picture would
+_STILL, _MOVING = 0.03, 0.12  # standard deviation of a weight over a track that holds still, and of one that moves
+_REST_MOST = (("brow", 0.45), ("mouthPucker", 0.3), ("mouthStretch", 0.3), ("", 0.25))  # of a weight, by name
 _REST_QUANTILE = 0.3  # of what the usual frames show: a pose that is held often is not rest
 _ASKEW = (8.0, 20.0)  # degrees of yaw between which a lasting half of a smile stops being believed
 _RESTING = (
@@ -130,12 +133,14 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     scale = float(np.median(state.states[:, 0]))
     distances = _distances(state.states[:, 0], distance, scale)
     offsets = np.zeros((468, 3))
+    kept = _kept(state.expressions, len(observations))
     for turn in range(3):
         if turn == 1:
-            own = _rest(geometry, state.expressions[resting], state.rotations[resting], len(observations))
+            own = _rest(geometry, state.expressions, resting, state.rotations, kept)
             offsets += np.tensordot(own, basis.seen, 1)
             state.fit(basis, neutral + offsets, distances, np.zeros(len(chosen), bool), 3)
-        offsets += _OFFSET_KEPT * _offsets(basis, state, neutral + offsets, distances, resting)
+        missed = _offsets(basis, state, neutral + offsets, distances, resting)
+        offsets += _OFFSET_KEPT * (missed - _expressed(basis, missed, 1 - kept))
         state.fit(basis, neutral + offsets, distances, np.zeros(len(chosen), bool), 3)
     return IdentityFit(
         shape.astype(np.float32), distance, scale, offsets.astype(np.float32),
@@ -143,22 +148,42 @@ def fit_identity(geometry: Geometry, observations: Observations) -> IdentityFit:
     )  # fmt: skip
 
 
-def _rest(geometry: Geometry, expressions: np.ndarray, rotations: np.ndarray, frames: int) -> np.ndarray:
-    """(E,): weights that are part of the person: high brows or a narrow mouth, as they are in ``expressions`` (n, E) at
-    rest, out of so many ``frames``, with heads turned by ``rotations`` (n, 3, 3). Smiles and open lips are not: whoever
-    smiles through a whole clip does smile; but half a smile that never ends, on a face that is always turned away, is
-    the landmark model's. In few frames nobody knows what is the person and what the moment."""
+def _kept(expressions: np.ndarray, frames: int) -> np.ndarray:
+    """(E,) in [0, 1]: how much of what ``expressions`` (n, E) have in common over so many ``frames`` is the person's.
+
+    One picture cannot tell; a clip in which nothing changes is one picture. The share is that of two Gaussians, what
+    faces at rest differ by and what a face does, the latter averaged over what counts as separate looks.
+    """
+    moving = np.clip((expressions.std(axis=0) - _STILL) / (_MOVING - _STILL), 0.0, 1.0)
+    looks = 1 + moving * (frames - 1) / _REST_APART
+    return _REST_SPREAD**2 / (_REST_SPREAD**2 + _MOMENT_SPREAD**2 / looks)
+
+
+def _expressed(basis: FitBasis, moved: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """(468, 3): the part of ``moved`` (468, 3) that expressions could make, the ``share`` (E,) of each."""
+    flat, weights = basis.seen[..., :2].reshape(len(basis.seen), -1), np.repeat(basis.weights, 2)
+    normal = (flat * weights) @ flat.T + _SPAN_RIDGE * np.diag(np.diag(basis.prior))
+    found = np.linalg.solve(normal, (flat * weights) @ moved[:, :2].ravel())
+    return np.tensordot(share * found, basis.seen, 1) * (1, 1, 0)
+
+
+def _rest(
+    geometry: Geometry, expressions: np.ndarray, resting: np.ndarray, rotations: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """(E,): weights that are part of the person: high brows or a narrow mouth, as they are in ``expressions`` (n, E) in
+    frames ``resting`` (n,), with heads turned by ``rotations`` (n, 3, 3), as far as ``kept`` (E,) trusts them and not
+    beyond what faces at rest do. Smiles and open lips are not: whoever smiles through a whole clip does smile; but half
+    a smile that never ends, on a face that is always turned away, is the landmark model's."""
     names = geometry.expression_names
-    few, many = _REST_KEPT
-    kept = many - (many - few) * np.exp(-(frames - 1) / _REST_FRAMES)
-    usual = np.quantile(expressions, _REST_QUANTILE, axis=0)
-    yaw = abs(float(np.degrees(np.arcsin(np.clip(np.median(rotations[:, 0, 2]), -1, 1)))))
-    turned = float(np.clip((yaw - _ASKEW[0]) / (_ASKEW[1] - _ASKEW[0]), 0.0, 1.0))
+    usual = np.quantile(expressions[resting], _REST_QUANTILE, axis=0)
+    most = np.array([next(bound for stem, bound in _REST_MOST if name.startswith(stem)) for name in names])
+    turns = np.degrees(np.arcsin(np.clip(rotations[resting][:, 0, 2], -1, 1)))
+    turned = float(np.clip((abs(np.median(turns)) - _ASKEW[0]) / (_ASKEW[1] - _ASKEW[0]), 0.0, 1.0))
     other = {name: name[:-1] + ("R" if name.endswith("_L") else "L") for name in names if name[-2:] in ("_L", "_R")}
     half = [usual[i] - min(usual[i], usual[names.index(other[n])]) if n in other else 0.0 for i, n in enumerate(names)]
-    resting = np.array([name.startswith(_RESTING) for name in names])
+    own = np.array([name.startswith(_RESTING) for name in names])
     lids = np.array([name.startswith("eye") for name in names])
-    return kept * np.where(resting, usual, np.where(lids, 0.0, turned * np.array(half)))
+    return np.where(own, kept * np.minimum(usual, most), np.where(lids, 0.0, turned * kept * np.array(half)))
 
 
 def usual_frames(basis: FitBasis, observations: Observations, count: int) -> np.ndarray:

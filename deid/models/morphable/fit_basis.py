@@ -175,7 +175,7 @@ def _prior(name: str) -> float:
 def _shrink(name: str) -> float:
     if name.startswith(("jawOpen", "eyeBlink")):
         return 0.1
-    if name.startswith(("mouthSmile", "mouthFrown", "mouthLowerDown", "mouthUpperUp")):
+    if name.startswith(("mouthSmile", "mouthFrown", "mouthLowerDown", "mouthUpperUp", "browDown")):
         return 0.5 * _EXPRESSION_SHRINK
     opposed = name in (
         "mouthLeft",
