@@ -17,7 +17,7 @@ from deid.models.morphable.codes import Camera, IdentityCode, Light, head_rotati
 from deid.models.morphable.finish import soften, to_code
 from deid.models.morphable.geometry import Geometry, Part, load_geometry
 from deid.models.morphable.painter import Sitter
-from deid.models.morphable.surrogate import draw
+from deid.models.morphable.sampling import draw
 from deid.people import Person
 from deid.progress import Progress, QuietProgress
 

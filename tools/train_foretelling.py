@@ -24,39 +24,24 @@ from deid import pipeline  # noqa: E402
 from deid.config import RunConfig  # noqa: E402
 from deid.models.morphable.engine import MorphableEngine  # noqa: E402
 from deid.models.morphable.foretell import numbers  # noqa: E402
-from deid.models.morphable.inversion import TrackCodes  # noqa: E402
-from deid.models.morphable.surrogate import Likeness, draw, in_place, sketched  # noqa: E402
+from deid.models.morphable.sampling import draw  # noqa: E402
+from deid.models.morphable.surrogate import Likeness, in_place, sketched  # noqa: E402
 from deid.people import Person  # noqa: E402
-from deid.progress import Progress, QuietProgress  # noqa: E402
+from deid.progress import QuietProgress  # noqa: E402
 from deid.recognition.lite import LiteRecogniser  # noqa: E402
-from deid.tracking.observe import Chip  # noqa: E402
-from deid.types import Track  # noqa: E402
 
 _PENALTY = 60.0
-
-
-class _Sitting(MorphableEngine):
-    """Inverts a picture and keeps the likenesses in it instead of choosing surrogates."""
-
-    kept: list[Likeness]
-
-    def _choose(
-        self, tracks: list[Track], codes: dict[int, TrackCodes], shown: dict[int, list[Chip]], progress: Progress
-    ) -> None:
-        self.kept = []
-        for track in tracks:
-            person = Person(1, (track.id,), np.empty((0, 128), np.float32), 0.0, float("nan"))
-            self.kept += self._likenesses(person, codes, shown)[:1]
 
 
 def likeness(path: Path) -> Likeness | None:
     """The face in a portrait as a run sees it."""
     config = RunConfig(threads=1, max_height=600)
-    engine = _Sitting(config, 0)
+    engine = MorphableEngine(config, 0)
     try:
         analysis, seconds = pipeline.analyse(path, config, QuietProgress(), engine.observer)
-        engine.invert(analysis, seconds, QuietProgress())
-        return engine.kept[0] if len(engine.kept) == 1 else None
+        found = engine.identify(analysis, seconds, QuietProgress())
+        shown = [s for person in found.people for s in engine._likenesses(person, engine._codes, found.chips)[:1]]
+        return shown[0].likeness if len(shown) == 1 else None
     finally:
         engine.close()
 

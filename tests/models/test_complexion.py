@@ -52,3 +52,17 @@ def test_folds_leave_the_young_and_stay_with_the_old() -> None:
     unlined(old, 60)
     np.testing.assert_array_equal(old, folded)
     assert young[312:316, 180:220].mean() > 0.6 * folded[312:316, 180:220].mean()
+
+
+def test_lips_are_redder_than_skin_whatever_the_modes_make_of_them() -> None:
+    from deid.models.morphable.complexion import _zones, reddened
+
+    log = np.zeros((HEIGHT // 4, WIDTH // 4, 3), np.float32)
+    log[_zones()["lips"] > 0.5] = 0.2  # pale
+    reddened(log)
+    red = log[..., 0] - log[..., 1]
+    lips = _zones()["lips"] > 0.9
+    assert red[lips].mean() > red[_zones()["plain"] > 0.5].mean() + 0.15
+    again = log.copy()
+    reddened(again)
+    np.testing.assert_allclose(again, log, atol=0.03)

@@ -28,14 +28,15 @@ from deid import imaging
 from deid.errors import ModelError
 from deid.models.morphable.brows import COUNT, BrowStyle, draw_brows
 from deid.models.morphable.codes import IdentityCode
-from deid.models.morphable.complexion import Complexion, grain, tint, unlined
+from deid.models.morphable.complexion import Complexion, grain, reddened, tint, unlined
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
 TILE = 768  # texels a side of the tile that the asset's crop belongs to
 _CROP = (64, 40, 704, 700)  # x0 y0 x1 y1 of the crop in the tile, ends exclusive
 _YEARS = (20.0, 80.0)  # what the age direction is trusted for
 _MEAN_YEARS = 57.0
-_SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution
+_SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution, in which no donor weighs much
+_BROW_SPREAD = 1.0  # brows are nobody's
 _LIMIT = 2.0
 _DETAIL = 0.7  # of the donors' remainder, which holds their photographs' noise and sharpening as well
 _MELANIN = np.array([0.75, 1.0, 1.25], np.float32)  # how much more a spot takes of each channel
@@ -101,8 +102,9 @@ class Appearance:
         """
         gender = float(rng.choice((-1.0, 1.0)) if gender is None else np.clip(gender, -1, 1))
         age = float(np.clip(rng.normal(50, 10) if age is None else age, *_YEARS))
-        free = np.clip(rng.normal(size=self.modes), -_LIMIT, _LIMIT) * self.spread * _SPREAD
-        basis, _ = np.linalg.qr(np.column_stack([self.gender, self.age]).astype(np.float64))
+        wide = np.repeat((_SPREAD, _BROW_SPREAD), (self.modes - COUNT, COUNT))
+        free = np.clip(rng.normal(size=self.modes), -_LIMIT, _LIMIT) * self.spread * wide
+        basis, _ = _trait_space(self)
         free -= basis @ (basis.T @ free)
         code = self.centre + gender * self.gender + (age - _MEAN_YEARS) / 10 * self.age + free
         kind = int(rng.choice(len(_IRISES), p=_IRIS_SHARES))
@@ -111,8 +113,8 @@ class Appearance:
 
     def traits(self, code: np.ndarray) -> tuple[float, float]:
         """Gender (-1 to 1) and age (years) that coefficients were drawn for."""
-        both = np.column_stack([self.gender, self.age])
-        gender, decades = np.linalg.lstsq(both, code - self.centre, rcond=None)[0]
+        _, reading = _trait_space(self)
+        gender, decades = reading @ (code - self.centre)
         return float(np.clip(gender, -1, 1)), float(np.clip(_MEAN_YEARS + 10 * decades, *_YEARS))
 
     def albedo(self, code: IdentityCode, size: int = 512) -> np.ndarray:
@@ -129,6 +131,7 @@ class Appearance:
         style = Complexion.drawn(code.detail, gender, age)
         log = low + fine[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
         log += self._resized(tint(style, code.detail))
+        reddened(log)
         log += grain(style, code.detail)[..., None]
         crop = np.exp(np.clip(log, -3, 0.9) + self._spots(code)[..., None] * _MELANIN)
         core = self._resized(self.domain) > 0.98
@@ -149,6 +152,7 @@ class Appearance:
         log = mean + self._modes(code.appearance, (width, height))
         unlined(log, age)
         log += imaging.resize(tint(style, code.detail), (width, height), interpolation=imaging.INTER_LINEAR)
+        reddened(log)
         crop = np.exp(np.clip(log, -3, 0.9))
         crop /= crop[core].mean(axis=0)
         x0, y0, x1, y1 = _CROP
@@ -292,6 +296,13 @@ def _weighted(weights: np.ndarray, modes: np.ndarray) -> np.ndarray:
     out = np.zeros(modes[0].size, np.float32)
     _sum(weights.astype(np.float32), modes.reshape(len(modes), -1), out)
     return out.reshape(modes.shape[1:])
+
+
+@lru_cache(maxsize=1)
+def _trait_space(model: Appearance) -> tuple[np.ndarray, np.ndarray]:
+    """Of the directions of gender and age: an orthonormal basis, float64 (A, 2), and their pseudo-inverse (2, A)."""
+    both = np.column_stack([model.gender, model.age]).astype(np.float64)
+    return np.linalg.qr(both)[0], np.linalg.pinv(both)
 
 
 @lru_cache(maxsize=1)

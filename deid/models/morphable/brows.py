@@ -49,10 +49,10 @@ class BrowStyle:
         """From :data:`COUNT` standard normal numbers."""
         n = np.clip(np.asarray(numbers, np.float64), -2.5, 2.5)
         return cls(
-            rise=2.0 * n[0] + 0.5,
-            tilt=2.5 * n[1],
-            arch=2.2 * n[2] + 1.0,
-            thick=float(max(np.exp(0.2 * n[3]), 0.76)),
+            rise=2.4 * n[0] + 0.5,
+            tilt=3.0 * n[1],
+            arch=2.6 * n[2] + 1.0,
+            thick=float(max(np.exp(0.24 * n[3]), 0.72)),
             inner=4.0 * n[4],
             dense=float(max(np.exp(0.25 * n[5]), 0.75)),
             dark=float(np.clip(0.19 * np.exp(0.4 * n[6]), 0.07, 0.45)),

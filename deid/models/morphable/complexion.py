@@ -26,9 +26,10 @@ _BLOOD = np.array((-0.10, -1.0, -0.75), np.float32)  # log albedo that blood tak
 _MELANIN = np.array((-0.62, -1.0, -1.42), np.float32)
 _STUBBLE = np.array((-1.04, -1.0, -0.92), np.float32)  # seen through skin, hair looks blue
 _LIP_SHIFT = {  # of donors' lips, men's and women's, to bare ones: flashes pale the ones, lipstick reddens the others
-    "upper": (np.array((-0.08, -0.04, -0.12), np.float32), np.array((-0.02, 0.10, -0.02), np.float32)),
-    "lower": (np.array((-0.19, -0.32, -0.34), np.float32), np.array((-0.09, 0.02, -0.10), np.float32)),
+    "upper": (np.array((-0.06, -0.06, -0.10), np.float32), np.array((-0.03, 0.03, -0.03), np.float32)),
+    "lower": (np.array((-0.15, -0.30, -0.30), np.float32), np.array((-0.08, -0.05, -0.12), np.float32)),
 }
+_REDDER = 0.20  # log of red over green, in which lips exceed skin at least
 _VEINS = np.array((-1.0, -1.0, -0.72), np.float32)
 
 
@@ -59,14 +60,14 @@ class Complexion:
         man = float(np.clip(-gender, 0, 1)) if age >= _GROWN else 0.0
         return cls(
             pores=float(np.exp(0.22 * normal[0]) * (0.7 + 0.3 * old) * (1 - 0.12 * gender)),
-            blotches=float(np.exp(0.3 * normal[1]) * (0.65 + 0.3 * old)),
-            cheeks=float(np.clip(0.045 + 0.045 * normal[2], 0, 0.15)),
-            nose=float(np.clip(0.07 + 0.05 * normal[3], 0, 0.2)),
-            chin=float(np.clip(0.03 + 0.03 * normal[4], 0, 0.1)),
+            blotches=float(np.exp(0.3 * normal[1]) * (0.5 + 0.6 * old)),
+            cheeks=float(np.clip(0.022 + 0.024 * normal[2], 0, 0.08) * (0.8 + 0.3 * old)),
+            nose=float(np.clip(0.022 + 0.022 * normal[3], 0, 0.08) * (0.6 + 0.6 * old)),
+            chin=float(np.clip(0.014 + 0.015 * normal[4], 0, 0.05)),
             eyes=float(np.clip(0.09 + 0.055 * normal[5] + 0.04 * old, 0, 0.25) * (1.0 if age >= _GROWN else 0.3)),
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
-            stubble=float(man * np.clip(0.19 + 0.13 * normal[7], 0.02, 0.45)),
-            lips=float(np.clip(0.02 + 0.06 * normal[8] - 0.04 * old, -0.08, 0.14)),
+            stubble=float(man * np.clip(0.14 + 0.11 * normal[7], 0.0, 0.36)),
+            lips=float(np.clip(0.05 + 0.06 * normal[8] - 0.04 * old, -0.05, 0.17)),
             made_up=float(np.clip((gender + 1) / 2, 0, 1)) * (1.0 if age >= _GROWN else 1.35),
         )
 
@@ -79,14 +80,14 @@ def tint(style: Complexion, seed: int) -> np.ndarray:
     wobble = [_field(rng, height, width, sigma) for sigma in (2.0, 5.0, 12.0, 4.0, 1.0, 1.0, 1.8, 3.4)]
     uneven = 1 + 0.35 * wobble[2]
     blood = style.cheeks * zones["cheeks"] + style.nose * zones["nose"] + style.chin * zones["chin"]
-    patches = 0.022 * wobble[4] + 0.021 * wobble[0] + 0.018 * wobble[1]
+    patches = 0.011 * wobble[4] + 0.010 * wobble[0] + 0.009 * wobble[1]
     patches = np.where(patches < 0, 0.5 * patches, patches)  # skin without blood would look green
     blood = blood * uneven + style.blotches * zones["skin"] * patches
     blood = blood + style.lips * zones["lips"] * (1 + 0.3 * wobble[1])
-    melanin = style.blotches * zones["skin"] * (0.012 * wobble[5] + 0.016 * wobble[3] + 0.015 * wobble[2])
-    relief = style.pores * zones["skin"] * (0.033 * _dented(wobble[6]) + 0.029 * _dented(wobble[7]))
+    melanin = style.blotches * zones["skin"] * (0.006 * wobble[5] + 0.008 * wobble[3] + 0.008 * wobble[2])
+    relief = style.pores * zones["skin"] * (0.018 * _dented(wobble[6]) + 0.014 * _dented(wobble[7]))
     shadow = style.eyes * zones["eyes"]
-    shaved = style.stubble * zones["beard"] * (1 + 0.25 * wobble[1])
+    shaved = 0.7 * style.stubble * zones["beard"] * (1 + 0.25 * wobble[1])
     out = blood[..., None] * _BLOOD + melanin[..., None] * _MELANIN + shaved[..., None] * _STUBBLE
     out += relief[..., None]
     for place, (man, woman) in _LIP_SHIFT.items():
@@ -100,7 +101,7 @@ def grain(style: Complexion, seed: int) -> np.ndarray:
     rng = np.random.default_rng((seed, 9))
     fine = style.pores * _pores(rng) + _lip_lines(rng)
     if style.stubble > 0.02:
-        fine = fine + 0.7 * style.stubble * _follicles(rng)
+        fine = fine + 1.2 * style.stubble * _follicles(rng)
     return fine.astype(np.float32)
 
 
@@ -116,6 +117,21 @@ def unlined(log: np.ndarray, age: float) -> None:
     band = grey - imaging.gaussian_blur(grey, (0, 0), 6.0)
     band *= np.float32(share) * plain
     log -= imaging.resize(band, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)[..., None]
+
+
+def reddened(log: np.ndarray) -> None:
+    """Sees to it, in place, that the lips of ``log``, float32 (h, w, 3), log relative albedo of the crop, are redder
+    than the skin around them, by as much blood as that takes: nobody's are pale in the middle and red at the border."""
+    lips, plain = _zones()["lips"], _zones()["plain"]
+    height, width = lips.shape
+    small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA)
+    red = small[..., 0] - small[..., 1]
+    for place in ("upper", "lower"):
+        zone = _zones()[place]
+        over = float((red * zone).sum() / zone.sum() - (red * plain).sum() / plain.sum())
+        if over < _REDDER:
+            more = imaging.resize(zone, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
+            log += more[..., None] * ((_REDDER - over) / float(_BLOOD[0] - _BLOOD[1]) * _BLOOD)
 
 
 def _field(rng: np.random.Generator, height: int, width: int, sigma: float) -> np.ndarray:
@@ -168,15 +184,15 @@ _RED = ((88, 383), (84, 401), (80, 421), (60, 442), (34, 450), (0, 452))  # the 
 _RED_ABOVE = ((0, 339), (24, 340), (53, 347), (66, 360), (74, 375))  # line, and down
 
 
-def _lips() -> np.ndarray:
-    """1 on the lips' red, and in the mouth between, soft edges: float32 (165, 160)."""
+def _lips(soft: float = 5.0) -> np.ndarray:
+    """1 on the lips' red, and in the mouth between, edges ``soft`` texels: float32 (165, 160)."""
     half = np.array(_RED_ABOVE + _RED, np.float64)
     middle = WIDTH / 2 - 0.5
     ring = np.concatenate([half * (1, 1) + (middle, 0), (half * (-1, 1) + (middle, 0))[::-1]])
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     imaging.fill_convex_poly(mask, np.rint(ring).astype(np.int32), 1)
-    soft = imaging.gaussian_blur(mask.astype(np.float32), (0, 0), 3.0)
-    return imaging.resize(soft, (WIDTH // _COARSE, HEIGHT // _COARSE), interpolation=imaging.INTER_AREA)
+    smooth = imaging.gaussian_blur(mask.astype(np.float32), (0, 0), soft)
+    return imaging.resize(smooth, (WIDTH // _COARSE, HEIGHT // _COARSE), interpolation=imaging.INTER_AREA)
 
 
 @lru_cache(maxsize=1)
@@ -193,7 +209,9 @@ def _zones() -> dict[str, np.ndarray]:
     bare = (1 - lips) * (1 - sockets)
     edge = np.interp(off, [0, 20, 60, 95, 120, 160, 200, 235, 262], [322, 314, 322, 352, 388, 372, 330, 282, 250])
     beard = _step(-6, 26, v - edge) * (1 - _step(535, 585, v)) * (1 - _step(235, 275, off))
-    beard *= (1 - 0.45 * spot(100, 425, 30, 40)) * (1 - 0.6 * spot(0, 466, 24, 8)) * (1 - np.minimum(1.25 * lips, 1))
+    beard *= (
+        (1 - 0.45 * spot(100, 425, 30, 40)) * (1 - 0.6 * spot(0, 466, 24, 8)) * (1 - np.minimum(1.25 * _lips(3.0), 1))
+    )
     skin = _step(8, 60, v) * (1 - _step(500, 560, v)) * (1 - _step(225, 275, off))
     pores = 0.65 + 0.9 * spot(0, 262, 52, 55) + 0.5 * spot(85, 300, 62, 60) + 0.25 * spot(0, 60, 140, 60)
     pores += 0.3 * spot(0, 470, 75, 45)

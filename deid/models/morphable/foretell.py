@@ -18,14 +18,19 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from deid.errors import ModelError
+from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.complexion import Complexion
+from deid.people import traits
 
 _ASSET = Path(__file__).with_name("foretelling.safetensors")
 
 
 def numbers(code: IdentityCode) -> np.ndarray:
-    """float64 (n,): what the map is applied to: shape, skin, and the iris's logarithm."""
-    return np.concatenate([code.shape, code.appearance, np.log(np.maximum(code.iris, 1e-3))]).astype(np.float64)
+    """float64 (n,): what the map is applied to: shape, skin, the iris's logarithm, and what of the complexion shows."""
+    style = Complexion.drawn(code.detail, *load_appearance().traits(code.appearance))
+    shows = 10 * np.array([style.stubble, style.lips, style.eyes, style.cheeks])
+    return np.concatenate([code.shape, code.appearance, np.log(np.maximum(code.iris, 1e-3)), shows]).astype(np.float64)
 
 
 def foretold(codes: Sequence[IdentityCode]) -> np.ndarray:
@@ -36,6 +41,23 @@ def foretold(codes: Sequence[IdentityCode]) -> np.ndarray:
     if found.shape[1] != len(matrix):
         return np.zeros((len(codes), matrix.shape[1]))
     out: np.ndarray = found @ matrix
+    return out
+
+
+@lru_cache(maxsize=4)
+def telling(count: int, most: int) -> np.ndarray:
+    """float64 (``count``, n), orthonormal columns, n at most ``most``: the directions of shape, of ``count``
+    coefficients, that a recogniser tells people apart by, most telling first. What it reads as gender and age is not
+    among them. None when the packaged map belongs to another face model."""
+    matrix = _matrix()
+    if len(matrix) <= count:
+        return np.zeros((count, 0))
+    rows = matrix[:count]
+    reads = np.stack([traits()["gender"][:-1], traits()["age"][:-1]], axis=1).astype(np.float64)
+    fixed, _ = np.linalg.qr(rows @ reads)
+    free = rows - fixed @ (fixed.T @ rows)
+    left, _, _ = np.linalg.svd(free, full_matrices=False)
+    out: np.ndarray = left[:, :most]
     return out
 
 

@@ -20,22 +20,19 @@ from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.painter import Sitter, paint_picture
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
-from deid.people import Person, traits
+from deid.models.morphable.sampling import DRAWS, draw, oddness
+from deid.people import Person
 from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
-_DRAWS, _LOOKS = 192, 5  # draws that are compared, and how many of them are looked at, at most
-_STRICT, _YEARS_OFF = 64, 9.0  # draws that keep to age and gender, and how far off the others may be
+_LOOKS, _AT_MOST = 5, 9  # draws that are looked at, and how many when none of these was safe
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
-_OTHERS = 0.80  # mean distance from other surrogates in the clip that is wanted
-_UNLIKE = 0.8  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
-_UNLIKE_ELSEWHERE = 0.5  # the same for people elsewhere: less, so that who was there before hardly ever matters
+_ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
+_OTHERS = 0.74  # mean distance from other surrogates in the clip that is wanted
+_UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
+_UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
-_SHAPE_SPREAD, _WIDER = 0.92, 0.0025  # of the identity modes' standard deviations, and how much more with every draw
-_WIDEST = 120  # the draw from which on it is no more
-_SHAPE_LIMIT = 2.2
-_MEAN_AGE = 57.0  # of the portraits that the traits were learned from
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
 _DARK = 0.3  # reflectance
@@ -70,38 +67,6 @@ class Surrogate:
     safe: bool
 
 
-def draw(
-    geometry: Geometry,
-    appearance: Appearance,
-    rng: np.random.Generator,
-    person: Person,
-    number: int = 0,
-    dark: bool = False,
-) -> IdentityCode:
-    """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: later ones come
-    from further out, for subjects whom faces of the middle resemble, and late ones may be some years off. ``dark``: the
-    subject's skin is."""
-    female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else person.female
-    years = person.age
-    if number >= _STRICT:
-        female, years = female * 0.7, years + float(rng.uniform(-_YEARS_OFF, _YEARS_OFF))
-    skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else years, dark=dark)
-    spread = _SHAPE_SPREAD + _WIDER * min(number, _WIDEST)
-    shape = np.clip(rng.normal(0, spread, len(geometry.identity)), -_SHAPE_LIMIT, _SHAPE_LIMIT)
-    shape = shape + typical_shape(len(shape), female, years)
-    return IdentityCode(shape.astype(np.float32), skin, detail, iris)
-
-
-def typical_shape(count: int, female: float, age: float) -> np.ndarray:
-    """(K,): how a head of this apparent gender (-1 to 1) and age (years, NaN unknown) differs from the mean head.
-    ``count``: K. Learned from portraits of adults; beyond their ages it goes no further."""
-    learned = traits()
-    if len(learned.get("shape_gender", ())) != count:
-        return np.zeros(count)
-    years = 0.0 if np.isnan(age) else float(np.clip(age, 30, 80)) - _MEAN_AGE
-    return female * learned["shape_gender"] + years * learned["shape_age"]
-
-
 def choose(
     geometry: Geometry,
     appearance: Appearance,
@@ -112,14 +77,14 @@ def choose(
     recognise: Recognise,
     taken: Sequence[IdentityCode] = (),
 ) -> Surrogate:
-    """The first draw that is farther from the subject than the median stranger, and far from every surrogate in
-    ``others``; failing that, the best of those looked at. ``taken``: surrogates of people elsewhere, who are kept clear
-    of where a draw comes very near. What is looked at next is foretold from what was seen
-    (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
+    """Of the draws that are foretold to be farther from the subject than the median stranger, and far from every
+    surrogate in ``others``, the most usual face; failing that, the best of those looked at. ``taken``: surrogates of
+    people elsewhere, who are kept clear of where a draw comes very near. What is looked at next is foretold from what
+    was seen (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
     dark = skin_is_dark(likenesses)
     codes = [
         draw(geometry, appearance, np.random.default_rng([seed, person.id, number]), person, number, dark)
-        for number in range(_DRAWS)
+        for number in range(DRAWS)
     ]
     told = foretold(codes)
     apart = _apart(told, foretold([o.code for o in others]) if others else told[:0])
@@ -134,22 +99,29 @@ def choose(
     offsets = [recognise(tried[None]) - told[number]]
     looked: dict[int, Surrogate] = {}
     scores: dict[int, float] = {}
-    for _ in range(_LOOKS):
+    while len(looked) < (_LOOKS if any(found.safe for found in looked.values()) else _AT_MOST):
         offset = np.mean(offsets, axis=0)
         seen = before[: len(offset)]
-        hoped = np.array([min(_score(seen, offset + t, others), float(a)) for t, a in zip(told, apart, strict=True)])
+        placed = offset[None] + told[:, None]
+        hoped = np.minimum(_scores(seen, placed, others), apart) - _CAUTION
         hoped[list(looked)] = -np.inf
-        number = _first(hoped - _CAUTION)
-        if scores and max(scores.values()) > min(float(hoped[number]) - _CAUTION, -_NEARLY) and _any_safe(looked):
+        number = _fitting(hoped, oddness(codes, appearance, placed.mean(axis=1), seen, person))
+        if _enough(looked, scores, float(hoped[number])):
             break
         found = _judged(geometry, appearance, codes[number], likenesses, before, others, recognise, len(looked) + 1)
         looked[number] = found
-        scores[number] = min(_score(before, found.codes, others), float(apart[number]))
+        scores[number] = min(float(_scores(before, found.codes[None], others)[0]), float(apart[number]))
         if found.safe and scores[number] >= 0:
             break
         offsets = [of.codes - told[n] for n, of in looked.items()]
     best = max(looked, key=lambda n: (looked[n].safe, scores[n]))
     return replace(looked[best], draws=len(looked) + 1)
+
+
+def _enough(looked: dict[int, Surrogate], scores: dict[int, float], hoped: float) -> bool:
+    """Whether none is worth looking at any more: the best so far nearly is what was wanted, or better than hoped."""
+    safe = [scores[n] for n, found in looked.items() if found.safe]
+    return bool(safe) and max(safe) > min(hoped, -_NEARLY)
 
 
 def again(
@@ -171,10 +143,6 @@ def again(
     return replace(found, safe=float(own.mean()) > SAME_PERSON and 2 * len(match) < len(own)), match
 
 
-def _any_safe(looked: dict[int, Surrogate]) -> bool:
-    return any(found.safe for found in looked.values())
-
-
 def skin_is_dark(likenesses: Sequence[Likeness]) -> bool:
     """Whether the skin reflects so little that light irises would be rare."""
     lights = [likeness.attributes.light for likeness in likenesses]
@@ -186,6 +154,12 @@ def _first(scores: np.ndarray) -> int:
     """The first that is good enough, or the best."""
     good = np.flatnonzero(scores >= 0)
     return int(good[0] if len(good) else np.argmax(scores))
+
+
+def _fitting(hoped: np.ndarray, odd: np.ndarray) -> int:
+    """The least odd of those that are good enough, or of those as good as the best."""
+    good = np.flatnonzero(hoped >= min(0.0, float(hoped.max()) - _ALIKE))
+    return int(good[np.argmin(odd[good])])
 
 
 def _apart(told: np.ndarray, others: np.ndarray, unlike: float = _UNLIKE) -> np.ndarray:
@@ -201,16 +175,18 @@ def _usual(told: np.ndarray) -> float:
     return float(np.median(np.linalg.norm(told[1:] - told[:-1], axis=1)))
 
 
-def _score(before: np.ndarray, after: np.ndarray, others: Sequence[Surrogate]) -> float:
-    """At least 0 when codes ``after``, (n, 128), are as far from the subject's, in the same pictures, and from all
-    other surrogates' as is wanted."""
-    own = np.linalg.norm(before - after, axis=1)
-    scores = [float(own.mean()) - STRANGERS, float(own.min()) - FAR_1E3 - _MARGIN]
+def _scores(before: np.ndarray, after: np.ndarray, others: Sequence[Surrogate]) -> np.ndarray:
+    """(n,): at least 0 for draws whose codes ``after``, (n, m, 128), are as far from the subject's ``before``, (m, 128)
+    of the same pictures, and from all other surrogates' as is wanted."""
+    own = np.linalg.norm(before[None] - after, axis=-1)
+    out = np.minimum(own.mean(axis=1) - STRANGERS, own.min(axis=1) - FAR_1E3 - _MARGIN)
     for other in others:
         if len(other.codes):
-            between = np.linalg.norm(other.codes[:, None] - after[None], axis=-1)
-            scores += [float(between.mean()) - _OTHERS, float(between.min()) - SAME_PERSON - _MARGIN]
-    return min(scores)
+            between = np.linalg.norm(other.codes[None, :, None] - after[:, None], axis=-1).reshape(len(after), -1)
+            out = np.minimum(out, between.mean(axis=1) - _OTHERS)
+            out = np.minimum(out, between.min(axis=1) - SAME_PERSON - _MARGIN)
+    found: np.ndarray = out
+    return found
 
 
 def _judged(
@@ -229,7 +205,8 @@ def _judged(
     apart = np.linalg.norm(before[:, None] - after[None], axis=-1)
     distance, nearest = float(np.diagonal(apart).mean()), float(np.diagonal(apart).min())
     beside = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).mean()) for o in others if len(o.codes)]
-    safe = nearest > FAR_1E3 + _MARGIN and min([distance, *beside]) > SAME_PERSON
+    # A crowd has not room for all at the recogniser's own threshold; nobody is left out where strangers would differ.
+    safe = nearest > FAR_1E3 + _MARGIN and distance > SAME_PERSON and min(beside, default=np.inf) > FAR_1E3
     return Surrogate(code, distance, nearest, after, chips, draws, safe)
 
 
