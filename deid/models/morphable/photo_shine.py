@@ -30,9 +30,9 @@ def estimate_shine(
     """Share, 0 to 1.3, of the renderer's lamp that the skin of a track's subject mirrors.
 
     ``chunks``: slices of the ``count`` frames with bases (m, N, 9), linear RGB (m, N, 3) without veil, and weights
-    (m, N). ``lights``: ``sh``, ``tone``, ``white`` and ``veil`` of all frames. Light and shine are fitted to luminance together
-    (in each of some frames, by robust least squares), so that what is broad counts as light; where a lamp's mirror
-    image could be explained by light too, the answer stays near what is usual.
+    (m, N). ``lights``: ``sh``, ``tone``, ``white`` and ``veil`` of all frames. Light and shine are fitted together to
+    luminance (in each of some frames, by robust least squares), so that what is broad counts as light; where a lamp's
+    mirror image could be explained by light too, the answer stays near what is usual.
     """
     wanted = set(np.unique(np.linspace(0, count - 1, _FRAMES).round().astype(int)).tolist())
     found = []
