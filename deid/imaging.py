@@ -60,7 +60,7 @@ transform = cv2.transform
 
 def jpeg(bgr: object, quality: int) -> bytes:
     """A JPEG file of a picture, uint8 (H, W, 3) BGR."""
-    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])  # type: ignore[call-overload]
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError("the picture cannot be encoded")
     return bytes(data)

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from deid.audit.watch import Watched
+from deid.audit.notes import Watched
 from deid.media import probe, read_mark
 from deid.media.tags import telling_tags
 

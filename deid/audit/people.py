@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deid.audit.identity import people
+from deid.audit.notes import GALLERY, Seen
 from deid.audit.series import Series
-from deid.audit.watch import GALLERY, Seen
 
 SAME_PERSON = 0.5
 """Median distance of dlib's codes under which two faces of the source are one person's."""
@@ -48,7 +48,7 @@ def group(seen: Sequence[Seen], series: Sequence[Series], together: set[tuple[in
     codes = [stacked(s.source["dlib"].kept if "dlib" in s.source else []) for s in seen]
     pairs = [[index[n] for n in numbers if n in index] for numbers in sorted(together)]
     labels = people(codes, pairs, SAME_PERSON)
-    out = []
+    out: list[Group] = []
     for label in dict.fromkeys(labels):
         faces = tuple(k for k, found in enumerate(labels) if found == label)
         own = np.concatenate([codes[k] for k in faces])

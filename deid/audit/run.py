@@ -14,12 +14,13 @@ from typing import Any, TextIO
 from deid.audit import report, signals
 from deid.audit.contract import contract
 from deid.audit.html import page
+from deid.audit.notes import Bad, Kept
 from deid.audit.people import group
 from deid.audit.score import Material
 from deid.audit.series import series_of
 from deid.audit.sheet import data_uri
 from deid.audit.tell import lines
-from deid.audit.watch import Bad, Kept, watch
+from deid.audit.watch import watch
 from deid.errors import AuditFailed
 from deid.progress import Progress, QuietProgress
 from deid.recognition.custom import Recogniser, load

@@ -11,10 +11,10 @@ import numpy as np
 from deid.audit import attributes
 from deid.audit.appearance import Touched
 from deid.audit.identity import Matches, across, within
+from deid.audit.notes import GALLERY, STATES, Seen, Stray, Watched
 from deid.audit.people import Group, Rate, gallery, stacked
 from deid.audit.series import MEASURES, MIN_FACE, Series
 from deid.audit.targets import INF, TARGETS, Target
-from deid.audit.watch import GALLERY, STATES, Seen, Stray, Watched
 from deid.recognition.custom import Recogniser
 
 _JOINED = 2  # frames between two suspect moments that count as one
@@ -125,7 +125,8 @@ def groups(m: Material) -> dict[str, dict[str, Any]]:
 
 def identity(m: Material) -> tuple[dict[str, Any], dict[str, float]]:
     """Per recogniser how alike sources and outputs are, and the values that criteria and targets look at."""
-    detail, values = {}, {"split": 0.0, "shared": 0.0, "same": np.nan, "other": np.nan}
+    detail: dict[str, dict[str, Any]] = {}
+    values = {"split": 0.0, "shared": 0.0, "same": np.nan, "other": np.nan}
     for r in m.recognisers:
         outputs = [[_codes(m.watched.faces[k], r.name) for k in p.faces] for p in m.people]
         pooled = [stacked([c for face in faces for c in face], _MOST_CODES) for faces in outputs]
@@ -135,6 +136,11 @@ def identity(m: Material) -> tuple[dict[str, Any], dict[str, float]]:
         other = Matches.of(
             _joined([across(a, b).ravel() for k, a in enumerate(pooled) for b in pooled[k + 1 :]]), limit
         )
+        known = [[c for k in p.faces for c in _own(m.watched.faces[k], r.name)] for p in m.people]
+        filmed = [stacked(codes, _MOST_CODES) for codes in known if codes]
+        chance = Matches.of(
+            _joined([across(a, b).ravel() for k, a in enumerate(filmed) for b in filmed[k + 1 :]]), limit
+        )
         paired = _joined([m.series[k].notes[_FIELDS.get(r.name, "other")][m.replaced(k) & m.asked(k)]
                           for p in m.people for k in p.faces])  # fmt: skip
         detail[r.name] = {
@@ -142,11 +148,12 @@ def identity(m: Material) -> tuple[dict[str, Any], dict[str, float]]:
             "source_to_output": _told(Matches.of(paired, limit)),
             "outputs_of_one_person": _told(same),
             "outputs_of_two_people": _told(other),
+            "originals_of_two_people": _told(chance),
             "split_people": sum(_split(faces, limit) for faces in outputs),
             "shared_faces": sum(_one_face(a, b, limit) for k, a in enumerate(pooled) for b in pooled[k + 1 :]),
         }
-        values["split"] = max(values["split"], detail[r.name]["split_people"])
-        values["shared"] = max(values["shared"], detail[r.name]["shared_faces"])
+        values["split"] = max(values["split"], float(detail[r.name]["split_people"]))
+        values["shared"] = max(values["shared"], float(detail[r.name]["shared_faces"]))
         values["same"] = float(np.nanmin([values["same"], same.rate])) if same.pairs else values["same"]
         values["other"] = float(np.nanmax([values["other"], other.rate])) if other.pairs else values["other"]
     return detail, values
@@ -154,6 +161,10 @@ def identity(m: Material) -> tuple[dict[str, Any], dict[str, float]]:
 
 def _codes(seen: Seen, name: str) -> list[np.ndarray]:
     return list(stacked(seen.output[name].kept, GALLERY)) if name in seen.output else []
+
+
+def _own(seen: Seen, name: str) -> list[np.ndarray]:
+    return list(stacked(seen.source[name].kept, GALLERY)) if name in seen.source else []
 
 
 def _split(faces: list[list[np.ndarray]], limit: float) -> bool:

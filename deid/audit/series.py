@@ -9,7 +9,7 @@ import numpy as np
 
 from deid.audit import attributes
 from deid.audit.appearance import Touched
-from deid.audit.watch import NOTES, STATES, Seen
+from deid.audit.notes import NOTES, STATES, Seen
 from deid.tracking.records import RecordFile
 
 WINDOW = 1500
@@ -58,7 +58,7 @@ def measures(points: np.ndarray) -> dict[str, np.ndarray]:
 class Series:
     """One face of the source over ``n`` frames, and what the output shows in its place.
 
-    ``frames``: int (n,). ``seconds``: float64 (n,). ``notes``: (n,), the fields of :data:`deid.audit.watch.NOTES` but
+    ``frames``: int (n,). ``seconds``: float64 (n,). ``notes``: (n,), the fields of :data:`deid.audit.notes.NOTES` but
     for meshes and codes. ``before``, ``after``: :func:`measures` of source and output. ``poses``: float64 (n, 2, 3),
     yaw, pitch, roll of both. ``bends``: float64 (m, 2, 1 + parts), squared fast movement of both, where the face is
     replaced, over ``sizes``, the median scale of each.

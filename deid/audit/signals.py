@@ -16,8 +16,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from deid.audit import attributes
+from deid.audit.appearance import Touched
+from deid.audit.notes import STATES, Seen
 from deid.audit.series import MIN_FACE, Series, windows
-from deid.audit.watch import STATES, Seen
 from deid.models.morphable import fit
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.tracks import AttributeTrack, Observations
@@ -60,25 +61,20 @@ def signals_of(geometry: Geometry, records: RecordFile, seen: Seen, series: Seri
     """Read the signals of one face. ``size``: of the picture."""
     names = (*blend_names(geometry), *GAZE, *POSE)
     values = np.full((len(series), 2, len(names)), np.nan, np.float32)
-    shown = series.is_state(*_shown()) & (series.notes["presence"] >= 0.5)
+    shown = series.is_state(Touched.REPLACED, Touched.KEPT) & (series.notes["presence"] >= 0.5)
     for side, usable in enumerate((np.ones(len(series), bool), shown)):
         found = _fitted(geometry, records, seen, usable, side, size)
         if found is not None:
             rows, track = found
             gaze = np.degrees(track.gaze.reshape(len(track), 4))
             values[rows, side] = np.hstack([track.expression, gaze, track.yaw_pitch_roll()])
-    states = ["kept as asked" if kept else STATES[s] for s, kept in zip(*_words(series), strict=True)]
+    words = ["bare" if name == Touched.KEPT.value else name for name in STATES]
+    states = ["kept as asked" if kept else words[s] for s, kept in zip(*_words(series), strict=True)]
     return Signals(seen.face.number, series.frames, series.seconds, states, names, values)
 
 
 def _words(series: Series) -> tuple[list[int], list[int]]:
     return series.notes["state"].tolist(), series.notes["kept"].tolist()
-
-
-def _shown() -> tuple[Any, ...]:
-    from deid.audit.appearance import Touched
-
-    return Touched.REPLACED, Touched.KEPT
 
 
 def _fitted(
