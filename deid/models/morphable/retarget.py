@@ -27,9 +27,12 @@ _STARE = np.array([0.78, 1.02])
 are alike in everybody, and lids that stand off them are a stare."""
 _LEVEL_CORNERS = -0.07  # cm of the mouth's corners over the middle of closed lips, on average
 _LIFT, _MOST_LIFT = 0.7, 0.2  # share of a lack of that which is made up for, and the weight that may be spent on it
-_CLOSED_LIPS = 0.15  # cm; a track whose lips never come closer than this has no closed state of its own
+_BROWS_DRAWN = 0.45  # cm that brows look higher above eyes than the points they are drawn around: their hairs grow upwards
+_MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows go down, and their largest weight
+_WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
+_CLOSED_LIPS = 0.15  # cm; a track whose lips come no closer than twice this has no closed state of its own
 _GAP_SEEN = np.array([0.0, 0.03, 0.12, 0.31, 0.57, 0.76, 1.00, 1.26, 1.71, 2.32, 4.00])
-_GAP_TRUE = np.array([0.0, 0.004, 0.09, 0.20, 0.35, 0.57, 0.84, 1.10, 1.42, 1.88, 3.20])
+_GAP_TRUE = np.array([0.0, 0.004, 0.09, 0.21, 0.38, 0.62, 0.90, 1.17, 1.52, 2.00, 3.40])
 """Centimetres between the lips as MediaPipe reads them, and what they are over closed ones: nearly closed lips read as
 shut, parted ones as wider. Up to 1.3 medians over the renderings of ``tools/calibrate_expressions.py``, beyond from the
 output of one clip read again."""
@@ -55,6 +58,8 @@ class Retargeter:
         self._eye_width = float(_eye_widths(own).mean())
         self._open_gap = float((rest_apertures(other) * _eye_widths(other)).mean())
         self._mouth_ratio = _face_height(other) / _face_height(own)
+        lower = (_brow_height(other) + _BROWS_DRAWN) / _brow_height(own)
+        self._lower = float(np.clip(lower, 1.0, _MOST_LOWER))
         self._lip_effects = _lip_gap(self._basis.expression)  # (E,) cm a weight
         self._lift = self._lifted(_corner_rise(geometry, surrogate))
         self._opens = np.array([name.startswith(OPENERS) for name in self._names])
@@ -95,7 +100,8 @@ class Retargeter:
 
     def _wanted_gap(self, track: AttributeTrack) -> np.ndarray:
         """(n,): centimetres by which the surrogate's lips are to be apart, 0 where they are to touch."""
-        closed = min(float(np.quantile(track.mouth, 0.05)), _CLOSED_LIPS)
+        least = float(np.quantile(track.mouth, 0.05))
+        closed = float(np.clip(2 * _CLOSED_LIPS - least, 0.0, min(least, _CLOSED_LIPS)))
         seen = np.maximum(track.mouth.astype(np.float64) - closed, 0.0)
         return np.interp(seen, _GAP_SEEN, _GAP_TRUE) * self._mouth_ratio
 
@@ -138,6 +144,12 @@ def _corner_rises(points: np.ndarray) -> np.ndarray:
 def _corner_rise(geometry: Geometry, shape: np.ndarray) -> float:
     """Of the identity ``shape`` (K,) at rest."""
     return float(_corner_rises(surface_points(geometry, geometry.neutral(shape))))
+
+
+def _brow_height(points: np.ndarray) -> float:
+    """Centimetres of the inner halves of the brows over the corners of the eyes."""
+    brows = face_points.BROW_TO_EYE_PAIRS[[0, 1, 3, 4], 0]
+    return float(points[brows, 1].mean() - points[face_points.EYE_CORNERS.ravel(), 1].mean())
 
 
 def _face_height(points: np.ndarray) -> float:
