@@ -265,8 +265,8 @@ def _gloss(size: int) -> np.ndarray:
 
 
 def _lines(age: float) -> float:
-    """Log of how much of the remainder, lines for a good part, the young have."""
-    return float(np.log(np.interp(age, (18, 30, 45, 57), (0.3, 0.5, 0.85, 1.0))))
+    """Log of how much of the remainder, lines for a good part, is seen at an age."""
+    return float(np.log(np.interp(age, (18, 30, 45, 57, 80), (0.3, 0.5, 0.85, 1.0, 1.35))))
 
 
 def _tiled(crop: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ _PLAINER = 2.0  # heads of portraits are fitted with a prior, which takes so muc
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
 _SURE = 2.5  # how much more is made of a gender that was guessed
 _MEAN_AGE = 57.0  # of the portraits that the traits were learned from
+_MEANS_LOOK_YOUNGER, _SMOOTH_UNTIL = 0.6, 48.0  # years a year, and years from which on
 _TYPICAL_READING, _TYPICAL_YEARS = 0.5, 5.0
 
 
@@ -59,7 +60,7 @@ def draw(
 def _drawn(
     geometry: Geometry, appearance: Appearance, rng: np.random.Generator, female: float, years: float, dark: bool
 ) -> IdentityCode:
-    skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else years, dark=dark)
+    skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else aged(years), dark=dark)
     shape = rng.normal(0, _SPREAD, len(geometry.identity))
     seen = telling(len(shape), _TELLING)
     shape = np.clip(shape + _WIDER * (seen @ (seen.T @ shape)), -_LIMIT, _LIMIT)
@@ -77,6 +78,12 @@ def _upturned(geometry: Geometry) -> np.ndarray:
     places = (geometry.identity[:, corners, 1] * geometry.landmark_weights[[_NOSE_TIP, _NOSE_BASE]]).sum(axis=-1)
     rises: np.ndarray = (places[:, 0] - places[:, 1]).astype(np.float64)
     return rises / np.linalg.norm(rises)
+
+
+def aged(years: float) -> float:
+    """The age in years whose skin looks like that of somebody of ``years``: means over many faces look younger than
+    each of them, the more so the older they are (Burt and Perrett 1995)."""
+    return years + _MEANS_LOOK_YOUNGER * max(years - _SMOOTH_UNTIL, 0.0)
 
 
 def settled(female: float) -> float:
