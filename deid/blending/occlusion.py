@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import label
 
 from .. import imaging
 from ..detection.hands import FINGERS, PALM, Hand
@@ -51,6 +50,8 @@ def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray)
     believed = [hand for hand in hands if plausible(hand, outline)]
     if not believed:
         return None, 0.0
+    from scipy.ndimage import label  # takes a quarter of a second to load, and most clips show no hand before a face
+
     h, w = picture.shape[:2]
     mask = np.zeros((h, w), np.float32)
     inner = _filled(core, (h, w))
@@ -107,6 +108,8 @@ def _whole(told: np.ndarray, drawn: np.ndarray, picture: np.ndarray, face: np.nd
     without what does not hang together with the hand outside the ``face``, its edge laid along the picture's edges."""
     if not told.any():
         return told
+    from scipy.ndimage import label
+
     solid = (told > 0.5).astype(np.uint8)
     closed = imaging.erode(imaging.dilate(solid, _disc(_CLOSED * palm)), _disc(_CLOSED * palm))
     solid = np.maximum(solid, closed & (drawn > _LEAST_DRAWN))

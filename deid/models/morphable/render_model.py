@@ -9,6 +9,7 @@ import numpy as np
 
 from deid.models.morphable import raster, shade
 from deid.models.morphable.geometry import Geometry, Part
+from deid.models.morphable.nearest import nearest_distance
 from deid.models.morphable.raster_lashes import Strands, lash_strands
 from deid.models.morphable.shade_eyes import EyeTables, eye_tables
 from deid.models.morphable.shade_mouth import LipTables, lip_tables
@@ -103,12 +104,14 @@ def face_tile(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
 def _in_face_tile(count: int, triangles: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """bool (V,): vertices whose texture coordinates lie in the face's tile: those joined to the face's skin without a
     seam (the back of the head keeps coordinates of its own, which the albedo does not cover)."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
     pairs = np.concatenate([triangles[:, :2], triangles[:, 1:]])
-    graph = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), (count, count))
-    _, label = connected_components(graph, directed=False)
+    # each vertex is labelled by the least number that it is joined to; a library for graphs takes longer to load
+    label, before = np.arange(count), np.zeros(0, int)
+    while not np.array_equal(label, before):
+        before = label.copy()
+        ends = label[pairs]
+        np.minimum.at(label, ends.max(axis=1), ends.min(axis=1))
+        label = label[label]
     return np.isin(label, np.unique(label[triangles[parts == Part.SKIN]]))
 
 
@@ -158,20 +161,16 @@ def _body_shade(geometry: Geometry, triangles: np.ndarray) -> np.ndarray:
 
 def _lid_tint(geometry: Geometry) -> np.ndarray:
     """float32 (V, 3): lids are thin, and what lies beneath makes them redder and darker than other skin."""
-    from scipy.spatial import cKDTree
-
     points = geometry.vertices.astype(np.float64)
     edges = np.concatenate([geometry.lid_upper_left, geometry.lid_upper_right])
-    near = np.exp(-((cKDTree(points[edges]).query(points)[0] / 0.6) ** 2))[:, None]
+    near = np.exp(-((nearest_distance(points, points[edges]) / 0.6) ** 2))[:, None]
     return (1.0 - near * (1.0 - _LID_TINT)).astype(np.float32)
 
 
 def _wetness(geometry: Geometry) -> np.ndarray:
     """float32 (V,) in [0, 1]: how moist skin is: the red of the lips near where they meet, and lid edges."""
-    from scipy.spatial import cKDTree
-
     points = geometry.vertices.astype(np.float64)
-    lips = np.exp(-((cKDTree(points[geometry.lips_inner]).query(points)[0] / 0.45) ** 2))
+    lips = np.exp(-((nearest_distance(points, points[geometry.lips_inner]) / 0.45) ** 2))
     edges = [geometry.lid_lower_left, geometry.lid_lower_right, geometry.lid_upper_left, geometry.lid_upper_right]
-    lids = np.exp(-((cKDTree(points[np.concatenate(edges)]).query(points)[0] / 0.08) ** 2))
+    lids = np.exp(-((nearest_distance(points, points[np.concatenate(edges)]) / 0.08) ** 2))
     return np.maximum(lips, 0.5 * lids).astype(np.float32)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.spatial import cKDTree
 
 from deid.models.morphable.geometry import Geometry, Part
+from deid.models.morphable.nearest import nearest_distance
 from deid.models.morphable.shade import corner_weights, irradiance, radiance
 from deid.models.morphable.shade_noise import smoothstep, value_noise
 
@@ -55,7 +55,7 @@ def eye_tables(geometry: Geometry) -> EyeTables:
         frames.append((np.linalg.pinv(system) @ wanted.T).T.astype(np.float32))
     lids = (geometry.lid_upper_left, geometry.lid_lower_left, geometry.lid_upper_right, geometry.lid_lower_right)
     skin = np.unique(geometry.triangles[geometry.parts == Part.SKIN])
-    distance = cKDTree(geometry.vertices[np.concatenate(lids)]).query(geometry.vertices[skin])[0]
+    distance = nearest_distance(geometry.vertices[skin], geometry.vertices[np.concatenate(lids)])
     around = skin[(distance > 0.3) & (distance < 1.2)]  # not the lids' own rims, which shade themselves
     return EyeTables(rest, float(geometry.occlusion[around].mean()), (frames[0], frames[1]))
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.spatial import cKDTree
 
 from deid.models.morphable.geometry import Geometry, Part
+from deid.models.morphable.nearest import nearest_distance
 from deid.models.morphable.shade import corner_weights, irradiance, lobe, occlusion_rgb
 from deid.models.morphable.shade_noise import smoothstep, value_noise
 
@@ -69,7 +69,7 @@ def lip_tables(geometry: Geometry) -> LipTables:
     """The lips' inner sides and what is near, from distances at rest."""
     points = geometry.vertices.astype(np.float64)
     skin = np.unique(geometry.triangles[geometry.parts == Part.SKIN])
-    distance = cKDTree(points[geometry.lips_inner]).query(points[skin])[0]
+    distance = nearest_distance(points[skin], points[geometry.lips_inner])
     near = distance < _LIP_REACH
     share = np.cos(distance[near] / _LIP_REACH * np.pi / 2)
     return LipTables(skin[near].astype(np.int32), share.astype(np.float32))

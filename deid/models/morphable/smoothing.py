@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from deid.models.morphable.rotations import matrices_of, mean_rotation, vectors_of
 from deid.models.morphable.tracks import AttributeTrack
 
 BRIDGED = 0.25
@@ -140,10 +140,10 @@ def smooth_poses(track: AttributeTrack, times: np.ndarray) -> dict[str, np.ndarr
         return {"rotation": track.rotation, "scale": track.scale, "translation": track.translation}
     noise = float(np.median(track.noise))
     relative = noise / float(np.median(track.scale))
-    mean = Rotation.from_matrix(track.rotation).mean()
-    turns = (mean.inv() * Rotation.from_matrix(track.rotation)).as_rotvec()
+    mean = mean_rotation(track.rotation)
+    turns = vectors_of(mean.T @ track.rotation)
     turns = smooth_motion(turns, times, relative * _ROTATION_NOISE)
-    rotation = np.asarray((mean * Rotation.from_rotvec(turns)).as_matrix())
+    rotation = mean @ matrices_of(turns)
     scale = np.exp(smooth_motion(np.log(track.scale)[:, None], times, np.array([relative * _SCALE_NOISE]))[:, 0])
     face = track.translation + _face_offset(track.rotation, track.scale, track.distance)
     face = smooth_motion(face, times, np.full(2, noise * _PLACE_NOISE))

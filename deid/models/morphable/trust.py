@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_erosion
 
 from deid.models.morphable.tracks import AttributeTrack
 
@@ -138,17 +137,23 @@ def coverage(
     if not n or trusted.all():
         return np.ones(n, np.float32)
     margin = max(1, round(lead * rate))
-    safe = binary_erosion(trusted, np.ones(2 * margin + 1, bool), border_value=1)
+    safe = ~_near(~trusted, margin)
     safe = _without_short(safe, max(2, round(shortest * rate)))
     steps = max(1, round(fade * rate))
     out = np.where(safe, 1.0, 0.0)
     wall = ~safe
     for step in range(1, steps):
-        grown = binary_dilation(wall)
+        grown = _near(wall, 1)
         ring = grown & ~wall
         out[ring] = np.minimum(out[ring], step / steps)
         wall = grown
     return out.astype(np.float32)
+
+
+def _near(mask: np.ndarray, reach: int) -> np.ndarray:
+    """bool (n,): where ``mask``, bool (n,), is true within ``reach`` places."""
+    sums, at = np.concatenate([[0], np.cumsum(mask)]), np.arange(len(mask))
+    return np.asarray(sums[np.minimum(at + reach + 1, len(mask))] > sums[np.maximum(at - reach, 0)])
 
 
 def _without_short(mask: np.ndarray, shortest: int) -> np.ndarray:
