@@ -1,0 +1,169 @@
+"""A run that audits itself, and recognisers that users bring."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deid import errors
+from deid.audit import run as audit_run
+from deid.audit.run import Audit
+from deid.config import RunConfig
+from deid.errors import UsageError
+from deid.pipeline import run
+from deid.progress import QuietProgress
+from deid.recognition import custom
+
+
+def test_a_run_that_obscures_passes_its_audit(face_clip: Path, tmp_path: Path) -> None:
+    output, page, table = tmp_path / "out.mp4", tmp_path / "page.html", tmp_path / "signals.csv"
+    config = RunConfig(engine="blur", strict=True, html=page, signals=table, seed=1)
+    report = run(face_clip, output, config, QuietProgress())
+    assert config.audit
+    assert report.audit is not None and report.audit["passed"]
+    assert report.audit["output"] == "out.mp4"
+    assert report.audit["overall"]["obscured"]["rate"] == 1
+    assert not any("helped" in n["did"] for n in report.audit["networks"])
+    assert any(line.startswith("audit passed") for line in report.lines())
+    assert str(tmp_path) not in page.read_text() and table.read_text().startswith("time,frame,person,face,state,")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.mp4", "page.html", "signals.csv"]
+
+
+def test_faces_that_are_kept_on_purpose_are_no_leak(face_clip: Path, tmp_path: Path) -> None:
+    config = RunConfig(engine="blur", keep=(1,), audit=True, seed=1)
+    report = run(face_clip, tmp_path / "out.mp4", config, QuietProgress())
+    assert report.audit is not None and report.audit["passed"]
+    assert report.audit["people"][0]["states"] == {"kept as asked": 24}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_strict_run_whose_audit_fails_leaves_no_output(
+    face_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overwrite: bool
+) -> None:
+    failed = {"passed": False, "criteria": [{"name": "bare faces", "met": False}], "summary": [], "suspects": []}
+
+    def find(source: Path, output: Path, **options: Any) -> Audit:
+        assert output.is_file() and output.stat().st_size > 1000
+        options["signals_to"].write("some of it")
+        return Audit(failed, "<p>why</p>")
+
+    monkeypatch.setattr("deid.audit.during.audit", find)
+    output, page, table = tmp_path / "out.mp4", tmp_path / "page.html", tmp_path / "signals.csv"
+    if overwrite:
+        output.write_bytes(b"an earlier one")
+    config = RunConfig(engine="blur", strict=True, html=page, signals=table, overwrite=overwrite)
+    with pytest.raises(errors.AuditFailed, match="bare faces") as caught:
+        run(face_clip, output, config, QuietProgress())
+    assert caught.value.exit_code == 8
+    assert page.read_text() == "<p>why</p>"  # tells why
+    assert not table.exists()
+    assert output.read_bytes() == b"an earlier one" if overwrite else not output.exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == (["out.mp4"] if overwrite else []) + ["page.html"]
+    assert audit_run.audit is not find
+
+
+def test_what_contradicts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="dry run"):
+        RunConfig(strict=True, dry_run=True)
+    with pytest.raises(UsageError, match="recogniser"):
+        RunConfig(recogniser_threshold=1.0)
+    with pytest.raises(UsageError, match="above 0"):
+        RunConfig(recogniser=tmp_path / "a.onnx", recogniser_threshold=-1)
+    assert RunConfig(recogniser=tmp_path / "a.onnx").audit
+    assert not RunConfig().audit
+
+
+def test_a_page_that_exists_is_noticed_before_any_work(face_clip: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.touch()
+    with pytest.raises(errors.OutputExists):
+        run(face_clip, tmp_path / "out.mp4", RunConfig(engine="blur", html=page), QuietProgress())
+    with pytest.raises(UsageError, match="twice"):
+        run(face_clip, tmp_path / "out.mp4", RunConfig(engine="blur", html=tmp_path / "out.mp4"), QuietProgress())
+
+
+def mesh() -> np.ndarray:
+    from tests.audit._heads import mesh as head
+
+    return head()
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    """One field of a protocol buffer."""
+
+    def varint(n: int) -> bytes:
+        out = bytearray()
+        while n > 127:
+            out.append(n & 127 | 128)
+            n >>= 7
+        return bytes([*out, n])
+
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def onnx(path: Path) -> Path:
+    """A network that averages each colour of a 112 x 112 picture."""
+
+    def tensor(name: bytes, shape: tuple[int, ...]) -> bytes:
+        dims = b"".join(field(1, field(1, n)) for n in shape)
+        return field(1, name) + field(2, field(1, field(1, 1) + field(2, dims)))
+
+    node = field(1, b"x") + field(2, b"y") + field(4, b"GlobalAveragePool")
+    graph = field(1, node) + field(2, b"g") + field(11, tensor(b"x", (1, 3, 112, 112)))
+    graph += field(12, tensor(b"y", (1, 3, 1, 1)))
+    path.write_bytes(field(1, 8) + field(7, graph) + field(8, field(1, b"") + field(2, 13)))
+    return path
+
+
+def test_an_onnx_file_judges(tmp_path: Path) -> None:
+    judge = custom.load(onnx(tmp_path / "mean.onnx"), threshold=0.3)
+    assert (judge.name, judge.threshold) == ("mean", 0.3)
+    picture = np.zeros((480, 640, 3), np.uint8)
+    picture[..., 0] = 255
+    chip = judge.cut(picture, mesh())
+    assert chip.shape == (112, 112, 3)
+    code = judge.codes(chip[None])[0]
+    assert np.linalg.norm(code) == pytest.approx(1, abs=1e-5)
+    assert code[0] > 0.5 > 0 > code[1]  # red first, from -1 to 1
+    raw = custom.load(onnx(tmp_path / "mean.onnx"), raw=True)
+    assert raw.codes(chip[None])[0] == pytest.approx([0, 0, 1], abs=1e-4)  # blue first, from 0
+    assert raw.threshold == custom.ONNX_THRESHOLD
+
+
+def test_facenet_weights_judge_and_nothing_in_them_is_run(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from deid.recognition._facenet import inception_resnet
+
+    torch.manual_seed(0)
+    state = inception_resnet().state_dict()
+    assert len(state) == 714 and sum(v.numel() for v in state.values()) == 23_512_336
+    path = tmp_path / "own.pt"
+    torch.save(state | {"logits.weight": torch.zeros(3, 512)}, path)
+    judge = custom.load(path)
+    chip = judge.cut(np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8), mesh())
+    assert chip.shape == (160, 160, 3)
+    assert np.linalg.norm(judge.codes(np.stack([chip, chip // 2])), axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (tmp_path / "sprung",)
+
+    (tmp_path / "trap.pt").write_bytes(pickle.dumps({"conv2d_1a.conv.weight": Trap()}))
+    with pytest.raises(errors.ModelError):
+        custom.load(tmp_path / "trap.pt")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("name", ["noise.onnx", "noise.pt"])
+def test_what_is_no_network_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"nothing of the kind" * 50)
+    with pytest.raises(errors.ModelError):
+        custom.load(tmp_path / name)
+    with pytest.raises(errors.InputNotFound):
+        custom.load(tmp_path / f"missing-{name}")
