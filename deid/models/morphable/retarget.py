@@ -27,7 +27,7 @@ _STARE = np.array([0.78, 1.02])
 are alike in everybody, and lids that stand off them are a stare."""
 _LEVEL_CORNERS = -0.07  # cm of the mouth's corners over the middle of closed lips, on average
 _LIFT, _MOST_LIFT = 0.7, 0.2  # share of a lack of that which is made up for, and the weight that may be spent on it
-_BROWS_DRAWN = 0.45  # cm that brows look higher above eyes than the points they are drawn around: their hairs grow upwards
+_BROWS_DRAWN = 0.45  # cm that drawn brows look higher above the eyes than their points: hairs grow upwards
 _MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows go down, and their largest weight
 _WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
 _CLOSED_LIPS = 0.15  # cm; a track whose lips come no closer than twice this has no closed state of its own
@@ -70,11 +70,22 @@ class Retargeter:
             return track
         expression = track.expression.astype(np.float64)
         expression = np.minimum(expression + self._lift, UPPER)
+        self._knit(expression)
         self._open_mouth(expression, self._wanted_gap(track))
         track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
         track = track.with_values(gaze=as_rendered(track).astype(np.float32))
         set_lids(expression, self._names, self._lids, track)
         return track.with_values(expression=expression.astype(np.float32))
+
+    def _knit(self, expression: np.ndarray) -> None:
+        """Frowns, in place: they bring brows down to the eyes, however far that is, and outer ends hardly rise."""
+        for side in "LR":
+            down, outer, inner = (self._names.index(f"brow{n}_{side}") for n in ("Down", "OuterUp", "InnerUp"))
+            frown = (expression[:, down] - expression[:, outer] - expression[:, inner]) / _WHOLE_FROWN
+            frown = np.clip(frown, 0.0, 1.0)  # brows that are drawn together while they rise are none
+            expression[:, outer] *= 1 - _OUTER_HELD * frown
+            expression[:, down] *= 1 + (self._lower - 1) * frown
+            np.minimum(expression[:, down], _MOST_DOWN, out=expression[:, down])
 
     def _lifted(self, rise: float) -> np.ndarray:
         """(E,): a touch of smile for a surrogate whose mouth's corners at rest are only ``rise`` cm over the lips'
