@@ -45,8 +45,6 @@ Examples:
 @click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down, as the run will.")
 @click.option("--detect", type=click.Choice(DETECTS), help="How hard faces are looked for, as in the run."
               "  [default: balanced]")
-@click.option("--detect", type=click.Choice(DETECTS), help="How hard faces are looked for, as in the run."
-              "  [default: balanced]")
 @click.option("--threshold", type=float, metavar="SCORE", help="Face detector's score that counts, as in the run."
               "  [default: 0.2]")
 @click.option("--salvage", is_flag=True, help="Take a damaged source, as the run will.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """Who is in a clip: ``people``, numbered from 1 in order of appearance. ``chips``: by track, its best pictures, the
-    best first; ``codes``: float32 (n, 128), what the recogniser makes of them."""
+    best first; ``codes``: float32 (n, 128), what the recogniser makes of those that are clear enough to tell."""
 
     people: tuple[Person, ...]
     chips: Mapping[int, list[Chip]]

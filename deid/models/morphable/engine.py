@@ -35,7 +35,7 @@ from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, in_chip
 from deid.models.morphable.tracks import AttributeTrack
 from deid.models.morphable.trust import coverage
-from deid.people import Person, chips_of, find_people
+from deid.people import Person, chips_of, find_people, telling
 from deid.personas import Book, open_personas
 from deid.photo import codes_of_photos
 from deid.plan import FaceAt, Replacement, rate_of
@@ -142,7 +142,7 @@ class MorphableEngine:
         seen = [t for t in tracks if t.id in self._codes]
         shown = chips_of(seen, chips)
         known = {t.id: self._codes_of(shown[t.id]) for t in seen}
-        return Found(tuple(find_people(seen, shown, known)), shown, known)
+        return Found(tuple(find_people(seen, shown, known)), shown, telling(shown, known))
 
     def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
         found = self.identify(analysis, seconds, progress)
