@@ -78,6 +78,25 @@ def test_a_blink_of_a_few_frames_keeps_its_depth(length: int) -> None:
     assert second(out[:38]) < 0.8 * second(openness[:38])
 
 
+def test_parabolas_keep_speech_and_lose_noise() -> None:
+    times = np.arange(100) / RATE
+    speech = 0.4 + 0.3 * np.sin(2 * np.pi * 2.5 * times)[:, None]
+    noise = np.random.default_rng(6).normal(0, 0.02, speech.shape)
+    out = smoothing.parabolas(speech + noise, times)
+    assert np.abs(smoothing.parabolas(speech, times) - speech).max() < 0.02
+    assert second(out - speech) < 0.5 * second(noise)
+    bent = (0.1 + 2 * times - 3 * times**2)[:, None]
+    assert np.allclose(smoothing.parabolas(bent, times), bent)
+
+
+@pytest.mark.parametrize(("n", "rate"), [(1, 25.0), (5, 25.0), (6, 25.0), (7, 60.0), (40, 10.0)])
+def test_parabolas_take_any_length(n: int, rate: float) -> None:
+    values = np.random.default_rng(7).normal(0, 1, (n, 3)).astype(np.float32)
+    out = smoothing.parabolas(values, np.arange(n) / rate)
+    assert out.shape == values.shape and out.dtype == np.float32 and np.isfinite(out).all()
+    assert rate > 12 or np.array_equal(out, values)
+
+
 def test_a_glance_stays_sharp_and_a_fixation_gets_steady() -> None:
     rng = np.random.default_rng(4)
     true = np.where(np.arange(80) < 40, 0.0, 0.3)
