@@ -250,3 +250,56 @@ def test_hanging_corners_are_lifted_and_level_ones_left(geometry: Geometry, talk
         assert (more.max() > 1e-4) == (rise < -0.07)
         lifted.append(bool(more.max() > 1e-4))
     assert any(lifted) and not all(lifted)
+
+
+@pytest.mark.parametrize("frames", [1, 12])
+@pytest.mark.parametrize(
+    ("weights", "least"),
+    [
+        ({"mouthSmile_L": 0.8, "mouthSmile_R": 0.8, "jawOpen": 0.1}, 0.75),
+        ({"mouthSmile_L": 0.8}, 0.75),
+        ({"jawOpen": 0.4}, 0.75),
+        ({"browDown_L": 0.8, "browDown_R": 0.8}, 0.35),
+        ({"mouthPucker": 0.7}, 0.5),
+    ],
+    ids=["smile", "half a smile", "open mouth", "frown", "pucker"],
+)
+def test_what_lasts_through_a_short_clip_is_done_and_not_who_it_is(
+    geometry: Geometry, frames: int, weights: dict[str, float], least: float
+) -> None:
+    found = []
+    for seed in (0, 1):
+        rng = np.random.default_rng(seed)
+        truth = still(geometry, frames, person(geometry, rng, 0.9))
+        act(truth, geometry, **weights)
+        seen = observe(geometry, truth, rng)
+        track = attributes(geometry, fit.fit_identity(geometry, seen), seen)
+        found.append(
+            [weight(geometry, track, name).mean() for name in weights if name != "jawOpen" or len(weights) < 2]
+        )
+    wanted = [w for name, w in weights.items() if name != "jawOpen" or len(weights) < 2]
+    assert (np.mean(found, axis=0) > least * np.array(wanted)).all(), found
+
+
+def test_a_lasting_open_smile_is_no_closed_mouth(geometry: Geometry) -> None:
+    rng = np.random.default_rng(5)
+    subject, other = person(geometry, rng), person(geometry, rng)
+    truth = still(geometry, 6, subject)
+    act(truth, geometry, mouthSmile_L=0.8, mouthSmile_R=0.8, jawOpen=0.2)
+    seen = observe(geometry, truth, rng)
+    track = attributes(geometry, fit.fit_identity(geometry, seen), seen)
+    turned = Retargeter(geometry, subject, other)
+    assert turned._wanted_gap(track).min() > 0.62 * track.mouth.max() * turned._mouth_ratio
+
+
+def test_frowns_reach_the_eyes_and_raised_brows_stay_as_they_are(geometry: Geometry, talked: tuple) -> None:
+    _, _, who, track = talked
+    names, expression = geometry.expression_names, track.expression.copy()
+    brows = [names.index(f"brow{n}_L") for n in ("Down", "OuterUp")]
+    turned = Retargeter(geometry, who.shape, who.shape)
+    for weights, grows in (((0.7, 0.1), True), ((0.5, 0.5), False)):
+        expression[:, brows] = weights
+        expression[:, names.index("browInnerUp_L")] = 0.0
+        after = turned(track.with_values(expression=expression)).expression[:, brows]
+        assert ((after[:, 0] > 1.05 * weights[0]) == grows).all()
+        assert ((after[:, 1] < 0.9 * weights[1]) == grows).all()
