@@ -24,7 +24,9 @@ SECOND_SCORE = 0.6
 """Score of MTCNN's last network from which a finding counts; its own default is 0.7."""
 
 _STEPS = 12000.0
-_SECOND_STAGES = (0.5, 0.6, SECOND_SCORE)
+_SECOND_STAGES = (0.6, 0.7, SECOND_SCORE)
+_SECOND_SIZE = 24  # pixels of the smallest face, of the picture as searched
+_LARGE_EVERY, _LARGE_PIXELS = 6, 2.1e6  # so often a large picture is searched at such a size
 _AGREES = 0.3  # score of CenterFace on what the second detector found
 _BLOB = 22.0  # pixels of a chip: standard deviation of a blur that leaves nobody
 
@@ -141,7 +143,7 @@ class Second:
 
     def __init__(self, kept: Kept) -> None:
         self._is_kept = kept
-        self._detector = Mtcnn(thresholds=_SECOND_STAGES, threads=1)
+        self._detector = Mtcnn(thresholds=_SECOND_STAGES, min_size=_SECOND_SIZE, threads=1)
         self._mesh = FaceLandmarker()
         self._first = CenterFace()
 
@@ -155,7 +157,8 @@ class Second:
     ) -> tuple[list[bool], list[Stray]]:
         """Which of ``seen`` show a face in the output, and what else is as it was."""
         source, output = pair
-        scale = min(1.0, (SEARCH_PIXELS / (output.shape[0] * output.shape[1])) ** 0.5)
+        pixels = _LARGE_PIXELS if frame % _LARGE_EVERY == 0 else SEARCH_PIXELS
+        scale = min(1.0, (pixels / (output.shape[0] * output.shape[1])) ** 0.5)
         found = self._detector.detect(output, scale=scale)
         boxes = [upright(s.mesh) for s in seen]
         again = [any(_touch(box, d.box) for d in found) for box in boxes]

@@ -317,6 +317,8 @@ def suspects(m: Material) -> list[dict[str, Any]]:
                 out.append((order, {"person": owner[k], "why": why} | _span(first, last, seconds)))
     for chain in chains(m.watched.strays):
         sure = any(s.sure for s in chain)
+        if not sure and len(chain) < 2:
+            continue  # a detector's mistakes seldom last
         why = "a second detector found a face that is as it was" if sure else "a second detector takes an unchanged " \
             "place for a face; the landmark model does not"  # fmt: skip
         span = _span(chain[0].frame, chain[-1].frame, seconds)
