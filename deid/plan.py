@@ -102,7 +102,8 @@ def make_plan(
             _lay_out(plan, track, None, rate_of(analysis.media), fate.by, config.cover)
             plan.outcomes[track.id] = ("obscured", fate.why)
         else:
-            found = (replacements or {}).get(track.id)
+            # what only the detector takes for a face (a pattern, a poster's corner) is never given one
+            found = (replacements or {}).get(track.id) if track.confirmed else None
             _lay_out(plan, track, found, rate_of(analysis.media), cover=config.cover)
     return replace(plan, regions={frame: _outermost(here) for frame, here in plan.regions.items()})
 

@@ -73,3 +73,22 @@ def test_kept_tracks_are_left_alone_even_when_they_could_be_replaced(media) -> N
 def test_keeping_somebody_who_is_not_there_is_refused(media) -> None:
     with pytest.raises(UsageError, match="track 9"):
         make_plan(analysis(media, track(1, 0, 8)), RunConfig(keep=(9,)))
+
+
+def test_what_the_landmark_model_never_confirmed_is_obscured(media) -> None:
+    unsure = replace(track(4, 0, 5), confirmed=False)
+    given_ = Replacement(np.arange(5, dtype=np.int32), np.ones(5, np.float32), ("",) * 5)
+    plan = make_plan(analysis(media, unsure, track(5, 0, 5)), RunConfig(), {4: given_, 5: given_})
+    assert plan.outcomes[4] == ("obscured", "not confirmed as a face by the landmark model")
+    assert (plan.states[4] == State.OBSCURED).all() and (plan.states[5] == State.REPLACED).all()
+    assert all([face.track for face in faces] == [5] for faces in plan.faces.values())
+    assert sorted(plan.regions) == [0, 1, 2, 3, 4]
+
+
+def test_whole_heads_are_covered_when_asked(media) -> None:
+    made = analysis(media, track(4, 0, 5))
+    faces, heads = (make_plan(made, RunConfig(engine="solid", cover=cover)).regions[2][0] for cover in ("face", "head"))
+    assert heads.contains(faces.outline(48)).all()
+    top, hair = faces.cy - faces.ay, heads.cy - heads.ay
+    assert hair < top - 20  # a fifth of the face's height above what covers the face: hair
+    assert heads.ax > 1.3 * faces.ax

@@ -32,6 +32,7 @@ from .watermark import Watermark
 _FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi"}
 _LARGEST_SCALE = (1 << 31) - 1
 _FINE_ENOUGH = 10_000
+_MILLISECOND = Fraction(1, 1000)
 _AVI_TOLERANCE = Fraction(1, 50)
 """Part of a frame's duration by which a timestamp may miss AVI's grid (Matroska's milliseconds do, at 30 a second)."""
 
@@ -155,9 +156,8 @@ class VideoSink:
         if self._first is None:
             self._begin(begin)
         pts = self._ticks(begin - self._shift, frame)
-        if self._last_pts is not None and pts <= self._last_pts:
-            pts = self._last_pts + 1
         if self._last_pts is not None:
+            pts = max(pts, self._after(self._last_pts))
             self._durations[self._last_pts] = pts - self._last_pts
         duration = frame.duration or round(1 / (self._info.average_rate or 25) / frame.time_base)
         self._last_duration = max(1, round(duration * frame.time_base / self._base))
@@ -169,6 +169,13 @@ class VideoSink:
         self._mux(self._stream.encode(picture))
         if self._side is not None:
             self._side.pump(self._last_end)
+
+    def _after(self, pts: int) -> int:
+        """The first time behind ``pts`` that the container tells from it: Matroska counts milliseconds."""
+        if self._kind not in ("mkv", "webm") or self._base >= _MILLISECOND:
+            return pts + 1
+        shown = (2 * pts * self._base / _MILLISECOND + 1) // 2
+        return round((shown + 1) * _MILLISECOND / self._base)
 
     def _begin(self, first: Fraction) -> None:
         self._first = first

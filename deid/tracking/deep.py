@@ -22,7 +22,8 @@ _ENLARGED = 2.0
 _TILE = 960  # pixels a side at most that are enlarged at once: memory grows with the square
 _LAP = 96  # shared by neighbouring tiles; larger faces are found at the frame's own size
 _SAME = 0.4  # overlap from which two findings are one face
-_CONFIRMED = 0.3  # score below which MTCNN is asked, and that it gives
+_SURE = 0.2  # score below which MTCNN is asked, and that it gives
+_FEW, _LENIENT = 6, 0.4  # doubtful places that are looked at one by one; MTCNN's threshold otherwise
 
 
 class SecondOpinion:
@@ -32,13 +33,19 @@ class SecondOpinion:
         self._mtcnn: Mtcnn | None = None
         self._turn = threading.Lock()
 
-    def agrees(self, bgr: np.ndarray, found: Detection) -> bool:
-        """Whether it sees the same face there."""
+    def agrees(self, bgr: np.ndarray, findings: list[Detection]) -> list[bool]:
+        """For each of the findings, whether it sees the same face there."""
+        if not findings:
+            return []
         with self._turn:
             if self._mtcnn is None:
                 self._mtcnn = Mtcnn(threads=1)
-            seen = self._mtcnn.detect_region(bgr, found.box, target_px=48)
-        return any(iou(found.box, other.box)[0, 0] >= _SAME for other in seen)
+            if len(findings) > _FEW:  # in a crowd one search of everything costs less
+                everything = self._mtcnn.detect(bgr, scale=_ENLARGED, threshold=_LENIENT)
+                seen = [everything] * len(findings)
+            else:
+                seen = [self._mtcnn.detect_region(bgr, d.box, target_px=48) for d in findings]
+        return [any(iou(d.box, o.box)[0, 0] >= _SAME for o in others) for d, others in zip(findings, seen, strict=True)]
 
 
 def search_deep(detector: CenterFace, second: SecondOpinion, bgr: np.ndarray, threshold: float) -> list[Detection]:
@@ -56,8 +63,11 @@ def search_deep(detector: CenterFace, second: SecondOpinion, bgr: np.ndarray, th
     if not found:
         return []
     keep = nms(np.array([d.box for d in found]), np.array([d.score for d in found]), _SAME)
-    settled = [_settled(second, bgr, found[i]) for i in keep]
-    return sorted(settled, key=lambda d: -d.score)
+    best = [found[i] for i in keep]
+    doubtful = [d for d in best if d.score < _SURE]
+    agreed = zip(doubtful, second.agrees(bgr, doubtful), strict=True)
+    confirmed = [replace(d, score=_SURE) if yes else d for d, yes in agreed]
+    return sorted([d for d in best if d.score >= _SURE] + confirmed, key=lambda d: -d.score)
 
 
 def tiles(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
@@ -83,9 +93,3 @@ def _is_cut(box: np.ndarray, width: int, height: int, tile: tuple[int, int, int,
     x0, y0, x1, y1 = tile
     inner = (x0 > 0 and box[0] < 1) or (y0 > 0 and box[1] < 1)
     return bool(inner or (x1 < whole[1] and box[2] > width - 2) or (y1 < whole[0] and box[3] > height - 2))
-
-
-def _settled(second: SecondOpinion, bgr: np.ndarray, found: Detection) -> Detection:
-    if found.score >= _CONFIRMED or not second.agrees(bgr, found):
-        return found
-    return replace(found, score=_CONFIRMED)

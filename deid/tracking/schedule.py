@@ -20,6 +20,7 @@ _INTERVALS = ((0.4, 3, 3), (0.6, 4, 4), (1.2, 12, 4), (float("inf"), 18, 6))
 """Up to so many megapixels: frames between full searches, frames between searches of either kind."""
 _GAP_SECONDS, _STEP_SECONDS = 0.75, 0.25  # at most this long, whatever the cost; faces above 48 pixels need the second
 _FAST_SEARCH_PIXELS, _FAST_SCARCER = 1280 * 720, 2
+_HELD_PIXELS = 1e8
 _SETTLE = 3  # frames between two searches, at least
 _CHANGE = 40.0  # mean absolute change (8-bit levels) of the most changed cell that asks for a search
 
@@ -49,6 +50,8 @@ class Schedule:
         if effort == "fast":
             scale, scarcer = min(1.0, (_FAST_SEARCH_PIXELS / pixels) ** 0.5), _FAST_SCARCER
         step = min(scarcer * step, max(2, int(rate * scarcer * _STEP_SECONDS)))
+        # all frames from one search to the next are held, of several such stretches at once
+        step = min(step, max(2, int(_HELD_PIXELS // pixels)))
         return cls(max(step, min(scarcer * interval, int(rate * scarcer * _GAP_SECONDS))), step, scale)
 
 

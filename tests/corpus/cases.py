@@ -392,7 +392,8 @@ def _ten_pixels(folder: Path) -> Path:
     return clip(folder / "a.mkv", seconds=0.2, size="96x8", video=("-c:v", "ffv1"))
 
 
-SECOND = Fraction(1)
+MILLISECONDS = tuple(Fraction(n, 1000) for n in range(30))
+"""The nearest that Matroska can tell apart."""
 CASES = (
     Case("one frame", _one_frame, Made(1)),
     Case("240 frames a second", _fast, Made(48)),
@@ -414,6 +415,7 @@ CASES = (
     Case("gaps of minutes", _gaps, Made(6)),
     Case("a last frame of ten hours", _hours, Made(3)),
     Case("a frame every tick", _every_tick, Made(30)),
+    Case("a frame every tick, into Matroska", _every_tick, Made(30, times=MILLISECONDS, target=".mkv")),
     Case("a jump of hours", _far_jump, Refused(3, "timestamps that jump")),
     Case("begins after an hour", _late, Made(5)),
     Case("packets without a byte", _empty_packets, Made(4)),

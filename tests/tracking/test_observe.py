@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 
 from deid.config import RunConfig
+from deid.media import Reader
+from deid.media.convert import luma8
 from deid.pipeline import analyse
 from deid.progress import QuietProgress
 from deid.tracking.closeup import Closeup
 from deid.tracking.observe import Observer
 from deid.tracking.records import RecordFile
+from deid.tracking.scan import View
+from deid.tracking.tracklet import Row, Tracklet
+from deid.types import Evidence
 
 PHOTO = np.dtype([("mean", np.float32)])
 
@@ -66,3 +71,22 @@ def test_an_error_while_noting_fails_the_run(face_clip) -> None:
         observer.finish()
     observer.close()
     records.close()
+
+
+def test_what_is_not_confirmed_is_not_even_looked_at(watched, face_clip) -> None:
+    """A place that the landmark model has not taken for a face is left to be obscured."""
+    frames = list(Reader(face_clip, end=0.05))
+    box = watched[0].tracks[0].box_at(0).astype(np.float32)
+    for confirmed in (False, True):
+        records = RecordFile(PHOTO)
+        observer = Observer(records, note)
+        tracklet = Tracklet(0)
+        tracklet.confirmed = confirmed
+        for frame in frames:
+            row = Row(box, Evidence.SEARCHED, 0.9)
+            tracklet.put(frame.index, row)
+            observer.see(View(frame, luma8(frame)), [(tracklet, row)])
+        observer.finish()
+        assert (len(records) > 0) == confirmed
+        observer.close()
+        records.close()
