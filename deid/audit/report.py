@@ -125,7 +125,10 @@ def _networks(m: Material, chose: tuple[str, ...]) -> list[dict[str, str]]:
     told = [
         {"name": "CenterFace", "did": "found the source's faces here; a run searches with it too"},
         {"name": "MediaPipe Face Mesh", "did": "measured expression, gaze and pose of both; a run uses it too"},
-        {"name": "MTCNN", "did": "searched every output frame for faces that are as they were; has no part in a run"},
+        {
+            "name": "MTCNN",
+            "did": "searched every output frame for faces as they were; a run asks it about doubtful places only",
+        },
     ]
     for r in m.recognisers:
         part = "helped to choose the new faces" if r.name in chose else "had no part in the run"

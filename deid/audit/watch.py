@@ -4,7 +4,7 @@ Memory does not grow with the clip but by a few numbers a face and frame: meshes
 lie in a file that no name leads to (:class:`deid.tracking.records.RecordFile`).
 
 Three networks look: CenterFace follows the source's faces, MediaPipe's mesh measures both, and MTCNN, which was trained
-otherwise and has no part in a run, searches every output frame for faces that are as they were.
+otherwise and which a run asks about doubtful places only, searches every output frame for faces that are as they were.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def watch(
         follower.close()
         for thing in (judge, second, dlib):
             thing.close()
-    watched.faces = _whole(faces)
+    watched.faces = _whole(faces, min(LEAST_SIGHTINGS, len(watched.seconds)))
     return watched
 
 
@@ -107,12 +107,12 @@ def _note(
         of.offer(one.bad)
 
 
-def _whole(faces: dict[int, Seen]) -> list[Seen]:
+def _whole(faces: dict[int, Seen], least: int) -> list[Seen]:
     """Those that were faces, without what was followed beyond the last search that saw them."""
     out = []
     for seen in faces.values():
         count = seen.face.kept
-        if count >= LEAST_SIGHTINGS:
+        if count >= least:
             seen.frames, seen.records = seen.frames[:count], seen.records[:count]
             seen.worst = [b for b in seen.worst if b.frame <= seen.frames[-1]]
             out.append(seen)

@@ -167,3 +167,28 @@ def test_what_is_no_network_is_refused(tmp_path: Path, name: str) -> None:
         custom.load(tmp_path / name)
     with pytest.raises(errors.InputNotFound):
         custom.load(tmp_path / f"missing-{name}")
+
+
+def test_a_picture_is_audited_like_a_clip(face_clip: Path, tmp_path: Path) -> None:
+    from deid import imaging
+    from deid.media import Reader
+    from deid.media.convert import bgr
+
+    with Reader(face_clip) as reader:
+        imaging.imwrite(str(tmp_path / "one.png"), bgr(next(iter(reader))))
+    report = run(tmp_path / "one.png", tmp_path / "out.png", RunConfig(engine="blur", audit=True), QuietProgress())
+    assert report.audit is not None and report.audit["passed"]
+    assert report.audit["frames"] == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.png", "out.png"]
+
+
+def test_a_recogniser_that_sees_nothing_in_a_face_is_not_asked(tmp_path: Path) -> None:
+    from deid.audit.judge import _is_blob
+
+    judge = custom.load(onnx(tmp_path / "mean.onnx"), threshold=0.3)  # looks at nothing but the mean colour
+    noise = np.random.default_rng(0).integers(0, 255, (112, 112, 3), np.uint8)
+    assert _is_blob(judge, noise, judge.codes(noise[None])[0])
+    halves = np.zeros((112, 112, 3), np.uint8)
+    halves[:, :56, 0] = halves[:, 56:, 2] = 255
+    judge.threshold = 1e-9
+    assert not _is_blob(judge, halves, judge.codes(halves[None])[0] + 1)
