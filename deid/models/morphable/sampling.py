@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from deid.models.morphable.appearance import Appearance
+from deid.models.morphable.brows import COUNT
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.foretell import foretold, telling
 from deid.models.morphable.geometry import Geometry
@@ -22,9 +23,11 @@ DRAWS = 384
 """Draws that are compared for one person."""
 _STRICT, YEARS_OFF = 256, 9.0  # draws that keep to the age, and how far off the others may be
 _SPREAD, _LIMIT = 0.92, 2.0  # of the identity modes' standard deviations
-_TELLING, _WIDER = 20, 0.8  # directions that a recogniser goes by, and how much wider than others they are drawn
+_TELLING, _WIDER = 20, 0.9  # directions that a recogniser goes by, and how much wider than others they are drawn
+_BEHIND = 0.3  # standard deviations, by which a head may fall short of its gender's mean
+_THICK, _BUSHY = 3 - COUNT, 0.7  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
 _NOSE_TIP, _NOSE_BASE = 4, 2  # of the mesh
-_UPTURNED = 0.0  # standard deviations
+_UPTURNED = 0.3  # standard deviations
 _PLAINER = 2.0  # heads of portraits are fitted with a prior, which takes so much off what the sexes and ages differ by
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
 _SURE = 2.5  # how much more is made of a gender that was guessed
@@ -61,13 +64,26 @@ def _drawn(
     geometry: Geometry, appearance: Appearance, rng: np.random.Generator, female: float, years: float, dark: bool
 ) -> IdentityCode:
     skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else aged(years), dark=dark)
+    if female > 0:
+        skin[_THICK] = min(float(skin[_THICK]), _BUSHY - female)
     shape = rng.normal(0, _SPREAD, len(geometry.identity))
     seen = telling(len(shape), _TELLING)
     shape = np.clip(shape + _WIDER * (seen @ (seen.T @ shape)), -_LIMIT, _LIMIT)
+    shape = shape + typical_shape(len(shape), female, years)
+    shape += _kept_to_side(shape, female)
     up = _upturned(geometry)
     shape -= up * max(float(up @ shape) - _UPTURNED, 0.0)
-    shape = shape + typical_shape(len(shape), female, years)
     return IdentityCode(shape.astype(np.float32), skin, detail, iris)
+
+
+def _kept_to_side(shape: np.ndarray, female: float) -> np.ndarray:
+    """(K,): what brings a head as far to the side of its gender as heads are on average, but for a little."""
+    usual = typical_shape(len(shape), female, float("nan"))
+    size = float(np.linalg.norm(usual))
+    if size < 1e-6:
+        return np.zeros(len(shape))
+    way: np.ndarray = usual / size
+    return way * max(size - _BEHIND - float(way @ shape), 0.0)
 
 
 @lru_cache(maxsize=1)
