@@ -16,6 +16,7 @@ import numpy as np
 from .codes import Light
 from .finish import CODE_TO_LINEAR8
 from .geometry import Geometry
+from .photo_covered import covered
 from .photo_finish import finish_of
 from .photo_match import match_finish
 from .photo_reference import SkinReference, load_reference
@@ -52,8 +53,8 @@ class LightTrack:
     ``chroma_grain``: float32 (n,), the same of colour differences at half resolution; ``grain_size``: float32 (n,),
     standard deviation in pixels of the Gaussian that white noise must be blurred with to be as coarse. ``confidence``:
     float32 (n,), share of the visible skin that agrees with the light. ``veil``: float32 (n, 3), linear RGB of stray
-    light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``. ``shine``: float32
-    (n,), as in :class:`Light`.
+    light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``. ``shine``: and
+    ``covered``: float32 (n,), as in :class:`Light`.
     """
 
     sh: np.ndarray
@@ -66,10 +67,12 @@ class LightTrack:
     confidence: np.ndarray
     veil: np.ndarray
     shine: np.ndarray
+    covered: np.ndarray
 
     def light(self, index: int) -> Light:
         """The light of frame ``index`` of the track (its place in the arrays)."""
-        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index], float(self.shine[index]))
+        shine, covered = float(self.shine[index]), float(self.covered[index])
+        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index], shine, covered)
 
     def __len__(self) -> int:
         return len(self.sh)
@@ -99,7 +102,7 @@ def estimate_light(
             f"{count} records, {len(expression)} expressions, {len(rotation)} rotations, {len(times)} times"
         )
     if not count:
-        shapes = [(0, 9, 3), (0, 3), (0, 3), (0,), (0,), (0,), (0,), (0,), (0, 3), (0,)]
+        shapes = [(0, 9, 3), (0, 3), (0, 3), (0,), (0,), (0,), (0,), (0,), (0, 3), (0,), (0,)]
         return LightTrack(*(np.zeros(shape, np.float32) for shape in shapes))
     scene = _Scene(records, geometry, neutral, expression, rotation, load_reference(), albedo, hidden)
     times = np.asarray(times, np.float64)
@@ -112,6 +115,7 @@ def estimate_light(
     white = estimate_white(records, tone, times)
     blur, grain, chroma, size = finish_of(records, times)
     shine = np.full(count, estimate_shine(scene.chunks(), count, (sh, tone, white, veil), scene.reference))
+    before = covered(records, times, geometry)
     matched = match_finish(
         records, geometry, neutral, expression, rotation, (sh, tone, white, veil, shine), blur, scene.normals
     )
@@ -120,7 +124,7 @@ def estimate_light(
         tone = tone - matched.excess * np.maximum(tone - veil, 0)
         veil = veil + matched.haze[:, None] * np.maximum(tone - veil, 0)
         grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
-    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine)
+    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, before)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 
 

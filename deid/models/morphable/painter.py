@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid.blending import Composite, Compositor, FaceOutline, Patch
+from deid.blending.objects import objects_before
 from deid.blending.occlusion import hands_before
 from deid.detection.hands import Hand
 from deid.media.region import read_region, write_region
@@ -129,6 +130,12 @@ def paint_frame(
     local[:, :2] -= (x0, y0)
     found = [replace(hand, points=hand.points - np.array([x0, y0, 0], np.float32)) for hand in hands]
     occlusion, doubt = hands_before(found, picture, local)
+    if attributes.light.covered > 0:
+        held, more = objects_before(picture, local, occlusion)
+        doubt = max(doubt, more * attributes.light.covered)
+        if held is not None:
+            held *= np.float32(attributes.light.covered)
+            occlusion = held if occlusion is None else np.maximum(occlusion, held)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
     if sitter.eyewear is None:
         _, scene = _scene(picture, local, sitter, geometry, moved)
