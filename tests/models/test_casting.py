@@ -1,0 +1,83 @@
+"""Surrogates that come back: the same to the bit, and only in front of people they are strangers to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deid.errors import DamagedRegistry
+from deid.models.morphable import surrogate as module
+from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.foretell import foretold
+from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.persona import from_bytes, model_mark, to_bytes
+from deid.models.morphable.surrogate import Surrogate, again, choose, draw
+from deid.people import Person
+from deid.registry import Entry
+
+
+def somebody(number: int = 0) -> Person:
+    return Person(number, (1,), np.empty((0, 128), np.float32), 0.8, 44.0)
+
+
+def drawn(seed: int) -> IdentityCode:
+    return draw(load_geometry(), load_appearance(), np.random.default_rng(seed), somebody())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_surrogate_comes_back_to_the_bit_and_fits_a_record(seed: int) -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    mark = model_mark(geometry, appearance)
+    code = drawn(seed)
+    words = to_bytes(code, mark)
+    again_, made_with = from_bytes(words, geometry, appearance)
+    assert made_with == mark and again_.detail == code.detail
+    for name in ("shape", "appearance", "iris"):
+        np.testing.assert_array_equal(getattr(again_, name), getattr(code, name))
+        assert getattr(again_, name).dtype == np.float32
+    assert Entry.of(np.ones((1, 128), np.float32), words).persona == words
+    for broken in (b"", words[:-4], words + b"1234", b"\7" + words[1:]):
+        with pytest.raises(DamagedRegistry):
+            from_bytes(broken, geometry, appearance)
+
+
+def test_where_it_matches_somebody_it_is_told_and_with_most_pictures_it_is_unsafe(monkeypatch) -> None:
+    """``before`` is the origin; the surrogate comes as far from it as the test says, picture by picture."""
+    apart: list[float] = []
+
+    def judged(geometry, appearance, code, likenesses, before, others, recognise, draws):
+        codes = np.zeros((len(likenesses), 128), np.float32)
+        codes[:, 0] = apart
+        return Surrogate(code, float(np.mean(apart)), min(apart), codes, np.empty((0,)), draws, True)
+
+    monkeypatch.setattr(module, "_judged", judged)
+
+    class Chip:
+        chip = np.zeros((150, 150, 3), np.uint8)
+
+    def seen(*distances: float) -> tuple[bool, tuple[int, ...]]:
+        apart[:] = distances
+        found, match = again(None, None, drawn(1), [Chip()] * len(distances), lambda chips: np.zeros((len(chips), 128)))
+        return found.safe, match
+
+    assert seen(0.9, 0.8, 0.85) == (True, ())
+    assert seen(0.9, 0.5, 0.85) == (True, (1,))
+    assert seen(0.9, 0.5, 0.52) == (False, (1, 2))
+    assert seen(0.59, 0.59, 0.59) == (False, ())
+    found, match = again(None, None, drawn(1), [], lambda chips: chips)
+    assert found.safe and match == ()
+
+
+def test_a_draw_that_somebody_elsewhere_has_is_not_drawn_again() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+
+    def chosen(taken: list[IdentityCode]) -> IdentityCode:
+        return choose(geometry, appearance, 3, somebody(), [], [], lambda chips: chips, taken).code
+
+    first = chosen([])
+    second = chosen([first])
+    told = foretold([first, second])
+    assert np.linalg.norm(told[0] - told[1]) > 1e-3
+    # whoever is not near makes no difference
+    np.testing.assert_array_equal(chosen([drawn(77)]).shape, first.shape)
