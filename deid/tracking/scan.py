@@ -171,7 +171,8 @@ class Scanner:
         self.result = ScanResult()
         self._reader = reader
         self._schedule = schedule
-        self._searchers, self._lent = searchers or Searchers(threads), searchers is not None
+        # on two cores decoding, following and the landmark model keep the other one busy
+        self._searchers, self._lent = searchers or Searchers(threads, 1 if threads <= 2 else 2), searchers is not None
         self._queue: queue.Queue[Chunk | _End] = queue.Queue(_AHEAD)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
