@@ -21,7 +21,7 @@ from .region import Region, radius, unit_outline
 _WIDTH, _HEIGHT, _DROP = 1.8, 1.5, 0.04
 """A region's width and height over those of the box, and how far its centre lies below the box's, in box heights. Ears
 reach 0.65 box widths from the middle, and good detectors err by up to a fifth of a face (IoU 0.6)."""
-_HEAD_WIDTH, _HEAD_HEIGHT, _HEAD_RISE = 2.5, 2.1, 0.24
+_HEAD_WIDTH, _HEAD_HEIGHT, _HEAD_RISE = 2.3, 2.02, 0.21
 """The same for a whole head with its hair, whose middle lies above the face's."""
 _LEAST_WIDTH, _LEAST_HEIGHT = 1.3, 1.2  # what of a single frame's box is held whatever the smoothing says
 _SLIMMEST = 0.7  # width over height of a frontal box; in profile boxes get narrower, heads do not
