@@ -42,6 +42,7 @@ class RunAudit:
             start=config.start,
             end=config.end,
             kept=self._is_kept,
+            salvage=config.salvage,
             progress=self._progress,
             signals_to=self._signals,
             name=self._target.name,

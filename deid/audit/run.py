@@ -61,6 +61,7 @@ def audit(
     start: float | None = None,
     end: float | None = None,
     kept: Kept | None = None,
+    salvage: bool = False,
     progress: Progress | None = None,
     signals_to: TextIO | None = None,
     name: str | None = None,
@@ -70,14 +71,14 @@ def audit(
     """Judge ``output``, which a run made of ``source``, or of its part from ``start`` to ``end`` (seconds).
 
     ``recogniser``: weights of a second judge, see :mod:`deid.recognition.custom`; ``threshold`` is its distance for one
-    person, ``raw`` as there. ``kept``: which faces were left on purpose. ``signals_to``: gets the table of
+    person, ``raw`` as there. ``kept``: which faces were left on purpose. ``salvage``: ``source`` may be damaged. ``signals_to``: gets the table of
     :mod:`deid.audit.signals`. ``name``: what the report calls the output. ``chose``: recognisers that had a part in the
     run. Raises :class:`~deid.errors.InputError` and :class:`~deid.errors.ModelError` as reading does, and
     :class:`~deid.errors.UsageError` when the two clips do not show the same picture.
     """
     progress = progress or QuietProgress()
     second = load(recogniser, raw=raw, threshold=threshold) if recogniser is not None else None
-    watched = watch(source, output, second, progress, start=start, end=end, kept=kept, threads=threads)
+    watched = watch(source, output, second, progress, start=start, end=end, kept=kept, salvage=salvage, threads=threads)
     try:
         progress.stage("scoring", len(watched.faces) or None)
         series = []

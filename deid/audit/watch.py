@@ -40,10 +40,11 @@ def watch(
     start: float | None = None,
     end: float | None = None,
     kept: Kept | None = None,
+    salvage: bool = False,
     threads: int = 1,
 ) -> Watched:
     """Look at both clips, frame by frame. ``recogniser``: the user's, beside dlib's. ``start``, ``end``: the part of
-    the source that the output shows.
+    the source that the output shows. ``salvage``: the source may be damaged.
 
     Raises :class:`UsageError` when the pictures cannot be laid over each other, and what reading raises. The caller
     closes the result.
@@ -56,7 +57,7 @@ def watch(
     faces: dict[int, Seen] = {}
     waiting: deque[tuple[Future[list[Noted]], Future[tuple[list[bool], list[Stray]]]]] = deque()
     try:
-        for frame, pair in _pairs(source, output, watched, progress, start, end, threads):
+        for frame, pair in _pairs(source, output, watched, progress, start, end, salvage, threads):
             seen = follower.feed(frame, pair[0])
             if len(seen) > 1:
                 watched.together.add(tuple(sorted(s.face.number for s in seen)))
@@ -126,12 +127,13 @@ def _pairs(
     progress: Progress,
     start: float | None,
     end: float | None,
+    salvage: bool,
     threads: int,
 ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
     """Both clips side by side, as BGR pictures; counts, times and sizes go to ``watched``."""
     with Reader(output, threads=threads) as b:
         height = b.info.height
-        with Reader(source, start=start, end=end, max_height=height, threads=threads) as a:
+        with Reader(source, start=start, end=end, max_height=height, salvage=salvage, threads=threads) as a:
             if (a.info.width, a.info.height) != (b.info.width, height):
                 raise UsageError(
                     f"the output is {b.info.width} x {height}, but the source would be {a.info.width} x "

@@ -65,6 +65,7 @@ class _Time(click.ParamType):
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the audit as JSON.")
 @click.option("--start", type=_Time(), help="The output begins here in SOURCE: seconds, M:SS.s or H:MM:SS.s.")
 @click.option("--end", type=_Time(), help="The output ends before this time of SOURCE.")
+@click.option("--salvage", is_flag=True, help="Take a damaged SOURCE, as the run did.")
 @click.option("--threads", type=int, metavar="N", help="Threads to decode with.  [default: as many as there are cores]")
 @click.option("--overwrite", is_flag=True, help="Take the place of files that exist; never of SOURCE or OUTPUT.")
 @common_options
@@ -132,6 +133,7 @@ def _audit(
             raw=options["recogniser_bgr"],
             start=options["start"],
             end=options["end"],
+            salvage=options["salvage"],
             progress=progress,
             signals_to=stream,
             threads=options["threads"] or 0,
