@@ -22,7 +22,7 @@ from deid.models.morphable.tracks import AttributeTrack
 _OPENERS = ("jawOpen", "mouthLowerDown_L", "mouthLowerDown_R", "mouthUpperUp_L", "mouthUpperUp_R")
 _HABIT, _HABIT_RANGE = 0.85, (0.6, 1.06)
 """How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits."""
-_STARE = np.array([0.78, 1.02])
+_STARE = np.array([0.70, 0.92])
 """Centimetres of the lids' mean gap from which they open less than they are told to, and that they never reach: irises
 are alike in everybody, and lids that stand off them are a stare."""
 _LEVEL_CORNERS = -0.07  # cm of the mouth's corners over the middle of closed lips, on average
