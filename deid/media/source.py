@@ -90,8 +90,8 @@ def too_large(path: str, pixels: str) -> UnsupportedInput:
 
 
 def _explain(path: str, error: Exception) -> Exception:
-    if isinstance(error, MemoryError):
-        return error
+    if isinstance(error, MemoryError):  # FFmpeg's answer to a file that announces tables of gigabytes
+        return DamagedInput(f"{path} cannot be opened (it announces more than memory holds): get an intact copy.")
     found = extent(path)
     if isinstance(error, EOFError) and not found.missing:
         return NoVideoStream(f"{path} holds no frames: there is nothing to de-identify.")

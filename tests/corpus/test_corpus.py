@@ -10,13 +10,14 @@ import stat
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from mediagen import clip, times
 
 from corpus.cases import CASES, X264, Case, Made, Refused, huge
 from deid.cli import main
-from deid.errors import DeidError
+from deid.errors import DamagedInput, DeidError
 from deid.media import EncodeSettings, Reader, Writer, probe
 
 pytestmark = pytest.mark.timeout(60)
@@ -210,6 +211,20 @@ def test_no_descriptor_stays_open(whole: dict[str, Path], tmp_path: Path) -> Non
             read(path, salvage=True)
             read(path, salvage=False)
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_announcements_beyond_memory_are_damage(
+    whole: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "a.mp4"
+    source.write_bytes(whole["a.mp4"].read_bytes())
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(DamagedInput, match="announces more than memory holds"):
+        probe(source)
 
 
 # Large
