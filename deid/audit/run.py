@@ -71,10 +71,11 @@ def audit(
     """Judge ``output``, which a run made of ``source``, or of its part from ``start`` to ``end`` (seconds).
 
     ``recogniser``: weights of a second judge, see :mod:`deid.recognition.custom`; ``threshold`` is its distance for one
-    person, ``raw`` as there. ``kept``: which faces were left on purpose. ``salvage``: ``source`` may be damaged. ``signals_to``: gets the table of
-    :mod:`deid.audit.signals`. ``name``: what the report calls the output. ``chose``: recognisers that had a part in the
-    run. Raises :class:`~deid.errors.InputError` and :class:`~deid.errors.ModelError` as reading does, and
-    :class:`~deid.errors.UsageError` when the two clips do not show the same picture.
+    person, ``raw`` as there. ``kept``: which faces were left on purpose. ``salvage``: ``source`` may be damaged.
+    ``signals_to``: gets the table of :mod:`deid.audit.signals`. ``name``: what the report calls the output. ``chose``:
+    recognisers that had a part in the run. Raises :class:`~deid.errors.InputError` and
+    :class:`~deid.errors.ModelError` as reading does, and :class:`~deid.errors.UsageError` when the two clips do not
+    show the same picture.
     """
     progress = progress or QuietProgress()
     second = load(recogniser, raw=raw, threshold=threshold) if recogniser is not None else None
@@ -106,10 +107,10 @@ class _Named:
     threshold: float
 
     def cut(self, rgb: Any, points: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("its work is done")
 
     def codes(self, chips: Any) -> Any:
-        raise NotImplementedError
+        raise NotImplementedError("its work is done")
 
 
 def _worst(material: Material, faces: tuple[int, ...]) -> list[Bad]:
