@@ -159,7 +159,8 @@ def _overall(told: dict[str, Any]) -> str:
     )
     return "<h2>All people together</h2>\n" + _table(
         ["", "share", "faces", "people", "what is counted"], rows, (1, 2, 3),
-        "Under a share: where 95 of 100 such shares lie when the people are drawn anew from those seen (2,000 draws).",
+        "Under a share: where 95 of 100 such shares lie when the people are drawn anew from those seen (2,000 "
+        "draws). From 0 to 0 means that it happened to nobody here; with few people that promises little for others.",
     ) + more  # fmt: skip
 
 
