@@ -7,6 +7,7 @@ OpenCV. (``cv2.dnn`` has its own adapter in :mod:`deid.detection.centerface`.)
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 cv2.setNumThreads(1)
 cv2.ocl.setUseOpenCL(False)
@@ -64,3 +65,10 @@ def jpeg(bgr: object, quality: int) -> bytes:
     if not done:
         raise ValueError("the picture cannot be encoded")
     return bytes(data)
+
+
+def pieces_of(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """int32 (H, W): which piece, from 1, of pixels that touch along an edge each pixel of ``mask`` (true where it is
+    not 0) belongs to, 0 for none; and how many pieces there are."""
+    count, pieces = cv2.connectedComponents((np.asarray(mask) != 0).astype(np.uint8), connectivity=4)
+    return np.asarray(pieces), count - 1

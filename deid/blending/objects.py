@@ -11,7 +11,6 @@ single frames (:mod:`deid.models.morphable.photo_covered`).
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import label
 
 from .. import imaging
 from .outline import OVAL
@@ -121,7 +120,7 @@ def _entering(
 ) -> np.ndarray:
     """bool (h, w): those pieces of ``inside`` that come from outside the ``face``."""
     border = (imaging.dilate(face, np.ones((3, 3), np.uint8)) > 0) & (face == 0)
-    pieces, count = label(inside)
+    pieces, count = imaging.pieces_of(inside)
     out = np.zeros_like(inside)
     for number in range(1, count + 1):
         piece = pieces == number

@@ -50,8 +50,6 @@ def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray)
     believed = [hand for hand in hands if plausible(hand, outline)]
     if not believed:
         return None, 0.0
-    from scipy.ndimage import label  # takes a quarter of a second to load, and most clips show no hand before a face
-
     h, w = picture.shape[:2]
     mask = np.zeros((h, w), np.float32)
     inner = _filled(core, (h, w))
@@ -59,7 +57,7 @@ def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray)
     for hand in believed:
         drawn = _one(hand, picture)
         told, never = _unlike_the_face(drawn, picture, inner, face)
-        spots, _ = label(never)  # knuckles have red spots, too, but small ones
+        spots, _ = imaging.pieces_of(never)  # knuckles have red spots, too, but small ones
         thick = imaging.erode(never.astype(np.uint8), _disc(_OPENED * hand.palm_size))
         never = np.isin(spots, np.unique(spots[thick > 0])) & never
         drawn[never] = 0
@@ -108,17 +106,15 @@ def _whole(told: np.ndarray, drawn: np.ndarray, picture: np.ndarray, face: np.nd
     without what does not hang together with the hand outside the ``face``, its edge laid along the picture's edges."""
     if not told.any():
         return told
-    from scipy.ndimage import label
-
     solid = (told > 0.5).astype(np.uint8)
     closed = imaging.erode(imaging.dilate(solid, _disc(_CLOSED * palm)), _disc(_CLOSED * palm))
     solid = np.maximum(solid, closed & (drawn > _LEAST_DRAWN))
     solid = imaging.dilate(imaging.erode(solid, _disc(_OPENED * palm)), _disc(_OPENED * palm))
-    pieces, count = label(solid)
+    pieces, count = imaging.pieces_of(solid)
     outside = np.bincount(pieces[face == 0], minlength=count + 1)
     outside[0] = 0
     kept = np.isin(pieces, np.flatnonzero(outside > 0)).astype(np.float32)
-    holes, count = label(1 - kept)
+    holes, count = imaging.pieces_of(1 - kept)
     size = np.bincount(holes.ravel(), minlength=count + 1)
     size[0] = 1 << 30
     kept[np.isin(holes, np.flatnonzero(size < (_HOLE * palm) ** 2)) & (drawn > 0)] = 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
+from deid.imaging import pieces_of
 from deid.models.morphable.nearest import nearest_distance
 from deid.models.morphable.rotations import matrices_of, mean_rotation, vectors_of
 
@@ -30,3 +32,10 @@ def test_the_nearest_of_a_few() -> None:
     rng = np.random.default_rng(3)
     many, few = rng.normal(size=(3000, 3)), rng.normal(size=(50, 3))
     np.testing.assert_allclose(nearest_distance(many, few), cKDTree(few).query(many)[0], rtol=1e-12)
+
+
+def test_pieces_of_a_mask() -> None:
+    mask = np.array([[1, 0, 1], [0, 1, 1], [1, 0, 0]], np.float32)
+    pieces, count = pieces_of(mask)
+    np.testing.assert_array_equal(pieces, label(mask)[0])  # corners that touch join nothing
+    assert count == 3
