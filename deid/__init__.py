@@ -18,6 +18,7 @@ __version__ = "0.2.0"
 if TYPE_CHECKING:
     from deid.config import RunConfig
     from deid.errors import (
+        AuditFailed,
         DamagedInput,
         DamagedRegistry,
         DeidError,
@@ -45,6 +46,7 @@ _HOME = {
     "probe": "deid.media.examine",
     **dict.fromkeys(
         (
+            "AuditFailed",
             "DamagedInput",
             "DamagedRegistry",
             "DeidError",
@@ -66,6 +68,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AuditFailed",
     "DamagedInput",
     "DamagedRegistry",
     "DeidError",
