@@ -28,7 +28,7 @@ from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 _LOOKS, _AT_MOST = 5, 9  # draws that are looked at, and how many when none of these was safe
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
-_OTHERS = 0.74  # mean distance from other surrogates in the clip that is wanted
+_OTHERS, _FEW = 0.74, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
 _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
 _UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
@@ -183,7 +183,7 @@ def _scores(before: np.ndarray, after: np.ndarray, others: Sequence[Surrogate]) 
     for other in others:
         if len(other.codes):
             between = np.linalg.norm(other.codes[None, :, None] - after[:, None], axis=-1).reshape(len(after), -1)
-            out = np.minimum(out, between.mean(axis=1) - _OTHERS)
+            out = np.minimum(out, between.mean(axis=1) - _OTHERS - _FEW / len(others))
             out = np.minimum(out, between.min(axis=1) - SAME_PERSON - _MARGIN)
     found: np.ndarray = out
     return found
