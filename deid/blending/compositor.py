@@ -138,8 +138,8 @@ class Compositor:
         shown = closed(np.concatenate([tables, hair.colours]))
         along = np.maximum(above, beside * _faces_us(rim))
         skin = closed(np.stack([along, _CHIN_COUNTS * (1 - np.maximum(above, beside))]))
-        _matched(part, picture, centre, shown, skin, hair.gate, attributes, seed, frame)
         mask = _NOTHING if occlusion is None else np.ascontiguousarray(occlusion, np.float32)
+        _matched(part, picture, centre, shown, skin, hair.gate, mask, attributes, seed, frame)
         rows, columns = _box(np.maximum(tables[OUTER], tables[END]), centre, (h, w))
         size = (rows.stop - rows.start, columns.stop - columns.start)
         out, touched = np.empty((*size, 3), np.float32), np.empty(size, np.bool_)
@@ -222,6 +222,7 @@ def _matched(
     tables: np.ndarray,
     skin: np.ndarray,
     gate: np.ndarray,
+    occlusion: np.ndarray,
     attributes: AttributeCode,
     seed: int,
     frame: int,
@@ -229,8 +230,11 @@ def _matched(
     """Give ``face`` the colours that the frame's skin has along the seam, and the frame's grain, in place."""
     h, w = face.cover.shape
     rows, columns = finish.seam_grid(max(h // _COARSE, 4), max(w // _COARSE, 4))
+    cover, (top, left) = face.cover, face.corner
+    if occlusion is not _NOTHING:  # a hand's colour is not the face's
+        cover = cover * (occlusion[top : top + h, left : left + w] <= 0)
     cells, weight = seam_cells(
-        picture, face.coded, face.cover, face.corner, centre[0], centre[1], tables, skin, gate, FIRST, PITCH,
+        picture, face.coded, cover, face.corner, centre[0], centre[1], tables, skin, gate, FIRST, PITCH,
         _COARSE, rows, columns,
     )  # fmt: skip
     grain, chroma = (max(float(x), 0.0) / 255 for x in (attributes.grain, attributes.chroma_grain))
