@@ -2,12 +2,12 @@
 
     python benchmarks/fuzz.py [--count 400] [--seed 1] [--engine solid] [--only mp4] [--keep FOLDER]
 
-Small clips in ten containers are mutated (bits flipped, spans cut out, doubled, swapped, zeroed or filled with noise,
-lengths and counts set to extremes, the end cut off), each by a number of its own, which is printed with every finding:
-``--seed N --count 1`` makes the same file and the same run again. Every run is a forked process with limits on time and
-memory. A finding is: an exit code that the README does not name for sources and targets, or code 1; a message that is
-not one sentence; a source that changed; anything left beside source and output; an output that cannot be read back or
-has another number of frames than the report says; a time or memory limit that struck.
+Small clips in ten containers and pictures in five formats are mutated (bits flipped, spans cut out, doubled, swapped,
+zeroed or filled with noise, lengths and counts set to extremes, the end cut off), each by a number of its own, which is
+printed with every finding: ``--seed N --count 1`` makes the same file and the same run again. Every run is a forked
+process with limits on time and memory. A finding is: an exit code that the README does not name for bad sources, or
+code 1; a message that is not one sentence; a source that changed; anything left beside source and output; an output
+that cannot be read back or has another number of frames than the report says; a time or memory limit that struck.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ SEEDS: dict[str, tuple[tuple[str, ...], list[tuple[str, ...]], tuple[str, ...]]]
     "a.h264": (X264, [], ()),
     "a.hevc": (("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none"), [], ()),
 }
+PICTURES = ("a.png", "a.jpg", "a.webp", "a.tif", "a.bmp")
 TARGETS = (".mp4", ".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif")
 EXPECTED = {0, 2, 3, 4, 5, 7}
 CHANGES = ("bits", "bits", "noise", "zero", "cut out", "double", "swap", "extreme", "extreme", "end")
@@ -79,6 +80,12 @@ def make_seeds(folder: Path) -> list[Path]:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         made.append(clip(path, size="64x48", seconds=0.6, video=video, pix_fmt=pix_fmt, audio=audio, extra=extra))
+    from PIL import Image
+
+    for name in PICTURES:
+        ramp = bytes((x * 3 + y * 5 + c * 40) % 256 for y in range(48) for x in range(64) for c in range(3))
+        Image.frombytes("RGB", (64, 48), ramp).save(folder / name)
+        made.append(folder / name)
     return made
 
 
@@ -201,6 +208,12 @@ def check_output(found: list[str], said: str, target: Path) -> None:
         found.append("there is no output")
         return
     frames = json.loads(said)["frames"]
+    if target.suffix == ".png":
+        from PIL import Image
+
+        with Image.open(target) as picture:
+            picture.load()
+        return
     try:
         with av.open(str(target)) as container:
             pts = [f.pts for f in container.decode(video=0)]
@@ -224,7 +237,8 @@ def one(number: int, seeds: list[Path], options: argparse.Namespace, home: Path)
     source.write_bytes(data)
     before = hashlib.sha256(data).hexdigest()
     salvage = chance.random() < 0.5
-    target = folder / "work" / f"out{chance.choice(TARGETS)}"
+    ending = chance.choice(TARGETS)
+    target = folder / "work" / f"out{'.png' if seed.name in PICTURES else ending}"
     words = ["run", str(source), "-o", str(target), "--engine", options.engine, "--json", "--quiet", "--threads", "1"]
     words += ["--preset", "ultrafast", *(["--salvage"] if salvage else [])]
     is_info = chance.random() < 0.1
