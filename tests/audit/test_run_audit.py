@@ -154,7 +154,7 @@ def test_facenet_weights_judge_and_nothing_in_them_is_run(tmp_path: Path) -> Non
         def __reduce__(self) -> tuple[Any, ...]:
             return Path.touch, (tmp_path / "sprung",)
 
-    (tmp_path / "trap.pt").write_bytes(pickle.dumps({"conv2d_1a.conv.weight": Trap()}))
+    (tmp_path / "trap.pt").write_bytes(pickle.dumps({"conv2d_1a.conv.weight": Trap()}, protocol=2))
     with pytest.raises(errors.ModelError):
         custom.load(tmp_path / "trap.pt")
     assert not (tmp_path / "sprung").exists()
