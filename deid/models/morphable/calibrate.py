@@ -1,7 +1,8 @@
-"""Closing the loop: does the landmark model read the same pose off the new face as off the old one?
+"""Closing the loop: does the landmark model read the same off the new face as off the old one?
 
 Noses and chins differ, and a landmark model that has learned average proportions reads a long nose as a head that
-tilts. Anyone who measures pose on the output would get that bias; it is measured once a surrogate and taken out.
+tilts; thin lips that are hardly parted it reads as shut. Anyone who measures the output would get that bias; it is
+measured once a surrogate and taken out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
-from deid.models.morphable.codes import head_rotation
+from deid.models.morphable import face_points
+from deid.models.morphable.codes import Camera, Light, head_rotation
+from deid.models.morphable.finish import to_code
+from deid.models.morphable.fit_basis import surface_points
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.painter import Sitter
 
 _MOST = 6.0  # degrees: a larger bias is a landmark model that has lost the face
 _PRESENCE = 0.5
@@ -32,9 +38,7 @@ class PoseBias:
         return head_rotation(-self.yaw, -self.pitch, -self.roll)
 
 
-def pose_bias(
-    landmarker: FaceLandmarker, pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]
-) -> PoseBias:
+def pose_bias(landmarker: FaceLandmarker, pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> PoseBias:
     """``pairs``: uint8 (h, w, 3) RGB pictures before and after, and the mesh (478, 3) of the face in the first."""
     apart = []
     for before, after, points in pairs:
@@ -48,3 +52,35 @@ def pose_bias(
         return PoseBias(0.0, 0.0, 0.0, 0)
     yaw, pitch, roll = (float(v) for v in np.clip(np.median(apart, axis=0), -_MOST, _MOST))
     return PoseBias(yaw, pitch, roll, len(apart))
+
+
+LIP_GAPS = np.array([0.0, 0.05, 0.1, 0.17, 0.27, 0.42, 0.65, 1.0, 1.5, 2.2])
+"""Centimetres between the lips at which a surrogate's mouth is shown to the landmark model."""
+
+_SIDE, _HEAD = 256, 30.0  # pixels of the pictures it is shown in; centimetres that they are high
+_WALL = 0.45  # behind the head
+_LEAST_RISE = 0.02  # of the reading per centimetre, so that every reading has one gap
+
+
+def lip_readings(
+    geometry: Geometry, sitter: Sitter, landmarker: FaceLandmarker, light: Light, expressions: np.ndarray
+) -> np.ndarray | None:
+    """What the landmark model makes of the sitter's lips: centimetres apart, float64 (n,), never falling, or ``None``
+    when it does not find the face. ``expressions``: (n, E), mouths that open further and further, the first shut."""
+    camera = Camera(np.eye(3), _SIDE / _HEAD, np.array([_SIDE * 0.5, _SIDE * 0.47]), 90.0)
+    gaze = np.zeros((2, 2), np.float32)
+    pairs, out = face_points.INNER_LIP_PAIRS, []
+    for expression in expressions.astype(np.float32):
+        vertices = geometry.pose(sitter.neutral, expression, gaze)
+        face = sitter.renderer.render(vertices, camera, light, _SIDE, _SIDE, expression=expression)
+        cover = np.clip(face.alpha + face.head, 0, 1)[..., None]
+        shown = np.clip(to_code(face.rgb), 0, 1) * cover + _WALL * (1 - cover)
+        truth = camera.project(surface_points(geometry, vertices))
+        start = np.concatenate([truth, np.repeat(truth.mean(axis=0)[None], 10, axis=0)]).astype(np.float32)
+        found = landmarker.run(np.rint(shown * 255).astype(np.uint8), roi_from_landmarks(start), rgb=True)
+        if found is None or found.presence < _PRESENCE:
+            return None
+        near = camera.scale / (1 - truth[face_points.LIPS, 2].mean() / camera.distance)
+        out.append(float((found.points[pairs[:, 1], 1] - found.points[pairs[:, 0], 1]).mean()) / near)
+    rising = np.maximum.accumulate(np.maximum(out, 0.0))
+    return np.asarray(rising + _LEAST_RISE * LIP_GAPS[: len(rising)])

@@ -21,7 +21,7 @@ from deid.errors import DeidError
 from deid.models.engine import Found
 from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.calibrate import PoseBias, pose_bias
+from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, lip_readings, pose_bias
 from deid.models.morphable.casting import Casting, Role, Shown, reports
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.eyewear import Eyewear
@@ -211,9 +211,17 @@ class MorphableEngine:
         height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
         size = next(texels for limit, texels in _TEXTURES if height < limit)
         sitter = Sitter.make(self._geometry, self._appearance, surrogate.code, size)
+        readings: np.ndarray | None = None
         for track in tracks:
             of = self._codes[track.id]
-            turned = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape, self._rate)(of.attributes)
+            retarget = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape, self._rate)
+            if readings is None:
+                light = of.lights.light(int(np.argmax(of.attributes.scale)))
+                mouths = retarget.mouths(LIP_GAPS)
+                readings = lip_readings(self._geometry, sitter, self.observer.landmarker, light, mouths)
+            if readings is not None:
+                retarget.know_lips(LIP_GAPS, readings)
+            turned = retarget(of.attributes)
             turned = turned.with_values(rotation=turned.rotation @ bias.correction())
             placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral))

@@ -31,6 +31,7 @@ _BROWS_DRAWN = 0.45  # cm that drawn brows look higher above the eyes than their
 _MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows go down, and their largest weight
 _WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
 _CLOSED_LIPS = 0.15  # cm; a track whose lips come no closer than twice this has no closed state of its own
+_MEASURED = 0.8  # weight of a surrogate's own readings beside the usual: at rest only, and readings vary
 _GAP_SEEN = np.array([0.0, 0.03, 0.12, 0.31, 0.57, 0.76, 1.00, 1.26, 1.71, 2.32, 4.00])
 _GAP_TRUE = np.array([0.0, 0.004, 0.09, 0.21, 0.38, 0.62, 0.90, 1.17, 1.52, 2.00, 3.40])
 """Centimetres between the lips as MediaPipe reads them, and what they are over closed ones: nearly closed lips read as
@@ -63,6 +64,18 @@ class Retargeter:
         self._lip_effects = _lip_gap(self._basis.expression)  # (E,) cm a weight
         self._lift = self._lifted(_corner_rise(geometry, surrogate))
         self._opens = np.array([name.startswith(OPENERS) for name in self._names])
+        self._readings: tuple[np.ndarray, np.ndarray] | None = None
+
+    def mouths(self, gaps: np.ndarray) -> np.ndarray:
+        """float64 (n, E): expressions of a face at rest whose lips are ``gaps`` (n,) centimetres apart."""
+        out = np.zeros((len(gaps), len(self._names)))
+        self._open_mouth(out, np.asarray(gaps, np.float64))
+        return out
+
+    def know_lips(self, gaps: np.ndarray, readings: np.ndarray) -> None:
+        """From now on lips open so far that the landmark model reads what it read on the subject. ``gaps``: (n,)
+        rising centimetres between the surrogate's lips, from 0. ``readings``: (n,) what is read off them, rising."""
+        self._readings = gaps, readings
 
     def __call__(self, track: AttributeTrack) -> AttributeTrack:
         """``track`` with ``expression`` for the surrogate."""
@@ -114,7 +127,14 @@ class Retargeter:
         least = float(np.quantile(track.mouth, 0.05))
         closed = float(np.clip(2 * _CLOSED_LIPS - least, 0.0, min(least, _CLOSED_LIPS)))
         seen = np.maximum(track.mouth.astype(np.float64) - closed, 0.0)
-        return np.interp(seen, _GAP_SEEN, _GAP_TRUE) * self._mouth_ratio
+        usual = np.interp(seen, _GAP_SEEN, _GAP_TRUE) * self._mouth_ratio
+        if self._readings is None:
+            return usual
+        gaps, readings = self._readings
+        aim = readings[0] + seen * self._mouth_ratio
+        beyond = np.maximum(aim - readings[-1], 0.0)  # wider than was shown: as wide as it is read
+        measured = np.interp(aim, readings, gaps) + beyond
+        return _MEASURED * measured + (1 - _MEASURED) * usual
 
     def _open_mouth(self, expression: np.ndarray, wanted: np.ndarray) -> None:
         """Change the openers' weights in place, as little as gives the ``wanted`` gap.
