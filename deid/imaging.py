@@ -72,3 +72,15 @@ def pieces_of(mask: np.ndarray) -> tuple[np.ndarray, int]:
     not 0) belongs to, 0 for none; and how many pieces there are."""
     count, pieces = cv2.connectedComponents((np.asarray(mask) != 0).astype(np.uint8), connectivity=4)
     return np.asarray(pieces), count - 1
+
+
+def encoded(bgr: np.ndarray, extension: str) -> bytes:
+    """A picture, uint8 (h, w, 3) BGR, as the file that an ``extension`` such as ``".png"`` stands for. Raises
+    ``ValueError`` when OpenCV cannot write that kind."""
+    try:
+        done, data = cv2.imencode(extension, bgr)
+    except cv2.error as error:
+        raise ValueError(f"no pictures are written as {extension}") from error
+    if not done:
+        raise ValueError(f"no pictures are written as {extension}")
+    return bytes(data.tobytes())

@@ -168,8 +168,8 @@ def test_options_reach_the_pipeline(
 ) -> None:
     target = tmp_path / "o.mkv"
     words = "--engine solid --start 1:02.5 --end 90 --max-height 480 --codec hevc --crf 30 --preset fast --overwrite " \
-        "--salvage --keep-metadata --no-mark --watermark Demo --seed 7 --keep 3,1 --keep 2 --threads 1 --threshold 0.1 " \
-        "--match age"
+        "--salvage --keep-metadata --no-mark --watermark Demo --seed 7 --keep 3,1 --keep 2 --threads 1 " \
+        "--threshold 0.1 --match age"
     assert called(capsys, "run", "a.mp4", "-o", target, *words.split())[0] == 0
     assert pipeline["source"] == Path("a.mp4") and pipeline["target"] == target
     assert pipeline["config"] == RunConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from deid import gallery, imaging
 from deid.commands._shell import StopRequest
 from deid.commands.surrogates import surrogates
 from deid.errors import OutputExists, UsageError
+from deid.media import probe
 
 
 def invoked(*words: object) -> object:
@@ -59,3 +61,12 @@ def test_the_command_writes_a_picture_once(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("words", [(), ("-o", "sheet.mp4"), ("--turntable", "clip.png")])
 def test_what_makes_no_sense_is_refused(words: tuple[str, ...]) -> None:
     assert isinstance(invoked(*words).exception, UsageError)
+
+
+def test_the_command_writes_a_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery, "TURN_SIZE", 64)
+    monkeypatch.setattr(gallery, "turntable", functools.partial(gallery.turntable, size=64, frames=6))
+    made = tmp_path / "turn.mp4"
+    result = invoked("--turntable", made, "--quiet")
+    assert result.exit_code == 0, result.output
+    assert probe(made).frames and [p.name for p in tmp_path.iterdir()] == ["turn.mp4"]

@@ -97,8 +97,10 @@ def _write_picture(path: Path, overwrite: bool, pixels: np.ndarray) -> None:
 
     staged = Staged(str(path), overwrite=overwrite)
     try:
-        if not imaging.imwrite(staged.path, pixels):
-            raise OutputError(f"{path} cannot be written; choose another place.")
+        try:
+            Path(staged.path).write_bytes(imaging.encoded(pixels, path.suffix.lower()))
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place.") from error
         staged.commit()
     finally:
         staged.discard()
@@ -109,7 +111,7 @@ def _write_clip(path: Path, overwrite: bool, pictures: Iterable[np.ndarray]) -> 
     from deid.gallery import TURN_RATE, TURN_SIZE
     from deid.media.target import Staged
 
-    staged = Staged(str(path), overwrite=overwrite)
+    staged = Staged(str(path), overwrite=overwrite, named=True)
     try:
         target = Path(staged.path)
         encode_clip(target, pictures, width=TURN_SIZE, height=TURN_SIZE, fps=TURN_RATE, seconds=0)

@@ -131,9 +131,9 @@ def as_output_error(target: str, error: Exception) -> DeidError:
 
 class Staged:
     """A file without a name, or a hidden file or folder beside ``target``, to write to: ``path``. Its extension may not
-    be the target's."""
+    be the target's. ``named``: a hidden file in any case, for another process to write to."""
 
-    def __init__(self, target: str, *, overwrite: bool, folder: bool = False) -> None:
+    def __init__(self, target: str, *, overwrite: bool, folder: bool = False, named: bool = False) -> None:
         self.target = os.path.abspath(target.rstrip("/\\") or target)
         self._overwrite = overwrite
         self._is_folder = folder
@@ -149,7 +149,7 @@ class Staged:
             if folder:
                 os.mkdir(self.path, 0o700)
                 return
-            self._nameless = _open_nameless(home)
+            self._nameless = None if named else _open_nameless(home)
             if self._nameless is not None:
                 self.path = f"/proc/self/fd/{self._nameless}"
             else:

@@ -49,7 +49,8 @@ def _found(blur: float, share: float) -> tuple[float, float]:
     matched = match_finish(
         _filmed(geometry, blur, share), geometry, geometry.neutral(np.zeros(len(geometry.identity))),
         np.zeros((1, len(geometry.expression)), np.float32), np.eye(3)[None],
-        tuple(part[None] for part in (light.sh, light.tone, light.white, light.veil)), np.zeros(1),
+        tuple(part[None] for part in (light.sh, light.tone, light.white, light.veil, np.float32(light.shine))),
+        np.zeros(1),
         sample_normals(geometry, geometry.vertices),
     )  # fmt: skip
     assert matched is not None
