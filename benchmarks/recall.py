@@ -138,7 +138,8 @@ def measure(search: Search, images: list[tuple[np.ndarray, np.ndarray]]) -> dict
         inside = (height >= low) & (height < high)
         name = f"{low}-{high}" if high < 10_000 else f"{low}+"
         result[name] = float(hit[inside].mean()) if inside.any() else float("nan")
-    return result | {"false positives an image": false / len(images), "processor ms an image": 1000 * seconds / len(images)}
+    more = {"false positives an image": false / len(images), "processor ms an image": 1000 * seconds / len(images)}
+    return result | more
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
