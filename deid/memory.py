@@ -14,20 +14,21 @@ from contextlib import suppress
 from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
-_LARGE = 6 << 20
-_KEPT = 64 << 20
+_LARGE, _KEPT = 6 << 20, 64 << 20
+_LARGE_AT_EASE, _KEPT_AT_EASE = 32 << 20, 160 << 20  # a search's tensors are used again instead of mapped anew
 
 
-def keep_memory_together() -> None:
+def keep_memory_together(*, at_ease: bool = False) -> None:
     """Set glibc's allocator up for a run; elsewhere nothing happens. It holds for the whole process, so only the
-    command does it, before it makes threads."""
+    command does it, before it makes threads. ``at_ease``: the run has memory to spare; larger blocks are kept, which
+    saves the system half of its work on them for some 30 MB."""
     if not sys.platform.startswith("linux"):
         return
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_ARENA_MAX, 1)
-        mallopt(_MMAP_THRESHOLD, _LARGE)
-        mallopt(_TRIM_THRESHOLD, _KEPT)
+        mallopt(_MMAP_THRESHOLD, _LARGE_AT_EASE if at_ease else _LARGE)
+        mallopt(_TRIM_THRESHOLD, _KEPT_AT_EASE if at_ease else _KEPT)
 
 
 def return_memory() -> None:
