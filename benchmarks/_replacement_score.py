@@ -13,6 +13,7 @@ from _replacement_recogniser import Recogniser
 from deid.audit import attributes
 from deid.audit.appearance import SECTORS, Flicker, Touched
 from deid.audit.identity import Matches, across, paired, people, within
+from deid.audit.series import measures
 from deid.audit.targets import INF, TARGETS
 
 __all__ = ["LOOKS", "TARGETS", "score"]
@@ -180,17 +181,12 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
 
 def _series(points: np.ndarray) -> dict[str, np.ndarray]:
     """Every measure of expression, one series each; gaze is NaN where the eyes are shut."""
-    eyes, look = attributes.eye_opening(points), attributes.gaze(points)
-    lips = attributes.mouth_shape(points)
+    found = measures(points)
     return {
-        "eye left": eyes[:, 0],
-        "eye right": eyes[:, 1],
-        "mouth": attributes.mouth_opening(points),
-        "gaze x": look[:, 0],
-        "gaze y": look[:, 1],
-        "width": lips[:, 0],
-        "smile": lips[:, 1:].mean(1),
-        "brow": attributes.brow_height(points).mean(1),
+        **{name: found[name] for name in ("eye left", "eye right", "mouth", "gaze x", "gaze y")},
+        "width": found["mouth width"],
+        "smile": (found["smile left"] + found["smile right"]) / 2,
+        "brow": (found["brow left"] + found["brow right"]) / 2,
     }
 
 

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, TextIO
 from threadpoolctl import threadpool_limits
 
 from deid.ahead import Ahead
-from deid.audit.files import check_places, written
 from deid.compare import Comparer, choose_faces
 from deid.config import RunConfig
 from deid.errors import PrivacyError, UsageError
+from deid.files import check_places, written
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
 from deid.memory import return_memory
 from deid.models.engine import Engine, open_engine

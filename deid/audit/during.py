@@ -8,9 +8,9 @@ from typing import TextIO
 
 import numpy as np
 
-from deid.audit.files import put
 from deid.audit.run import Audit, audit
 from deid.config import OBSCURING, RunConfig
+from deid.files import put
 from deid.progress import Progress
 from deid.types import Track
 

@@ -130,10 +130,10 @@ def _networks(m: Material, chose: tuple[str, ...]) -> list[dict[str, str]]:
             "did": "searched every output frame for faces as they were; a run asks it about doubtful places only",
         },
     ]
-    for r in m.recognisers:
-        part = "helped to choose the new faces" if r.name in chose else "had no part in the run"
+    for judge, limit in m.thresholds.items():
+        part = "helped to choose the new faces" if judge in chose else "had no part in the run"
         told.append(
-            {"name": r.name, "did": f"compared every face with its source (one person below {r.threshold:g}); {part}"}
+            {"name": judge, "did": f"compared every face with its source (one person below {limit:g}); {part}"}
         )
     return told
 

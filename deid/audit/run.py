@@ -23,7 +23,7 @@ from deid.audit.tell import lines
 from deid.audit.watch import watch
 from deid.errors import AuditFailed
 from deid.progress import Progress, QuietProgress
-from deid.recognition.custom import Recogniser, load
+from deid.recognition.custom import load
 from deid.recognition.thresholds import FAR_1E3
 
 
@@ -87,8 +87,8 @@ def audit(
             series.append(series_of(watched.records, seen, watched.seconds))
             progress.advance()
         people = group(watched.faces, series, watched.together)
-        judges: list[Recogniser] = [_Named("dlib", FAR_1E3), *([second] if second else [])]
-        material = Material(watched, series, people, judges, {r.name: r.threshold for r in judges})
+        thresholds = {"dlib": FAR_1E3} | ({second.name: second.threshold} if second else {})
+        material = Material(watched, series, people, thresholds)
         table = _signals(material, signals_to)
         told = report.build(
             material, contract(source, output, watched), table, name=name or output.name, output=output, chose=chose
@@ -97,20 +97,6 @@ def audit(
         return Audit(told, page(told, pictures))
     finally:
         watched.close()
-
-
-@dataclass(slots=True)
-class _Named:
-    """A recogniser whose work is done: its name and its threshold."""
-
-    name: str
-    threshold: float
-
-    def cut(self, rgb: Any, points: Any) -> Any:
-        raise NotImplementedError("its work is done")
-
-    def codes(self, chips: Any) -> Any:
-        raise NotImplementedError("its work is done")
 
 
 def _worst(material: Material, faces: tuple[int, ...]) -> list[Bad]:

@@ -15,7 +15,6 @@ from deid.audit.notes import GALLERY, STATES, Seen, Stray, Watched
 from deid.audit.people import Group, Rate, gallery, stacked
 from deid.audit.series import MEASURES, MIN_FACE, Series
 from deid.audit.targets import INF, TARGETS, Target
-from deid.recognition.custom import Recogniser
 
 _JOINED = 2  # frames between two suspect moments that count as one
 _MOST_SUSPECTS = 200
@@ -46,7 +45,6 @@ class Material:
     watched: Watched
     series: list[Series]
     people: list[Group]
-    recognisers: list[Recogniser]
     thresholds: dict[str, float]
 
     def bare(self, k: int) -> np.ndarray:
@@ -57,9 +55,9 @@ class Material:
         """Rows of face ``k`` in which a recogniser (or the one of ``name``) takes source and output for one person."""
         of = self.series[k]
         out = np.zeros(len(of), bool)
-        for r in self.recognisers:
-            if name is None or r.name == name:
-                out |= of.notes[_FIELDS.get(r.name, "other")] < self.thresholds[r.name]  # NaN is no match
+        for judge, limit in self.thresholds.items():
+            if name is None or judge == name:
+                out |= of.notes[_FIELDS.get(judge, "other")] < limit  # NaN is no match
         return out & of.counted
 
     def asked(self, k: int) -> np.ndarray:
@@ -127,23 +125,22 @@ def identity(m: Material) -> tuple[dict[str, Any], dict[str, float]]:
     """Per recogniser how alike sources and outputs are, and the values that criteria and targets look at."""
     detail: dict[str, dict[str, Any]] = {}
     values = {"split": 0.0, "shared": 0.0, "same": np.nan, "other": np.nan}
-    for r in m.recognisers:
-        outputs = [[_codes(m.watched.faces[k], r.name) for k in p.faces] for p in m.people]
+    for judge, limit in m.thresholds.items():
+        outputs = [[_codes(m.watched.faces[k], judge) for k in p.faces] for p in m.people]
         pooled = [stacked([c for face in faces for c in face], _MOST_CODES) for faces in outputs]
         pooled = [p for p in pooled if len(p)]
-        limit = m.thresholds[r.name]
         same = Matches.of(_joined([within(p) for p in pooled]), limit)
         other = Matches.of(
             _joined([across(a, b).ravel() for k, a in enumerate(pooled) for b in pooled[k + 1 :]]), limit
         )
-        known = [[c for k in p.faces for c in _own(m.watched.faces[k], r.name)] for p in m.people]
+        known = [[c for k in p.faces for c in _own(m.watched.faces[k], judge)] for p in m.people]
         filmed = [stacked(codes, _MOST_CODES) for codes in known if codes]
         chance = Matches.of(
             _joined([across(a, b).ravel() for k, a in enumerate(filmed) for b in filmed[k + 1 :]]), limit
         )
-        paired = _joined([m.series[k].notes[_FIELDS.get(r.name, "other")][m.replaced(k) & m.asked(k)]
+        paired = _joined([m.series[k].notes[_FIELDS.get(judge, "other")][m.replaced(k) & m.asked(k)]
                           for p in m.people for k in p.faces])  # fmt: skip
-        detail[r.name] = {
+        detail[judge] = {
             "threshold": limit,
             "source_to_output": _told(Matches.of(paired, limit)),
             "outputs_of_one_person": _told(same),
@@ -152,8 +149,8 @@ def identity(m: Material) -> tuple[dict[str, Any], dict[str, float]]:
             "split_people": sum(_split(faces, limit) for faces in outputs),
             "shared_faces": sum(_one_face(a, b, limit) for k, a in enumerate(pooled) for b in pooled[k + 1 :]),
         }
-        values["split"] = max(values["split"], float(detail[r.name]["split_people"]))
-        values["shared"] = max(values["shared"], float(detail[r.name]["shared_faces"]))
+        values["split"] = max(values["split"], float(detail[judge]["split_people"]))
+        values["shared"] = max(values["shared"], float(detail[judge]["shared_faces"]))
         values["same"] = float(np.nanmin([values["same"], same.rate])) if same.pairs else values["same"]
         values["other"] = float(np.nanmax([values["other"], other.rate])) if other.pairs else values["other"]
     return detail, values

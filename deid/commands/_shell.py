@@ -16,6 +16,7 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+from deid.config import parse_time
 from deid.errors import OutputError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -165,6 +166,15 @@ def _discard_stdout() -> None:
     """So that the interpreter's last flush does not fail a second time."""
     with suppress(OSError, ValueError), open(os.devnull, "wb") as devnull:
         os.dup2(devnull.fileno(), sys.stdout.fileno())
+
+
+class TimeParam(click.ParamType):
+    """Seconds, ``M:SS.s`` or ``H:MM:SS.s``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        return value if isinstance(value, float) else parse_time(value)
 
 
 def common_options(command: _Command) -> _Command:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deid.commands._shell import StopRequest, common_options, emit, emit_json, say
-from deid.commands.run import TimeParam
+from deid.commands._shell import StopRequest, TimeParam, common_options, emit, emit_json, say
 from deid.config import DETECTS, RunConfig
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from deid.commands._shell import StopRequest, common_options, emit, emit_json
-from deid.config import parse_time
+from deid.commands._shell import StopRequest, TimeParam, common_options, emit, emit_json
 from deid.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,20 +50,13 @@ def audit_options(command: _Command) -> _Command:
     return command
 
 
-class _Time(click.ParamType):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        return value if isinstance(value, float) else parse_time(value)
-
-
 @click.command(epilog=_EXAMPLES, short_help="Judge a finished output beside its source, frame by frame.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @audit_options
 @click.option("--report", type=click.Path(path_type=Path), metavar="FILE", help="Write the audit as JSON.")
-@click.option("--start", type=_Time(), help="The output begins here in SOURCE: seconds, M:SS.s or H:MM:SS.s.")
-@click.option("--end", type=_Time(), help="The output ends before this time of SOURCE.")
+@click.option("--start", type=TimeParam(), help="The output begins here in SOURCE: seconds, M:SS.s or H:MM:SS.s.")
+@click.option("--end", type=TimeParam(), help="The output ends before this time of SOURCE.")
 @click.option("--salvage", is_flag=True, help="Take a damaged SOURCE, as the run did.")
 @click.option("--threads", type=int, metavar="N", help="Threads to decode with.  [default: as many as there are cores]")
 @click.option("--overwrite", is_flag=True, help="Take the place of files that exist; never of SOURCE or OUTPUT.")
@@ -89,7 +81,7 @@ def audit(
     Faces that are as they were, or that a recogniser still knows, are told with their times. Rates come for everybody
     together, for each person, and by apparent gender, age and skin tone. Neither file is changed.
     """
-    from deid.audit.files import check_places, put
+    from deid.files import check_places, put
     from deid.progress import progress_for
 
     check_places((report, html, signals), (source, output, options["recogniser"]), overwrite)
@@ -119,8 +111,8 @@ def _audit(
 ) -> Audit:
     from threadpoolctl import threadpool_limits
 
-    from deid.audit.files import written
     from deid.audit.run import audit as run_audit
+    from deid.files import written
     from deid.memory import keep_memory_together
 
     keep_memory_together()

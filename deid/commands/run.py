@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
+from deid.commands._shell import Stopped, StopRequest, TimeParam, common_options, emit, emit_json, say
 from deid.commands.audit import audit_options
 from deid.config import (
     CODECS,
@@ -27,7 +27,6 @@ from deid.config import (
     SCOPES,
     RunConfig,
     default_target,
-    parse_time,
 )
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
@@ -50,15 +49,6 @@ Examples:
   deid run frames/ -o frames-out/                a folder of pictures, in order of name
   deid run photo.jpg -o photo-out.jpg --json --quiet
 """
-
-
-class TimeParam(click.ParamType):
-    """Seconds, ``M:SS.s`` or ``H:MM:SS.s``."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        return value if isinstance(value, float) else parse_time(value)
 
 
 class TracksParam(click.ParamType):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from deid.commands._shell import StopRequest, common_options, emit, emit_json
-from deid.errors import OutputError, OutputExists, UsageError
+from deid.errors import OutputError, UsageError
+from deid.files import check_places
 from deid.progress import progress_for
 
 if TYPE_CHECKING:
@@ -59,8 +59,9 @@ def surrogates(
     """
     if picture is None and clip is None:
         raise UsageError("name a picture with -o or a clip with --turntable; see 'deid surrogates --help'.")
-    _check(picture, (".png", ".jpg", ".jpeg"), overwrite)
-    _check(clip, (".mp4",), overwrite)
+    _check_ending(picture, (".png", ".jpg", ".jpeg"))
+    _check_ending(clip, (".mp4",))
+    check_places((picture, clip), (), overwrite)
     female = None if gender is None else (1.0 if gender == "female" else -1.0)
     from deid import gallery
 
@@ -79,16 +80,9 @@ def surrogates(
         emit("\n".join(f"wrote {path}" for path in (picture, clip) if path is not None))
 
 
-def _check(path: Path | None, endings: tuple[str, ...], overwrite: bool) -> None:
-    """What can be known to fail before any work."""
-    if path is None:
-        return
-    if path.suffix.lower() not in endings:
+def _check_ending(path: Path | None, endings: tuple[str, ...]) -> None:
+    if path is not None and path.suffix.lower() not in endings:
         raise UsageError(f"{path} must end in {' or '.join(endings)}.")
-    if os.path.lexists(path) and not overwrite:
-        raise OutputExists(f"{path} exists; choose another name, or add --overwrite.")
-    if not path.absolute().parent.is_dir():
-        raise OutputError(f"the folder of {path} does not exist; make it, or choose another place.")
 
 
 def _write_picture(path: Path, overwrite: bool, pixels: np.ndarray) -> None:
