@@ -8,18 +8,24 @@ measured once a surrogate and taken out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import Camera, Light, head_rotation
+from deid.models.morphable.echo import Echo, Make
 from deid.models.morphable.finish import to_code
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.painter import Sitter
+from deid.models.morphable.surrogate import Likeness, Recognise, in_place
+from deid.models.morphable.tracks import AttributeTrack
+from deid.recognition.thresholds import FAR_1E3
 
+_SHARES = (1.0, 0.5, 0.0)  # of an echo that are tried
+_STRANGER = 0.05  # beyond the match threshold: an echo that brings a surrogate nearer to its subject is too much
 _MOST = 6.0  # degrees: a larger bias is a landmark model that has lost the face
 _PRESENCE = 0.5
 
@@ -84,3 +90,35 @@ def lip_readings(
         out.append(float((found.points[pairs[:, 1], 1] - found.points[pairs[:, 0], 1]).mean()) / near)
     rising = np.maximum.accumulate(np.maximum(out, 0.0))
     return np.asarray(rising + _LEAST_RISE * LIP_GAPS[: len(rising)])
+
+
+def settled(
+    geometry: Geometry, landmarker: FaceLandmarker, recognise: Recognise, make: Make, echo: Echo,
+    source: AttributeTrack, likenesses: Sequence[tuple[Likeness, int]],
+) -> tuple[AttributeTrack, Sitter]:  # fmt: skip
+    """What ``make`` makes of as much of ``echo`` as leaves the surrogate a stranger to its subject, with the head
+    turned as the landmark model reads it in the subject's pictures. ``source``: the subject's attributes.
+    ``likenesses``: those of the same track, and their rows."""
+    if not likenesses:
+        return make(echo)
+    before = recognise(np.stack([likeness.chip for likeness, _ in likenesses]))
+    for share in _SHARES:
+        track, sitter = make(echo.weaker(share))
+        pictures = [in_place(geometry, sitter, _dressed(of, source, track, row)) for of, row in likenesses]
+        apart = np.linalg.norm(before - recognise(np.stack(pictures)), axis=1)
+        if float(apart.min()) > FAR_1E3 + _STRANGER:
+            break
+    pairs = [(of.chip, after, of.points) for (of, _), after in zip(likenesses, pictures, strict=True)]
+    turn = pose_bias(landmarker, pairs).correction()
+    return track.with_values(rotation=track.rotation @ turn), sitter
+
+
+def _dressed(likeness: Likeness, source: AttributeTrack, track: AttributeTrack, row: int) -> Likeness:
+    """``likeness`` with the attributes that ``track`` has in ``row`` in place of those of ``source``."""
+    camera = likeness.attributes.camera
+    turn = source.rotation[row].T @ track.rotation[row]
+    attributes = replace(
+        likeness.attributes, expression=track.expression[row], gaze=track.gaze[row],
+        camera=replace(camera, rotation=camera.rotation @ turn),
+    )  # fmt: skip
+    return replace(likeness, attributes=attributes)

@@ -13,6 +13,7 @@ import numpy as np
 
 from deid.models.morphable import face_points
 from deid.models.morphable.apertures import open_and_closed
+from deid.models.morphable.echo import Echo
 from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis, surface_points
 from deid.models.morphable.gaze import as_rendered
 from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
@@ -65,6 +66,7 @@ class Retargeter:
         self._lift = self._lifted(_corner_rise(geometry, surrogate))
         self._opens = np.array([name.startswith(OPENERS) for name in self._names])
         self._readings: tuple[np.ndarray, np.ndarray] | None = None
+        self._echo = Echo()
 
     def mouths(self, gaps: np.ndarray) -> np.ndarray:
         """float64 (n, E): expressions of a face at rest whose lips are ``gaps`` (n,) centimetres apart."""
@@ -77,6 +79,10 @@ class Retargeter:
         rising centimetres between the surrogate's lips, from 0. ``readings``: (n,) what is read off them, rising."""
         self._readings = gaps, readings
 
+    def heed(self, echo: Echo) -> None:
+        """From now on eyes are as wide, and look where, ``echo`` says."""
+        self._echo = echo
+
     def __call__(self, track: AttributeTrack) -> AttributeTrack:
         """``track`` with ``expression`` for the surrogate."""
         if not len(track):
@@ -86,7 +92,7 @@ class Retargeter:
         self._knit(expression)
         self._open_mouth(expression, self._wanted_gap(track))
         track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
-        track = track.with_values(gaze=as_rendered(track).astype(np.float32))
+        track = track.with_values(gaze=self._echo.looking(as_rendered(track).astype(np.float32)))
         set_lids(expression, self._names, self._lids, track)
         return track.with_values(expression=expression.astype(np.float32))
 
@@ -114,7 +120,7 @@ class Retargeter:
         what the face does; without the latter the lids of large eyes move further than those of small ones did."""
         usual = [open_and_closed(track.aperture[:, eye].astype(float), track.facing[:, eye])[0] for eye in range(2)]
         wider = float(np.clip(np.mean(usual) * self._eye_width / self._open_gap, *_HABIT_RANGE)) ** _HABIT
-        gap = track.openness.astype(np.float64) * wider * self._open_gap
+        gap = track.openness.astype(np.float64) * wider * self._open_gap * self._echo.lids
         low, span = _STARE[0], _STARE[1] - _STARE[0]
         gap = np.where(gap > low, low + span * np.tanh((gap - low) / span), gap)
         return (gap / self._open_gap).astype(np.float32)
@@ -126,7 +132,7 @@ class Retargeter:
         """(n,): centimetres by which the surrogate's lips are to be apart, 0 where they are to touch."""
         least = float(np.quantile(track.mouth, 0.05))
         closed = float(np.clip(2 * _CLOSED_LIPS - least, 0.0, min(least, _CLOSED_LIPS)))
-        seen = np.maximum(track.mouth.astype(np.float64) - closed, 0.0)
+        seen = np.maximum(track.mouth.astype(np.float64) - closed, 0.0) * self._echo.lips
         usual = np.interp(seen, _GAP_SEEN, _GAP_TRUE) * self._mouth_ratio
         if self._readings is None:
             return usual

@@ -1,0 +1,237 @@
+"""Closing the loop for a whole face: what comes back when the surrogate is shown to the landmark model that read the
+subject.
+
+Every face has an expression at rest: brows that lie high or slope inwards, corners of the mouth that hang, eyes that
+are large. The codes of a frame say how somebody moves, not how the face that moves looks; a surrogate with sloping
+brows would so look worried through a calm speech. Some frames of a track are rendered as they are going to be shown,
+without the picture around them, read by the landmark model, and compared with what it read off the subject in the same
+frames. What is off on average is put right where it comes from: brows and the mouth's corners in the surrogate's face
+at rest, lids in how wide it holds its eyes, lips in how far they part, irises in their angles. Two rounds, the second
+by what the first one did (a secant step, Broyden 1965, on a diagonal). All of it is bounded: a surrogate stays who it
+is, and an expression that is not understood is not made up for by an absurd one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
+from deid.detection.pose import MEAN_HEAD, RIGID_POINTS
+from deid.models.morphable import face_points
+from deid.models.morphable.codes import Camera, Light
+from deid.models.morphable.finish import to_code
+from deid.models.morphable.fit_basis import fit_basis, surface_points
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.painter import Sitter
+from deid.models.morphable.tracks import AttributeTrack
+
+_SIDE, _HEAD = 256, 30.0  # pixels of the pictures, at most; centimetres that they are high
+_WALL = 0.45  # behind the head
+_PRESENCE = 0.5
+_ROWS = 6
+_MOST_YAW = 40.0  # degrees
+_LEAST_OPEN = 0.55
+_ROUNDS = 2
+
+_BROW_ENDS = np.array([[[285, 336], [276, 300]], [[55, 107], [46, 70]]])
+"""(side, inner or outer, 2): the subject's left first."""
+_CORNERS = np.array([[291, 308], [61, 78]])
+_LIPS_MIDDLE = np.array([0, 17, 13, 14])
+
+# the reading's parts: brows (inner, outer; left, right), corners of the mouth, its width, lids, lips' gap, gaze
+_REST, _LIDS, _LIPS, _GAZE = slice(0, 7), 7, 8, slice(9, 11)
+_COUNT = 11
+_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.4, -0.4, -0.4])
+_MOST_WEIGHT = np.array([0.4, 0.5, 0.4, 0.5, 0.4, 0.4, 0.4])
+"""By how much of an expression's weight the face at rest may be changed: brows, corners of the mouth, its width."""
+_RIDGE = 0.1  # of the mean diagonal: corrections that only noise asks for stay small
+_GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one radian across, and up
+_MOST_GAZE = np.radians([14.0, 4.0])
+_GAINS = (0.7, 1.6)
+_GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
+_LID_RANGE, _LIP_RANGE = (0.75, 1.2), (0.4, 1.25)
+_LEAST_GAP = 0.03  # outer eye distances: lips that are closer say little about a factor
+_TOLD = 0.006  # a step that was meant to be larger tells how much of it comes back
+_KEPT = np.array([0.9] * 7 + [0.6, 0.9, 0.9, 0.9])
+"""Share of a difference that is made up for; eyes that are large or small by nature stay so in part."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Echo:
+    """What to change of a surrogate so that it reads as the subject did. ``rest``: float64 (7,), weights by which
+    brows (inner, outer; left, right) and corners of the mouth (left, right) lie higher, and by which it is wider.
+    ``lids``, ``lips``: how much wider the eyes are held, and how much further the lips part. ``gaze``, ``gain``:
+    float64 (2,), radians added, and factors, across and up."""
+
+    rest: np.ndarray = field(default_factory=lambda: np.zeros(7))
+    lids: float = 1.0
+    lips: float = 1.0
+    gaze: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    gain: np.ndarray = field(default_factory=lambda: np.ones(2))
+
+    def at_rest(self, geometry: Geometry, neutral: np.ndarray) -> np.ndarray:
+        """``neutral``, float32 (V, 3), with brows and corners of the mouth where they belong."""
+        moved: np.ndarray = neutral + np.tensordot(self.rest.astype(np.float32), _rest_shapes(geometry), 1)
+        return moved
+
+    def looking(self, gaze: np.ndarray) -> np.ndarray:
+        """``gaze`` (n, 2, 2) as it is to be rendered."""
+        middle = np.median(gaze, axis=(0, 1))
+        turned: np.ndarray = ((gaze - middle) * self.gain + middle + self.gaze).astype(gaze.dtype)
+        return turned
+
+    def weaker(self, share: float) -> Echo:
+        """Only so much of it, 0 to 1."""
+        return Echo(self.rest * share, self.lids**share, self.lips**share, self.gaze * share, self.gain**share)
+
+
+Make = Callable[[Echo], tuple[AttributeTrack, Sitter]]
+"""The track's attributes and the head to be rendered, once what an echo says is heeded."""
+
+
+def reading(points: np.ndarray) -> np.ndarray:
+    """(11,) of mesh points (478, 3): heights of brows and corners of the mouth and its width in outer eye distances,
+    the lids' opening in eye widths, the lips' in outer eye distances, place of the irises in eye widths."""
+    xy = points[:, :2].astype(np.float64)
+    rigid = points[RIGID_POINTS, :3].astype(np.float64)
+    size = np.sqrt(((rigid - rigid.mean(axis=0)) ** 2).sum() / (MEAN_HEAD**2).sum())
+    corners = xy[face_points.EYE_CORNERS]  # (eye, inner or outer, 2)
+    across = corners[0, 1] - corners[1, 1]
+    up = np.array([across[1], -across[0]]) / np.linalg.norm(across)
+    out = np.zeros(_COUNT)
+    height = (xy - corners.mean(axis=(0, 1))) @ up / size
+    out[:4] = height[_BROW_ENDS].mean(axis=-1).ravel()
+    out[4:6] = height[_CORNERS].mean(axis=-1) - height[_LIPS_MIDDLE].mean()
+    out[6] = np.linalg.norm(xy[_CORNERS[0, 0]] - xy[_CORNERS[1, 0]]) / size
+    pairs = face_points.INNER_LIP_PAIRS[1:4]
+    out[_LIPS] = np.linalg.norm(xy[pairs[:, 0]] - xy[pairs[:, 1]], axis=1).mean() / size
+    look, open_, square = np.zeros(2), 0.0, 0.0
+    for eye in range(2):
+        along = (corners[eye, 1] - corners[eye, 0]) * (1, -1)[eye]  # to the subject's left
+        width = float(np.linalg.norm(along))
+        pairs = face_points.LID_PAIRS[eye][1:4]
+        open_ += float(np.linalg.norm(xy[pairs[:, 0]] - xy[pairs[:, 1]], axis=1).mean()) * width
+        offset = xy[face_points.IRISES[eye][0]] - corners[eye].mean(axis=0)
+        look += offset @ along, offset[0] * along[1] - offset[1] * along[0]
+        square += width**2
+    out[_LIDS], out[_GAZE] = open_ / square, look / square
+    return out
+
+
+def telling_rows(track: AttributeTrack, trusted: np.ndarray) -> np.ndarray:
+    """Up to 6 rows to compare, evenly in time: well seen, not turned far, eyes open."""
+    angles = np.abs(track.yaw_pitch_roll())
+    good = trusted & (angles[:, 0] < _MOST_YAW) & (track.openness.min(axis=1) > _LEAST_OPEN)
+    rows = np.flatnonzero(good)
+    return (
+        rows[np.unique(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).round().astype(int))] if len(rows) else rows
+    )
+
+
+def listen(
+    geometry: Geometry, landmarker: FaceLandmarker, make: Make, seen: np.ndarray, rows: np.ndarray,
+    lights: Sequence[Light],
+) -> Echo:  # fmt: skip
+    """``seen``: (m, 478, 3), the subject's meshes in frames ``rows`` (m,) of the track, one light each."""
+    if not len(rows):
+        return Echo()
+    wanted = np.stack([reading(p) for p in seen])
+    effect = _effects(geometry)
+    steps = np.ones(_COUNT)  # how much of what was meant came back, last time
+    echo, before, meant = Echo(), None, None
+    for _ in range(_ROUNDS):
+        track, sitter = make(echo)
+        read = _read(geometry, landmarker, track, sitter, rows, lights)
+        good = np.isfinite(read).all(axis=1)
+        if good.sum() < min(2, len(rows)):
+            return echo
+        now = np.median(read[good], axis=0)
+        if before is not None and meant is not None:
+            large = np.abs(meant) > _TOLD
+            steps = np.where(large, np.clip((now - before) / np.where(large, meant, 1.0), 0.5, 1.5), 1.0)
+        before, meant = now, _KEPT * np.median((wanted - read)[good], axis=0)
+        echo = _stepped(echo, meant / steps, effect, read[good], wanted[good], track.gaze[rows[good]])
+    return echo
+
+
+def _stepped(
+    echo: Echo, gap: np.ndarray, effect: np.ndarray, read: np.ndarray, wanted: np.ndarray, gaze: np.ndarray
+) -> Echo:
+    """One step towards what makes up for ``gap`` (11,)."""
+    normal = effect @ effect.T
+    ridge = _RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
+    rest = echo.rest + np.linalg.solve(normal + ridge, effect @ gap[_REST])
+    lids = echo.lids * (1 + gap[_LIDS] / max(float(np.median(read[:, _LIDS])), 0.08))
+    lips = echo.lips * (1 + gap[_LIPS] / (float(np.median(read[:, _LIPS])) + _LEAST_GAP))
+    shift = echo.gaze + gap[_GAZE] / _GAZE_STEP
+    gain = echo.gain * _gains(gaze.mean(axis=1), read[:, _GAZE], wanted[:, _GAZE])
+    return Echo(
+        np.clip(rest, _LEAST_WEIGHT, _MOST_WEIGHT), float(np.clip(lids, *_LID_RANGE)),
+        float(np.clip(lips, *_LIP_RANGE)), np.clip(shift, -_MOST_GAZE, _MOST_GAZE), np.clip(gain, *_GAINS),
+    )  # fmt: skip
+
+
+def _gains(shown: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(2,): by how much further glances are to go. ``shown``: (m, 2) radians; ``read``, ``wanted``: (m, 2)."""
+    turned = shown - shown.mean(axis=0)
+    variance = (turned**2).mean(axis=0)
+    usual = _GAZE_STEP * _GAIN_RIDGE
+    rise = ((wanted * turned).mean(axis=0) + usual) / np.maximum((read * turned).mean(axis=0) + usual, 1e-9)
+    return np.where(variance > 0, np.clip(rise, 0.6, 1.8), 1.0)
+
+
+def _effects(geometry: Geometry) -> np.ndarray:
+    """(7, 7): what a unit of each of the rest's weights adds to those parts of a reading."""
+    basis = fit_basis(geometry)
+    moves = np.tensordot(_weights(geometry), basis.seen, 1) * (1, -1, -1)  # (7, 468, 3)
+    points = np.concatenate([basis.mean * (1, -1, -1), np.zeros((10, 3))])
+    return np.array([(reading(points + np.pad(m, ((0, 10), (0, 0)))) - reading(points))[_REST] for m in moves])
+
+
+def _weights(geometry: Geometry) -> np.ndarray:
+    """(7, E): each of the rest's weights in expressions."""
+    names = geometry.expression_names
+    out = np.zeros((7, len(names)), np.float32)
+    for side, mark in enumerate("LR"):
+        out[2 * side, names.index(f"browInnerUp_{mark}")] = 1.0
+        out[2 * side + 1, names.index(f"browOuterUp_{mark}")] = 1.0
+        out[4 + side, names.index(f"mouthSmile_{mark}")] = 0.5
+        out[4 + side, names.index(f"mouthFrown_{mark}")] = -0.5
+        out[6, names.index(f"mouthStretch_{mark}")] = 0.5
+    out[6, names.index("mouthPucker")] = -0.3
+    return out
+
+
+def _rest_shapes(geometry: Geometry) -> np.ndarray:
+    """float32 (6, V, 3)."""
+    used = np.flatnonzero(_weights(geometry).any(axis=0))
+    return np.tensordot(_weights(geometry)[:, used], geometry.expression[used], 1)
+
+
+def _read(
+    geometry: Geometry, landmarker: FaceLandmarker, track: AttributeTrack, sitter: Sitter, rows: np.ndarray,
+    lights: Sequence[Light],
+) -> np.ndarray:  # fmt: skip
+    """(m, 11): what is read off the surrogate in ``rows`` of ``track``; NaN where no face is found."""
+    out = np.full((len(rows), _COUNT), np.nan)
+    for i, (row, light) in enumerate(zip(rows, lights, strict=True)):
+        scale = min(float(track.scale[row]), _SIDE / _HEAD)
+        side = round(scale * _HEAD)
+        expression = track.expression[row]
+        vertices = geometry.pose(sitter.neutral, expression, track.gaze[row])
+        truth = surface_points(geometry, vertices)
+        camera = Camera(track.rotation[row], scale, np.zeros(2), float(track.distance[row]))
+        middle = camera.project(truth)[:, :2].mean(axis=0)
+        camera = Camera(camera.rotation, scale, np.array([side * 0.5, side * 0.5]) - middle, camera.distance)
+        face = sitter.renderer.render(vertices, camera, light, side, side, expression=expression)
+        cover = np.clip(face.alpha + face.head, 0, 1)[..., None]
+        shown = np.clip(to_code(face.rgb), 0, 1) * cover + _WALL * (1 - cover)
+        start = camera.project(truth)
+        start = np.concatenate([start, np.repeat(start.mean(axis=0)[None], 10, axis=0)]).astype(np.float32)
+        found = landmarker.run(np.rint(shown * 255).astype(np.uint8), roi_from_landmarks(start), rgb=True)
+        if found is not None and found.presence >= _PRESENCE:
+            out[i] = reading(found.points)
+    return out

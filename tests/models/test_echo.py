@@ -1,0 +1,123 @@
+"""What comes back from the landmark model: readings of a mesh, and the corrections that follow from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deid.detection.landmarks import FaceLandmarker
+from deid.models.morphable import echo, fit_basis
+from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.codes import IdentityCode, Light
+from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.painter import Sitter
+from deid.models.morphable.tracks import AttributeTrack
+
+WINDOW = Light(
+    np.array([[0.7] * 3, [0.1] * 3, [0.1] * 3, [0.45] * 3, *[[0.0] * 3] * 5], np.float32),
+    np.array([0.36, 0.23, 0.17], np.float32),
+    np.full(3, 0.6, np.float32),
+)
+
+
+def mesh() -> np.ndarray:
+    """(478, 3): the mean head as a picture would show it."""
+    points = fit_basis.fit_basis(load_geometry()).mean * (10, -10, -10)
+    return np.concatenate([points, np.repeat(points[[473 - 5 - 95]], 10, axis=0)])
+
+
+def looking(rows: int = 2) -> AttributeTrack:
+    geometry = load_geometry()
+    fields = {name: np.zeros(rows, np.float32) for name in AttributeTrack.__slots__}
+    fields["frames"] = np.arange(rows, dtype=np.int32)
+    fields["rotation"] = np.broadcast_to(np.eye(3), (rows, 3, 3)).copy()
+    fields["scale"] = np.full(rows, 8.0)
+    fields["distance"] = np.full(rows, 90.0)
+    fields["expression"] = np.zeros((rows, len(geometry.expression)), np.float32)
+    fields["gaze"] = np.zeros((rows, 2, 2), np.float32)
+    fields["openness"] = np.ones((rows, 2), np.float32)
+    return AttributeTrack(**fields)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.2, 5), st.floats(-0.5, 0.5), st.floats(-300, 300))
+def test_a_reading_knows_no_size_place_or_lean(size: float, lean: float, shift: float) -> None:
+    c, s = np.cos(lean), np.sin(lean)
+    moved = mesh() @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]]) * size + (shift, -shift, 0)
+    assert np.allclose(echo.reading(moved), echo.reading(mesh()), atol=1e-6)
+
+
+def test_higher_brows_read_higher() -> None:
+    raised = mesh()
+    raised[[285, 336, 55, 107], 1] -= 3
+    apart = echo.reading(raised) - echo.reading(mesh())
+    assert (apart[[0, 2]] > 0.02).all() and np.allclose(apart[[1, 3, 4, 5, 6]], 0)
+
+
+def test_an_echo_is_as_strong_as_its_share() -> None:
+    whole = echo.Echo(np.full(7, 0.4), 0.8, 1.2, np.array([0.1, 0.02]), np.array([1.2, 1.0]))
+    assert np.allclose(whole.weaker(0.0).rest, 0) and whole.weaker(0.0).lids == 1
+    assert np.allclose(whole.weaker(1.0).gaze, whole.gaze) and 0.8 < whole.weaker(0.5).lids < 1
+
+
+def test_gaze_is_widened_about_where_it_usually_is() -> None:
+    gaze = np.full((5, 2, 2), 0.1, np.float32)
+    gaze[4] = 0.3
+    out = echo.Echo(gain=np.array([2.0, 1.0]), gaze=np.array([0.0, 0.05])).looking(gaze)
+    assert (
+        np.allclose(out[:4, :, 0], 0.1)
+        and np.allclose(out[4, :, 0], 0.5)
+        and np.allclose(out[..., 1], gaze[..., 1] + 0.05)
+    )
+
+
+def test_rows_to_compare_are_seen_well() -> None:
+    track = looking(40)
+    track.openness[10:20] = 0
+    trusted = np.ones(40, bool)
+    trusted[30:] = False
+    rows = echo.telling_rows(track, trusted)
+    assert 0 < len(rows) <= 6 and not set(rows.tolist()) & {*range(10, 20), *range(30, 40)}
+    assert not len(echo.telling_rows(track, np.zeros(40, bool)))
+
+
+@pytest.fixture(scope="module")
+def heard() -> tuple[np.ndarray, np.ndarray, echo.Echo]:
+    """A surrogate whose subject has lower brows, a wider mouth and smaller eyes: what is off before and after."""
+    geometry, appearance = load_geometry(), load_appearance()
+    skin, iris, detail = appearance.sample(np.random.default_rng(3))
+    code = IdentityCode(np.zeros(len(geometry.identity), np.float32), skin, detail, iris)
+    sitter, track, rows = Sitter.make(geometry, appearance, code, 256), looking(), np.arange(2)
+
+    def make(heeded: echo.Echo) -> tuple[AttributeTrack, Sitter]:
+        from dataclasses import replace
+
+        return track, replace(sitter, neutral=heeded.at_rest(geometry, sitter.neutral))
+
+    with FaceLandmarker() as landmarker:
+        subject = echo.Echo(np.array([-0.5, -0.3, -0.5, -0.3, 0.2, 0.2, 0.25]))
+
+        def shown(of: echo.Echo) -> np.ndarray:
+            return echo._read(geometry, landmarker, *make(of), rows, [WINDOW] * 2)
+
+        wanted = shown(subject)
+        echo_reading, meshes = echo.reading, np.arange(2)
+        echo.reading = lambda points: wanted[int(points)] if np.ndim(points) == 0 else echo_reading(points)  # type: ignore[assignment]
+        try:
+            found = echo.listen(geometry, landmarker, make, meshes, rows, [WINDOW] * 2)
+        finally:
+            echo.reading = echo_reading
+        return np.median(wanted - shown(echo.Echo()), axis=0), np.median(wanted - shown(found), axis=0), found
+
+
+def test_what_is_off_is_put_right(heard: tuple[np.ndarray, np.ndarray, echo.Echo]) -> None:
+    before, after, _ = heard
+    assert np.abs(before[:4]).max() > 0.01
+    assert np.linalg.norm(after[:7]) < 0.4 * np.linalg.norm(before[:7])
+
+
+def test_corrections_are_bounded(heard: tuple[np.ndarray, np.ndarray, echo.Echo]) -> None:
+    _, _, found = heard
+    assert (np.abs(found.rest) <= 1).all() and 0.7 <= found.lids <= 1.25 and np.abs(found.gaze).max() < np.radians(15)
