@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,18 @@ def test_pairs_are_one_to_one_and_possible(table):
     pairs = assign(table)
     assert len({r for r, _ in pairs}) == len(pairs) == len({c for _, c in pairs})
     assert all(table[r, c] >= 0 for r, c in pairs)
+
+
+@given(hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=5), elements=st.floats(-1, 3)))
+def test_no_other_pairs_are_more_or_fit_better(table):
+    pairs = assign(table)
+    wide = table if table.shape[0] <= table.shape[1] else table.T
+    best = max(
+        (sum(wide[r, c] >= 0 for r, c in enumerate(columns)), sum(max(wide[r, c], 0) for r, c in enumerate(columns)))
+        for columns in permutations(range(wide.shape[1]), wide.shape[0])
+    )
+    assert len(pairs) == best[0]
+    np.testing.assert_allclose(sum(table[r, c] for r, c in pairs), best[1], atol=1e-6)
 
 
 def test_no_tracks_or_no_detections():
