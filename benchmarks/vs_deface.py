@@ -92,14 +92,20 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="runs of each program over each clip (default 3)")
     parser.add_argument("--seconds", type=float, default=6, help="length of the clips made here (default 6)")
-    parser.add_argument("--only", nargs="+", metavar="WORD", help=f"clips with these words in their names: "
-                        f"{', '.join(clip_names())}")
+    parser.add_argument(
+        "--only", nargs="+", metavar="WORD", help=f"clips with these words in their names: {', '.join(clip_names())}"
+    )
     parser.add_argument("--clip", nargs="+", type=Path, default=[], metavar="FILE", help="time these clips instead")
     parser.add_argument("--engine", choices=list(ENGINES), default="blur", help="what deid puts over faces")
     parser.add_argument("--long", action="store_true", help="also deid alone on clips of 1 and 10 minutes")
     parser.add_argument("--no-deface", action="store_true", help="time deid (and the bare transcode) only")
-    parser.add_argument("--work", type=Path, default=Path.home() / ".cache" / "deid-bench", metavar="FOLDER",
-                        help="where clips and deface's environment are kept (default ~/.cache/deid-bench)")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path.home() / ".cache" / "deid-bench",
+        metavar="FOLDER",
+        help="where clips and deface's environment are kept (default ~/.cache/deid-bench)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample here")
     options = parser.parse_args()
     if options.rounds < 1 or options.seconds <= 0:
@@ -334,8 +340,10 @@ def growth_table(rows: Sequence[Row]) -> list[str]:
     lines = ["", "| length | frames | wall s | ms a frame | peak MiB |", "|---|---|---|---|---|"]
     for row in rows:
         sample = row.deid[0]
-        lines.append(f"| {row.frames / FPS:.0f} s | {row.frames} | {sample.wall:.1f} | "
-                     f"{1000 * sample.wall / row.frames:.1f} | {sample.peak / 2**20:.0f} |")
+        lines.append(
+            f"| {row.frames / FPS:.0f} s | {row.frames} | {sample.wall:.1f} | "
+            f"{1000 * sample.wall / row.frames:.1f} | {sample.peak / 2**20:.0f} |"
+        )
     return lines
 
 
