@@ -43,9 +43,7 @@ class Camera:
     def moved(self, dx: float, dy: float, zoom: float = 1.0) -> Camera:
         """The same camera in a picture that is this one shifted by ``(dx, dy)`` pixels and then scaled by ``zoom``
         about (0, 0) of continuous pixel-centre coordinates."""
-        return Camera(
-            self.rotation, self.scale * zoom, (self.translation + (dx, dy)) * zoom, self.distance
-        )
+        return Camera(self.rotation, self.scale * zoom, (self.translation + (dx, dy)) * zoom, self.distance)
 
 
 def head_rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
@@ -84,7 +82,8 @@ class Light:
     under the same mean light: for eyes and teeth, which have no skin tone. ``veil``: float32 (3,), linear RGB of stray
     light over the picture (haze, flare, a screen's glow), which is part of ``tone`` and ``white``. ``shine``: how much
     the skin mirrors of the dominant light, 1 for skin as the renderer has it. ``covered``: how surely, 0 to 1, an
-    object that is neither skin nor hair lies before the lower face.
+    object that is neither skin nor hair lies before the lower face. ``local``: float32 (K,), what hard light does to
+    parts of the face beyond ``sh``, see :mod:`.photo_local`; empty for nothing.
     """
 
     sh: np.ndarray
@@ -93,6 +92,7 @@ class Light:
     veil: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
     shine: float = 1.0
     covered: float = 0.0
+    local: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

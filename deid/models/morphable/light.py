@@ -9,7 +9,7 @@ Exposure and colour cast frame by frame: those are fast, and eyes see them flick
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .finish import CODE_TO_LINEAR8
 from .geometry import Geometry
 from .photo_covered import covered
 from .photo_finish import finish_of
+from .photo_local import at_samples, fit_local, soft_floor
 from .photo_match import match_finish
 from .photo_reference import SkinReference, load_reference
 from .photo_shading import DARK, basis, faded, keep_positive, normal_equations, robust_weights, solve
@@ -68,11 +69,13 @@ class LightTrack:
     veil: np.ndarray
     shine: np.ndarray
     covered: np.ndarray
+    local: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def light(self, index: int) -> Light:
         """The light of frame ``index`` of the track (its place in the arrays)."""
         shine, covered = float(self.shine[index]), float(self.covered[index])
-        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index], shine, covered)
+        local = self.local[index] if len(self.local) else np.zeros(0, np.float32)
+        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index], shine, covered, local)
 
     def __len__(self) -> int:
         return len(self.sh)
@@ -111,20 +114,22 @@ def estimate_light(
     shading = _pool(scene, fitted, times)
     tint, cast = _tints(scene, fitted, shading, times)
     sh, tone = _normalised(scene, shading, tint, cast)
+    local = _local(scene, geometry, fitted, sh, tone, times)
     tone = tone + veil
     white = estimate_white(records, tone, times)
     blur, grain, chroma, size = finish_of(records, times)
     shine = np.full(count, estimate_shine(scene.chunks(), count, (sh, tone, white, veil), scene.reference))
     before = covered(records, times, geometry)
     matched = match_finish(
-        records, geometry, neutral, expression, rotation, (sh, tone, white, veil, shine), blur, scene.normals
+        records, geometry, neutral, expression, rotation, (sh, tone, white, veil, shine, local), blur, scene.normals
     )
     if matched is not None:
         blur = np.hypot(blur, matched.blur)
         tone = tone - matched.excess * np.maximum(tone - veil, 0)
         veil = veil + matched.haze[:, None] * np.maximum(tone - veil, 0)
+        local = local - matched.local
         grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
-    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, before)
+    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, before, local)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 
 
@@ -172,7 +177,7 @@ class _Scene:
             skin = self._records["skin"][part]
             facing = normals[..., 2]
             weights = np.where(facing > _FACING, np.minimum(1.5 * facing, 1), 0) * valid_samples(self._records[part])
-            weights = weights * np.where(skin.max(axis=2) >= _CLIPPED, 0.3, 1.0)
+            weights = weights * np.where(skin.max(axis=2) >= _CLIPPED, 0.5, 1.0)
             if self._hidden is not None:
                 weights = _uncovered(weights, self._hidden[part])
             linear = np.maximum(CODE_TO_LINEAR8[skin] - self._veil[part, None], 1e-5)
@@ -339,6 +344,24 @@ def _smooth_gain(cast: np.ndarray, times: np.ndarray) -> np.ndarray:
     grey = (logs @ LUMINANCE)[:, None]
     colour = bilateral(logs - grey, times, _CAST_SIGMA, _CAST_CHANGE)
     return np.exp(colour + bilateral(grey, times, _GAIN_SIGMA, _GAIN_CHANGE))
+
+
+def _local(
+    scene: _Scene, geometry: Geometry, fitted: _Fitted, sh: np.ndarray, tone: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """(n, K): see :func:`.photo_local.fit_local`, pooled over time like the light."""
+    out = np.zeros((scene.count, at_samples(geometry).shape[1]))
+    grey = (sh @ LUMINANCE).astype(np.float32)
+    level = (tone @ LUMINANCE).astype(np.float32)
+    typical = typical_tint(scene.chunks(), scene.albedo, scene.count)
+    for part, terms, linear, seen in scene.chunks():
+        luminance = linear @ LUMINANCE.astype(np.float32)
+        told = soft_floor(np.einsum("nij,nj->ni", terms, grey[part])) * scene.grey * level[part, None]
+        flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
+        _, support = from_skin(flat, seen, seen * lit_share(linear), typical)
+        residual = np.log(np.maximum(luminance, 1e-5) / np.maximum(told, 1e-5))
+        out[part] = fit_local(geometry, residual, seen * support, scene.reference.spread)
+    return _blend(out, _same_light(fitted.shading, times))
 
 
 def _normalised(

@@ -18,13 +18,15 @@ from .appearance import load_appearance
 from .codes import Camera, IdentityCode, Light
 from .fit_basis import surface_points
 from .geometry import Geometry
+from .photo_local import at_samples, factor, fit_local, soft_floor
 from .photo_quality import Detail, measure_noise
 from .photo_reference import load_reference
 from .photo_samples import TRIPLES
 from .photo_shading import basis
 from .photo_structure import measure_structure, window_of
-from .photo_surface import SampleNormals, skin_level
+from .photo_surface import SampleNormals, sampled, skin_level
 from .render import Renderer
+from .shade import LUMA
 
 _SAMPLES = 6  # frames of a track
 _EXTRA = np.array([0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6])  # pixels
@@ -49,12 +51,14 @@ class Matched:
     """Corrections for n frames, float64 (n,): ``blur`` in pixels, to be added in quadrature; ``haze``, share of the
     skin's light to be added as a veil; ``texture``, standard deviation of the noise, in code values, that rendered skin
     has already. ``excess``: float64 (n, 3), by what share of the tone rendered skin is lighter than the light says: its
-    highlights, which the frame's own skin has in its tone."""
+    highlights, which the frame's own skin has in its tone. ``local``: float64 (n, K), the same for parts of the face,
+    see :mod:`.photo_local`: hollows, which harmonics know nothing of."""
 
     blur: np.ndarray
     haze: np.ndarray
     texture: np.ndarray
     excess: np.ndarray
+    local: np.ndarray
 
 
 def match_finish(
@@ -79,18 +83,20 @@ def match_finish(
     rows = usable[np.unique(np.linspace(0, len(usable) - 1, _SAMPLES).round().astype(int))]
     found = []
     for row in rows.tolist():
-        sh, tone, white, veil, shine = (np.asarray(part[row], np.float32) for part in lights)
-        light = Light(sh, tone, white, veil, float(shine))
+        sh, tone, white, veil, shine, *local = (np.asarray(part[row], np.float32) for part in lights)
+        light = Light(sh, tone, white, veil, float(shine), 0.0, *local)
         facing = (normals.at(expression[row : row + 1]) @ np.asarray(rotation[row], np.float32).T)[0]
         found.append(
             _match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row]), facing)
         )
-    extra, haze, texture, *excess = np.array(found).T
+    extra, haze, texture = np.array([f[:3] for f in found]).T
+    excess, uneven = (np.array([f[k] for f in found]).T for k in (3, 4))
     at = np.arange(len(records))
     scale = records["scale"].astype(float)
     return Matched(
         np.interp(at, rows, extra / scale[rows]) * scale, np.interp(at, rows, haze), np.interp(at, rows, texture),
         np.stack([np.interp(at, rows, e) for e in excess], axis=1),
+        np.stack([np.interp(at, rows, e) for e in uneven] or [np.zeros(len(at))], axis=1),
     )  # fmt: skip
 
 
@@ -103,8 +109,8 @@ def _match(
     light: Light,
     blur: float,
     normals: np.ndarray,
-) -> tuple[float, ...]:
-    """Extra blur, extra haze, texture of the skin of one frame, and its excess in red, green and blue."""
+) -> tuple[float, float, float, np.ndarray, np.ndarray]:
+    """Extra blur, extra haze, texture of the skin of one frame, its excess, (3,), and the same of parts, (K,)."""
     scale = float(record["scale"])
     vertices = geometry.pose(neutral, expression, np.zeros((2, 2), np.float32))
     camera = Camera(np.asarray(rotation, np.float64), scale, np.zeros(2), np.inf)
@@ -115,7 +121,7 @@ def _match(
     width, height = np.ceil(high - low + 2 * margin).astype(int).tolist()
     window = window_of(mesh, width, height)
     if window is None:
-        return (0.0,) * 6
+        return 0.0, 0.0, 0.0, np.zeros(3), np.zeros(len(light.local))
     face = _model_face(geometry).render(vertices, camera.moved(*(margin - low)), light, width, height, whole=False)
     linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
     wanted = np.maximum(record["structure"].astype(float), _FLOOR)
@@ -139,22 +145,52 @@ def _match(
         made = _structure(hazy, float(np.hypot(blur, extra)))
         if (made[1:] / wanted[1:]).mean() <= tolerance:
             break
-    return extra, haze, texture * (1 - haze), *_excess(face.rgb, mesh, light, normals)
+    local = factor(at_samples(geometry), light.local) if len(light.local) else None
+    excess = np.array(_excess(face.rgb, mesh, light, normals, local))
+    uneven = _uneven(face.rgb, mesh, light, normals, local, geometry)
+    return extra, haze, texture * (1 - haze), excess, uneven
 
 
-def _excess(rgb: np.ndarray, mesh: np.ndarray, light: Light, normals: np.ndarray) -> tuple[float, float, float]:
+def _excess(
+    rgb: np.ndarray, mesh: np.ndarray, light: Light, normals: np.ndarray, local: np.ndarray | None = None
+) -> tuple[float, float, float]:
     """How much lighter skin, rendered as linear ``rgb``, is at the samples than ``light`` says, as shares of the
-    tone. ``normals``: (N, 3) there, camera space."""
+    tone. ``normals``: (N, 3) there, camera space. ``local``: (N,), factors on the light."""
+    seen, told, shown = _compared(rgb, mesh, light, normals, local)
+    if shown.sum() < _LEAST_SHOWN:
+        return 0.0, 0.0, 0.0
+    red, green, blue = np.clip(np.median(((seen - told) / light.tone)[shown], axis=0), *_EXCESS)
+    return float(red), float(green), float(blue)
+
+
+def _uneven(
+    rgb: np.ndarray, mesh: np.ndarray, light: Light, normals: np.ndarray, local: np.ndarray | None, geometry: Geometry
+) -> np.ndarray:
+    """(K,): where rendered skin is lighter or darker than ``light`` says, beside the rest of the face, as
+    :func:`.photo_local.fit_local` has it; what is the rendered albedo's own is left out."""
+    if local is None:
+        return np.zeros(0)
+    seen, told, shown = _compared(rgb, mesh, light, normals, local)
+    if shown.sum() < _LEAST_SHOWN:
+        return np.zeros(len(light.local))
+    ratio = np.log(np.maximum(seen @ LUMA, 1e-5) / np.maximum(told @ LUMA * _own(geometry), 1e-5))
+    ratio -= np.median(ratio[shown])
+    return fit_local(geometry, ratio[None], shown[None].astype(np.float32), load_reference().spread)[0]
+
+
+def _compared(
+    rgb: np.ndarray, mesh: np.ndarray, light: Light, normals: np.ndarray, local: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rendered and told linear RGB at the samples, (N, 3) each, and where the rendering shows them, bool (N,)."""
     height, width = rgb.shape[:2]
     x, y = np.rint(mesh[TRIPLES, :2].mean(axis=1)).astype(int).T
     shown = (normals[:, 2] > _FACING) & (x >= 1) & (y >= 1) & (x < width - 1) & (y < height - 1)
-    if shown.sum() < _LEAST_SHOWN:
-        return 0.0, 0.0, 0.0
-    x, y = x[shown], y[shown]
+    x, y = np.where(shown, x, 1), np.where(shown, y, 1)
     seen = sum(rgb[y + dy, x + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)) / 9
-    told = light.tone * load_reference().albedo[shown] * (basis(normals[shown]) @ light.sh)
-    red, green, blue = np.clip(np.median((seen - told) / light.tone, axis=0), *_EXCESS)
-    return float(red), float(green), float(blue)
+    lit = soft_floor(basis(normals) @ light.sh)
+    if local is not None:
+        lit = lit * local[:, None]
+    return seen, light.tone * load_reference().albedo * lit, shown
 
 
 def _structure(coded: np.ndarray, blur: float) -> np.ndarray:
@@ -178,8 +214,21 @@ def rehearse(geometry: Geometry) -> None:
 @lru_cache(maxsize=1)
 def _model_face(geometry: Geometry) -> Renderer:
     """Somebody ordinary."""
+    albedo, gloss, iris = _model_skin(geometry)
+    return Renderer(geometry, albedo, gloss, iris)
+
+
+@lru_cache(maxsize=1)
+def _own(geometry: Geometry) -> np.ndarray:
+    """float32 (N,): how light the skin of :func:`_model_face` is at the samples, the reference's 1."""
+    own: np.ndarray = (sampled(geometry, _model_skin(geometry)[0]) @ LUMA) / (load_reference().albedo @ LUMA)
+    return own
+
+
+@lru_cache(maxsize=1)
+def _model_skin(geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     appearance = load_appearance()
     skin, iris, _ = appearance.sample(np.random.default_rng(5), gender=0.0, age=40.0)
     code = IdentityCode(np.zeros(len(geometry.identity), np.float32), skin, 5, iris)
     albedo = appearance.albedo(code, _TEXTURE)
-    return Renderer(geometry, albedo / skin_level(geometry, albedo), appearance.gloss(_TEXTURE), iris)
+    return albedo / skin_level(geometry, albedo), appearance.gloss(_TEXTURE), iris

@@ -41,7 +41,9 @@ def robust_weights(
     for limit in _ROBUST:
         predicted = np.einsum("nij,nj->ni", terms, shading)
         scale = spread * np.maximum(predicted, DARK)
-        error = ((luminance - predicted) / scale) ** 2 + 0.5 * colour_error
+        # what is lighter than told is lit: no hair, beard or hand shines as skin does
+        lenient = spread * np.maximum(np.sqrt(np.maximum(predicted, DARK) * np.maximum(luminance, predicted)), DARK)
+        error = ((luminance - predicted) / lenient) ** 2 + 0.5 * colour_error
         trusted = weights / (1 + error / (limit * limit)) ** 2
         result = trusted / scale**2
         matrix, vector = normal_equations(terms, luminance, result)

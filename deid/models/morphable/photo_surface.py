@@ -76,6 +76,13 @@ def skin_level(geometry: Geometry, albedo: np.ndarray) -> np.ndarray:
     samples, weighed as light estimation weighs them. Divide the map by it: then skin rendered with a frame's tone is as
     bright, and of the colour, that the frame shows."""
     reference = load_reference()
+    ratio = np.log(np.maximum(sampled(geometry, albedo), 1e-3) / reference.albedo)
+    out: np.ndarray = np.exp(np.average(ratio, axis=0, weights=1 / reference.spread**2)).astype(np.float32)
+    return out
+
+
+def sampled(geometry: Geometry, albedo: np.ndarray) -> np.ndarray:
+    """float32 (N, 3): a map over the face's tile, (T, T, 3), at the samples."""
     corners = geometry.triangles[geometry.landmark_triangles]
     uv = (geometry.uv[corners] * geometry.landmark_weights[:, :, None]).sum(axis=1)[TRIPLES].mean(axis=1)
     size = len(albedo)
@@ -83,7 +90,5 @@ def skin_level(geometry: Geometry, albedo: np.ndarray) -> np.ndarray:
     offsets = np.arange(-reach, reach + 1)
     x = np.clip((uv[:, 0] * size).astype(int)[:, None, None] + offsets[None, None, :], 0, size - 1)
     y = np.clip((uv[:, 1] * size).astype(int)[:, None, None] + offsets[None, :, None], 0, size - 1)
-    here = albedo[y, x].mean(axis=(1, 2))
-    ratio = np.log(np.maximum(here, 1e-3) / reference.albedo)
-    out: np.ndarray = np.exp(np.average(ratio, axis=0, weights=1 / reference.spread**2)).astype(np.float32)
-    return out
+    here: np.ndarray = albedo[y, x].mean(axis=(1, 2))
+    return here

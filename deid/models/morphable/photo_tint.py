@@ -8,6 +8,7 @@ import numpy as np
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _SKIN_TINT = 0.15  # within which a sample has the colour of a face's skin, logarithm
+_BRIGHTER = 0.4  # logarithm of light over which places come to count as brightly lit
 
 
 def typical_tint(
@@ -45,14 +46,25 @@ def from_skin(
     """
     tint = flat[..., ::2] - flat[..., 1:2]
     middle = np.stack([weighted_median(tint[..., k], lit) for k in (0, 1)], axis=-1)[:, None]
-    own, usual = _support(tint - middle, seen), _support(tint - typical, seen)
+    level = flat[..., 1]
+    bright = np.clip((level - weighted_median(level, lit)[:, None]) / _BRIGHTER + 0.5, 0, 1)[..., None]
+    own, usual = (_support(_unbleached(tint - c, c, bright), seen) for c in (middle, typical))
     choice = (usual.sum(axis=1) > 0.35 * own.sum(axis=1))[:, None]
     centre = np.where(choice[..., None], typical, middle)
+    tint = centre + _unbleached(tint - centre, centre, bright)
     support = np.where(choice, usual, own)
     # Within its neighbourhood the centre follows the frame's own cast.
     nearby = support * seen
     shift = (nearby[..., None] * (tint - centre)).sum(axis=1) / np.maximum(nearby.sum(axis=1), 1e-6)[:, None]
     return (tint - centre - shift[:, None]).astype(np.float32), support.astype(np.float32)
+
+
+def _unbleached(off: np.ndarray, skin: np.ndarray, bright: np.ndarray) -> np.ndarray:
+    """``off`` (m, N, 2), tints less that of ``skin`` (..., 2), without what takes ``bright`` (m, N, 1) places, 0..1,
+    towards white: highlights and overexposure do, and hair and beards are not bright."""
+    length = np.maximum((skin * skin).sum(axis=-1, keepdims=True), 1e-4)
+    towards = np.clip(-(off * skin).sum(axis=-1, keepdims=True) / length, 0, 1)
+    return np.asarray(off + bright * towards * skin)
 
 
 def _support(tint: np.ndarray, seen: np.ndarray) -> np.ndarray:

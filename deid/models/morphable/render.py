@@ -15,7 +15,8 @@ from deid.errors import ModelError
 from deid.models.morphable import raster, shade, shade_skin
 from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.creases import creases
-from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.geometry import Geometry, Part
+from deid.models.morphable.photo_local import factor
 from deid.models.morphable.raster_lashes import draw_lashes, resolve
 from deid.models.morphable.render_model import HeadModel, head_model
 from deid.models.morphable.render_soft import ADDED, STEP, enlarged, small_size, worth
@@ -214,6 +215,7 @@ class Renderer:
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
             colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table,
         )  # fmt: skip
+        inner = self._locally(light, work.table)
         folds = creases(geometry)
         folded = None if expression is None or self._depth <= 0 else folds.weights(expression)
         if folded is None:
@@ -237,12 +239,25 @@ class Renderer:
         shade_eyes(
             count, model.parts, *at, vertices, model.eyes.rest, rotation, eyes.centres, eyes.axes, eyes.lids, eyes.span,
             geometry.eye_radius, self._iris, rig.sh, rig.white, rig.environment, rig.key, rig.key_rgb, rig.focus,
-            model.eyes.orbit, scale, work.colour,
+            model.eyes.orbit, scale, inner, work.colour,
         )  # fmt: skip
         shade_mouth(
             count, model.parts, *at, vertices, work.normals, mouth.lips, mouth.left, mouth.right,
-            rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, model.uv, scale, work.colour,
+            rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, model.uv, scale, inner, work.colour,
         )  # fmt: skip
+
+    def _locally(self, light: Light, table: np.ndarray) -> np.ndarray:
+        """The light's local strength, into the columns of ``table`` that hold light on skin, and, float32 (parts,), for
+        eyes and mouth."""
+        model = self._model
+        inner = np.ones(len(Part), np.float32)
+        if len(light.local):
+            more = factor(model.bumps, light.local)
+            table[model.skin_vertices, shade.RED : shade.SHINE_BLUE + 1] *= more[:, None]
+            left, right, mouth = factor(model.eye_bumps, light.local).tolist()
+            inner[Part.EYE_LEFT], inner[Part.EYE_RIGHT] = left, right
+            inner[[Part.MOUTH, Part.TEETH, Part.TONGUE]] = mouth
+        return inner
 
 
 def _flat(picture: GeneratedFace, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

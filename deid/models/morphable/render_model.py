@@ -10,6 +10,7 @@ import numpy as np
 from deid.models.morphable import raster, shade
 from deid.models.morphable.geometry import Geometry, Part
 from deid.models.morphable.nearest import nearest_distance
+from deid.models.morphable.photo_local import bumps
 from deid.models.morphable.raster_lashes import Strands, lash_strands
 from deid.models.morphable.shade_eyes import EyeTables, eye_tables
 from deid.models.morphable.shade_mouth import LipTables, lip_tables
@@ -43,6 +44,8 @@ class HeadModel:
     wet: np.ndarray
     eyes: EyeTables
     strands: Strands
+    bumps: np.ndarray
+    eye_bumps: np.ndarray
 
 
 @lru_cache(maxsize=2)
@@ -75,7 +78,15 @@ def head_model(geometry: Geometry) -> HeadModel:
         wet=wet,
         eyes=eye_tables(geometry),
         strands=lash_strands(geometry),
+        bumps=bumps(geometry, geometry.vertices[np.unique(triangles[skin])]),
+        eye_bumps=_eye_bumps(geometry),
     )
+
+
+def _eye_bumps(geometry: Geometry) -> np.ndarray:
+    """float32 (3, K): :func:`~deid.models.morphable.photo_local.bumps` at the left eye, the right eye, the mouth."""
+    mouth = geometry.vertices[geometry.lips_inner].mean(axis=0)
+    return bumps(geometry, np.stack([*geometry.eye_centres, mouth]))
 
 
 def _rims(geometry: Geometry) -> tuple[np.ndarray, ...]:

@@ -209,12 +209,14 @@ def shade_eyes(
     focus: float,
     orbit: float,
     pixels: float,
+    local: np.ndarray,
     colour: np.ndarray,
 ) -> None:
     """Colour of eyeballs among the first ``count`` fragments, float32 (n, 3), linear light.
 
     ``parts``: uint8 (F,), 4 left and 5 right eye. ``rotation``: float32 (3, 3), camera from head. ``radius``:
-    centimetres. ``pixels``: pixels a centimetre. The other arrays as in :class:`PosedEyes`, :class:`EyeTables`,
+    centimetres. ``pixels``: pixels a centimetre. ``local``: float32 (parts,), factors on the light. The
+    other arrays as in :class:`PosedEyes`, :class:`EyeTables`,
     :class:`~deid.models.morphable.shade.LightRig` and :func:`~deid.models.morphable.shade.shade_skin`.
     """
     one, two = np.float32(1.0), np.float32(2.0)
@@ -302,4 +304,4 @@ def shade_eyes(
             e = irradiance(sh, sx, sy, sz, k)
             warm = np.float32(orbit) * seen ** (np.float32(0.85) + np.float32(0.12) * np.float32(k))
             reflected = mirror * white[k] + lamp * (np.float32(0.35) * white[k] + np.float32(0.4) * key_rgb[k])
-            colour[n, k] = tint[k] * ring * warm * e * white[k] + reflected
+            colour[n, k] = local[part] * (tint[k] * ring * warm * e * white[k] + reflected)

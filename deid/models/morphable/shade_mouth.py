@@ -149,13 +149,14 @@ def shade_mouth(
     key_rgb: np.ndarray,
     uv: np.ndarray,
     pixels: float,
+    local: np.ndarray,
     colour: np.ndarray,
 ) -> None:
     """Colour of mouth (2), teeth (3), tongue (7) and tear line (8) among the first ``count`` fragments.
 
-    ``normals``: float32 (V, 3), camera space. ``uv``: float32 (V, 2), fixed on surfaces. ``pixels``: a centimetre. The
-    rest as in :class:`PosedMouth` and :func:`~deid.models.morphable.shade_skin.shade_skin`. ``colour``: float32 (n, 3),
-    linear light.
+    ``normals``: float32 (V, 3), camera space. ``uv``: float32 (V, 2), fixed on surfaces. ``pixels``: a centimetre.
+    ``local``: float32 (parts,), factors on the light. The rest as in :class:`PosedMouth` and
+    :func:`~deid.models.morphable.shade_skin.shade_skin`. ``colour``: float32 (n, 3), linear light.
     """
     one = np.float32(1.0)
     # how much of the light comes from one side, and so is let through or kept out as a whole
@@ -218,4 +219,4 @@ def shade_mouth(
             e = irradiance(sh, sx * length, sy * length, sz * length, k)
             # red light comes back from the flesh around, so what is deep is red before it is black
             deep = seen ** (one + np.float32(0.18) * np.float32(k))
-            colour[n, k] = base[k] * white[k] * e * facing * deep + shine * key_rgb[k]
+            colour[n, k] = local[part] * (base[k] * white[k] * e * facing * deep + shine * key_rgb[k])
