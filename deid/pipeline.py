@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from deid.ahead import Ahead
 from deid.compare import Comparer, choose_faces
-from deid.config import RunConfig
+from deid.config import OBSCURING, RunConfig
 from deid.errors import PrivacyError, UsageError
 from deid.files import check_places, written
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
@@ -68,6 +68,19 @@ class _Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+@dataclass(slots=True)
+class _Later:
+    """The engine, which takes half a second to load: it is opened while the first frames are decoded and searched."""
+
+    make: Callable[[], Engine | None]
+    engine: Engine | None = None
+
+    def observer(self) -> Observer | None:
+        """Open it. Raises what opening it raises."""
+        self.engine = self.make()
+        return self.engine.observer if self.engine is not None else None
+
+
 def run(
     source: Path, target: Path | None, config: RunConfig, progress: Progress, book: Book | None = None
 ) -> RunReport:
@@ -86,13 +99,13 @@ def run(
     # products of small matrices: BLAS's own threads, one for each core in each of ours, would spend their time waiting
     with threadpool_limits(1, user_api="blas"), written(config.signals, config.overwrite) as signals:
         audit = _open_audit(source, target, config, progress, signals)
-        engine = open_engine(config, seed, book)
+        later = _Later(lambda: open_engine(config, seed, book))
         try:
-            report = _run(source, target, config, progress, clock, info, seed, engine, audit)
+            report = _run(source, target, config, progress, clock, info, seed, later, audit)
             return replace(report, audit=audit.found.report) if audit is not None and audit.found else report
         finally:
-            if engine is not None:
-                engine.close()
+            if later.engine is not None:
+                later.engine.close()
 
 
 def _open_audit(
@@ -113,17 +126,18 @@ def _run(
     clock: _Clock,
     info: MediaInfo,
     seed: int,
-    engine: Engine | None,
+    later: _Later,
     audit: RunAudit | None = None,
 ) -> RunReport:
     replacements: dict[int, Replacement] = {}
     rendered: Rendered | None = None
     with ExitStack() as stack:
         ahead = None
-        if target is not None and engine is None and not config.dry_run:
+        if target is not None and config.engine in OBSCURING and not config.dry_run:
             ahead = _open_ahead(stack, source, target, config, seed, audit)
         with clock.stage("analyse"):
-            analysis, seconds = analyse(source, config, progress, engine.observer if engine else None, ahead)
+            analysis, seconds = analyse(source, config, progress, later.observer, ahead)
+        engine = later.engine
         if engine is not None:
             return_memory()
             with clock.stage("invert"):
@@ -141,9 +155,7 @@ def _run(
     for attempt in range(1, _ROUNDS + 1):
         if rendered is None:
             with clock.stage("render"):
-                rendered = _attempt(
-                    source, target, config, seed, analysis, plan, replacements, progress, engine, audit
-                )
+                rendered = _attempt(source, target, config, seed, analysis, plan, replacements, progress, engine, audit)
         if rendered.passed:
             verified = VerifyReport(rendered.checked, attempt, rendered.compared, rendered.nearest)
             return tell(analysis, plan, target, verified, rendered.streams, rendered.notes)
@@ -238,11 +250,12 @@ def analyse(
     source: Path,
     config: RunConfig,
     progress: Progress,
-    observer: Observer | None = None,
+    observer: Observer | Callable[[], Observer | None] | None = None,
     ahead: Ahead | None = None,
 ) -> tuple[Analysis, list[float]]:
     """Find and follow every face. Returns the analysis, and each frame's time in seconds from the source's first.
-    ``observer``: watches every face of every frame. ``ahead``: renders what the analysis is through with."""
+    ``observer``: watches every face of every frame; or makes, while the first frames are searched, what does.
+    ``ahead``: renders what the analysis is through with."""
     examiner = Examiner()
     try:
         with _reader(source, config) as reader:
@@ -250,9 +263,10 @@ def analyse(
             rate = rate_of(info)
             schedule = Schedule.plan(info.width, info.height, rate, config.detect)
             progress.stage("finding faces", info.frames)
-            tracker = Tracker(examiner, threshold=config.threshold, observer=observer)
             searchers = ahead.searchers if ahead else None
             with Scanner(reader, schedule, threads=config.threads, searchers=searchers) as scanner:
+                watching = observer() if callable(observer) else observer
+                tracker = Tracker(examiner, threshold=config.threshold, observer=watching)
                 for chunk in scanner:
                     tracker.feed(chunk)
                     if ahead is not None:

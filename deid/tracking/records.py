@@ -6,6 +6,7 @@ unlinked as soon as it is made, so that even a killed run leaves nothing.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -108,15 +109,14 @@ class RecordFile:
         return {owner: np.array(numbers, np.int64) for owner, numbers in out.items()}
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
-        """Records ``numbers`` as a structured array; :meth:`points` makes its landmarks readable."""
+        """Records ``numbers`` as a structured array; :meth:`points` makes its landmarks readable. From any
+        thread, while nothing is appended."""
         self._file.flush()
         size = self._dtype.itemsize
         out = np.empty(len(numbers), self._dtype)
         for start, count in _runs(numbers):
-            self._file.seek(int(numbers[start]) * size)
-            data = self._file.read(count * size)
+            data = os.pread(self._file.fileno(), count * size, int(numbers[start]) * size)
             out[start : start + count] = np.frombuffer(data, self._dtype)
-        self._file.seek(0, 2)
         return out
 
     @staticmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -31,7 +32,7 @@ from deid.models.morphable.eyewear_style import eyewear_of
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.inversion import TrackCodes, invert_track
 from deid.models.morphable.painter import Sitter, paint_frame
-from deid.models.morphable.photo_match import rehearse
+from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, in_chip
 from deid.models.morphable.tracks import AttributeTrack
@@ -53,6 +54,7 @@ _TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixel
 _AROUND_MATCH = 0.5  # seconds: what lies so near a face that is still recognised is obscured with it
 _HANDS_LAST = 4  # frames for which a hand that is not found is still held to be there
 _DOUBT = 0.45  # share of a face's core that may be kept as a hand, or lie under what could not be kept
+_SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
 _UNSEEN = "no landmarks"
 _BRIEF = "beside a doubt, or too short"
 _UNSAFE = "no surrogate was unlike the person"
@@ -105,7 +107,7 @@ class MorphableEngine:
         """What a run with faces needs later, while the first pass decodes. Errors come again where it is needed."""
         with suppress(DeidError, OSError):
             self._ready_recogniser()
-            rehearse(self._geometry)
+            rehearse(self._geometry, self._appearance)
 
     def _wait_until_ready(self) -> None:
         if self._made_ready.ident is not None:
@@ -131,14 +133,23 @@ class MorphableEngine:
         matched = self._records.match(analysis.tracks)
         tracks = [t for t in analysis.tracks if len(matched[t.id])]
         progress.stage("inverting faces", len(tracks))
-        codes: dict[int, TrackCodes] = {}
-        for track in tracks:
+
+        def inverted(track: Track) -> TrackCodes:
             numbers = matched[track.id]
-            codes[track.id] = invert_track(
+            return invert_track(
                 self._geometry, self._records, self._records.frames(numbers), numbers, seconds, self._rate, size,
                 self._seen_hands(track),
             )  # fmt: skip
-            progress.advance()
+
+        codes: dict[int, TrackCodes] = {}
+        with ThreadPoolExecutor(max(1, min(_SIDE_BY_SIDE, self._threads)), thread_name_prefix="invert") as pool:
+            try:
+                for track, found in zip(tracks, pool.map(inverted, tracks), strict=True):
+                    codes[track.id] = found
+                    progress.advance()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
         self._codes = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
         seen = [t for t in tracks if t.id in self._codes]
         shown = chips_of(seen, chips)
@@ -157,14 +168,20 @@ class MorphableEngine:
         casting = Casting(
             self._geometry, self._appearance, self._match, show, self.recognise, self._personas, self._decisions
         )
-        roles = casting.roles(found.people, progress)
+        with ThreadPoolExecutor(1, thread_name_prefix="eyewear") as pool:
+            worn = {
+                person.id: pool.submit(self._eyewear, person, self._codes, found.chips)
+                for person in found.people
+                if not self._decisions.spared(person)
+            }
+            roles = casting.roles(found.people, progress)
         by_id = {t.id: t for t in analysis.tracks}
         for role in roles:
             shown = [(s.likeness.chip, s.likeness.points) for s in role.shown]
             pairs = [(a, b, points) for (a, points), b in zip(shown, role.surrogate.pictures, strict=False)]
             bias = pose_bias(self.observer.landmarker, pairs)
-            worn = self._eyewear(role.person, self._codes, found.chips)
-            self._cast(role, [by_id[i] for i in role.person.tracks if i not in self._decisions.fates], bias, worn)
+            tracks = [by_id[i] for i in role.person.tracks if i not in self._decisions.fates]
+            self._cast(role, tracks, bias, worn[role.person.id].result())
         self._reports = reports(found.people, roles, self._decisions)
         return dict(self._replacements)
 
