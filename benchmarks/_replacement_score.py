@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from _replacement_mean import means
 from _replacement_measure import TrackMeasures
 from _replacement_recogniser import Recogniser
 
@@ -209,6 +210,7 @@ def _expression(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
         height = float(np.median(_posed(m)[0][rows])) if rows.any() else 0.0
         if rows.sum() >= 3:
             before, after = _series(m.track.points[m.rows][rows]), _series(np.stack(m.points)[rows])
+            entry["means"] = means(m.track.points[m.rows][rows], np.stack(m.points)[rows])
             shut = np.minimum(before["eye left"], before["eye right"]) < attributes.SHUT
             for name, key in _KEYS.items():
                 x, y = before[name].copy(), after[name]

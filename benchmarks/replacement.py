@@ -3,7 +3,8 @@
 Takes sources and outputs, looks at nothing else, and measures every face of the source with a pass of its own: whether
 it was replaced, obscured or left, as the pictures show; whether a recogniser, aligned on the source frame, takes source
 and output for one person at one false match in a thousand; whether outputs of one person match each other and those of
-two people do not; how eyes, mouth, gaze and pose follow; how steady the mesh is; colour, softness, seams, flicker.
+two people do not; how eyes, mouth, gaze and pose follow, and what they are on average;
+how steady the mesh is; colour, softness, seams, flicker.
 Prints a table against the targets and can write all of it.
 
     python benchmarks/replacement.py clip.mp4 out.mp4 [clip2.mp4 out2.mp4 ...] [--json result.json]
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from _replacement_faces import observe
+from _replacement_mean import mean_table
 from _replacement_measure import measure
 from _replacement_recogniser import Dlib, Recogniser, load
 from _replacement_score import LOOKS, TARGETS, score
@@ -59,7 +61,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
     rows = [[r["source"], str(r["weights"]["faces"]), *_cells(r["values"])] for r in results]
     rows.append(["all", str(sum(r["weights"]["faces"] for r in results)), *_cells(overall(results))])
     looks = [[r["source"], *(_number(r["values"].get(k), ".2f") for k in LOOKS)] for r in results]
-    return "\n".join([_markdown([heads, aims, *rows]), "", _markdown([["clip", *LOOKS], *looks])])
+    tables = [[heads, aims, *rows], [["clip", *LOOKS], *looks], mean_table(results)]
+    return "\n\n".join(_markdown(rows) for rows in tables)
 
 
 def _aim(low: float, high: float) -> str:
