@@ -11,6 +11,7 @@ from deid.models.morphable.codes import AttributeCode, Camera, Light, head_rotat
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.population import load_population
 from deid.models.morphable.sampling import DRAWS, YEARS_OFF, draw, gendered, oddness
 from deid.models.morphable.surrogate import Likeness, choose, in_place, sketched
 from deid.people import Person
@@ -115,7 +116,7 @@ def test_faces_of_the_middle_are_the_least_odd() -> None:
     told, before = foretold(drawn), np.zeros((1, 128))
     odd = oddness(drawn, appearance, told, before, somebody(female=float("nan"), age=float("nan")))
     shape = np.stack([code.shape for code in drawn])
-    away = ((shape - shape.mean(0)) ** 2).sum(1)
+    away = np.square(load_population().standard(shape - shape.mean(0))).sum(1)
     assert np.corrcoef(odd, away)[0, 1] > 0.6
     reading = oddness(drawn, appearance, told, before, somebody(female=-1.0, age=float("nan"))) - odd
     assert (reading >= 0).all()

@@ -46,14 +46,15 @@ _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
         (0.080, 0.042, 0.022),
         (0.140, 0.075, 0.035),
         (0.190, 0.135, 0.060),
-        (0.165, 0.172, 0.115),
-        (0.230, 0.255, 0.265),
-        (0.150, 0.225, 0.320),
+        (0.160, 0.160, 0.112),
+        (0.205, 0.222, 0.230),
+        (0.150, 0.198, 0.262),
     ],
     np.float32,
 )
 _BROWN = 2  # the first so many are brown
-_IRIS_SHARES = (0.36, 0.36, 0.11, 0.04, 0.06, 0.07)
+_FAIR = 0.17  # reflectance of brows, relative to the skin's, from which on irises can be light
+_IRIS_SHARES = (0.24, 0.30, 0.16, 0.06, 0.11, 0.13)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +99,7 @@ class Appearance:
         """A plausible person: coefficients float32 (A,), iris float32 (3,) linear RGB, seed of the detail.
 
         ``gender``: -1 (a man's skin) to 1 (a woman's); ``age``: years; drawn at random when ``None``. ``dark``: the
-        skin that these go with is, so the irises are brown.
+        skin that these go with is, so the irises are brown, as they are with dark brows.
         """
         gender = float(rng.choice((-1.0, 1.0)) if gender is None else np.clip(gender, -1, 1))
         age = float(np.clip(rng.normal(50, 10) if age is None else age, *_YEARS))
@@ -108,7 +109,8 @@ class Appearance:
         free -= basis @ (basis.T @ free)
         code = self.centre + gender * self.gender + (age - _MEAN_YEARS) / 10 * self.age + free
         kind = int(rng.choice(len(_IRISES), p=_IRIS_SHARES))
-        iris = _IRISES[kind % _BROWN if dark else kind] * np.exp(rng.normal(0, 0.12, 3))
+        fair = not dark and BrowStyle.of(code[-COUNT:]).dark > _FAIR
+        iris = _IRISES[kind if fair else kind % _BROWN] * np.exp(rng.normal(0, 0.12, 3))
         return code.astype(np.float32), iris.astype(np.float32), int(rng.integers(2**31))
 
     def traits(self, code: np.ndarray) -> tuple[float, float]:

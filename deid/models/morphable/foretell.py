@@ -44,21 +44,31 @@ def foretold(codes: Sequence[IdentityCode]) -> np.ndarray:
     return out
 
 
-@lru_cache(maxsize=4)
-def telling(count: int, most: int) -> np.ndarray:
+def telling(count: int, most: int, root: np.ndarray | None = None) -> np.ndarray:
     """float64 (``count``, n), orthonormal columns, n at most ``most``: the directions of shape, of ``count``
-    coefficients, that a recogniser tells people apart by, most telling first. What it reads as gender and age is not
+    coefficients, that a recogniser tells people apart by, most telling first; of components when the columns of
+    ``root``, (``count``, ``count``), say what shape they are. What it reads as gender and age is not
     among them. None when the packaged map belongs to another face model."""
     matrix = _matrix()
     if len(matrix) <= count:
         return np.zeros((count, 0))
-    rows = matrix[:count]
+    rows = matrix[:count] if root is None else root.T @ matrix[:count]
     reads = np.stack([traits()["gender"][:-1], traits()["age"][:-1]], axis=1).astype(np.float64)
     fixed, _ = np.linalg.qr(rows @ reads)
     free = rows - fixed @ (fixed.T @ rows)
     left, _, _ = np.linalg.svd(free, full_matrices=False)
     out: np.ndarray = left[:, :most]
     return out
+
+
+def shape_reads(count: int) -> np.ndarray:
+    """float64 (``count``,): what a standard deviation of each of as many coefficients of shape adds to the log odds of
+    a woman's face. Zero when the packaged map belongs to another face model."""
+    matrix = _matrix()
+    if len(matrix) <= count:
+        return np.zeros(count)
+    found: np.ndarray = matrix[:count] @ traits()["gender"][:-1].astype(np.float64)
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,131 @@
+"""How heads differ from person to person: where surrogates are drawn, and which of them are ordinary.
+
+The identity modes come from scans of studio subjects, and one standard deviation of them, in every mode at once, is a
+caricature: of 400 heads drawn so none had every proportion within the 3rd to 97th percentile of portraits, which 43 %
+of people have. Heads are drawn from the distribution of fitted portraits instead, mean by gender and age and the full
+covariance, a Gaussian that is cut off (no component and no whole far out), and wider than these
+because a fit with a prior shows less than heads differ by, widest in the directions by which a recogniser tells people
+apart. What comes out is measured (:mod:`.anthropometry`) and drawn again when one of
+its proportions, or all together, are unlike people's.
+
+``tools/measure_population.py`` estimates the statistics; nobody's head is in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from deid.errors import ModelError
+from deid.models.morphable.anthropometry import NAMES, proportions
+from deid.models.morphable.foretell import telling
+from deid.models.morphable.geometry import Geometry
+
+_ASSET = Path(__file__).with_name("population.safetensors")
+_WIDER = 2.1  # how much more heads differ than what is fitted to them
+_TELLING, _WIDEST = 20, 2.9  # directions that a recogniser goes by, and how much more along these
+_MANNISH = 1.5  # the same for what the sexes and ages differ by
+_COMPONENT, _WHOLE = 2.0, 1.1  # standard deviations, at most, of a component, and of the mean square's root over all
+_MEASURED = 2.1  # how much more proportions may differ than those of fitted heads, but for these
+_HELD = {
+    "asymmetry": 1.2,
+    "nose tip over base": 1.4,
+    "nose width": 1.9,
+    "nostrils apart": 1.7,
+    "brow tilt": 1.6,
+    "lower lip": 1.7,
+}
+_TOGETHER = 1.3  # how far out all may be together, the usual being 1
+_AGES = (30.0, 80.0)
+_BATCH, _TRIES = 32, 6
+_SCALES = np.array([_HELD.get(name, _MEASURED) for name in NAMES])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """``centre``, ``gender``, ``age``: float64 (K,), the mean head between the genders, half their difference (to a
+    woman), a year's change; ``mean_age``: years. ``root``: (K, K), components of the rest to one standard deviation,
+    the largest first. ``proportions``: (2, R), their mean between the genders and half the difference. ``limits``: (2,
+    R), what of them the usual differ by. ``whitening``: (R, R), makes their differences uncorrelated, of unit
+    variance."""
+
+    centre: np.ndarray
+    gender: np.ndarray
+    age: np.ndarray
+    mean_age: np.ndarray
+    root: np.ndarray
+    proportions: np.ndarray
+    limits: np.ndarray
+    whitening: np.ndarray
+
+    def mean(self, female: float, years: float) -> np.ndarray:
+        """(K,): the mean head of an apparent gender (-1 to 1) and age (years, NaN unknown)."""
+        older = 0.0 if np.isnan(years) else float(np.clip(years, *_AGES)) - float(self.mean_age[0])
+        found: np.ndarray = self.centre + _MANNISH * (female * self.gender + older * self.age)
+        return found
+
+    def draw(
+        self, geometry: Geometry, rng: np.random.Generator, female: float, years: float, reads: np.ndarray, least: float
+    ) -> np.ndarray:
+        """(K,): one ordinary head; of those tried the most ordinary when none is. ``reads``: (K,), by which a
+        recogniser reads the gender from shape; what is less than ``least`` is moved there, in the way in
+        which people differ."""
+        way = self.root @ (self.root.T @ reads)
+        way /= max(float(reads @ way), 1e-9)
+        best, lowest = None, np.inf
+        for _ in range(_TRIES):
+            shapes = self.mean(female, years) + self.components(rng) @ self.root.T
+            shapes += np.maximum(least - shapes @ reads, 0)[:, None] * way
+            odd = self.oddness(geometry, shapes, female)
+            fine = np.flatnonzero(odd <= 1)
+            number = int(fine[0]) if len(fine) else int(np.argmin(odd))
+            if best is None or odd[number] < lowest:
+                best, lowest = shapes[number], float(odd[number])
+            if len(fine):
+                break
+        assert best is not None
+        return best
+
+    def components(self, rng: np.random.Generator) -> np.ndarray:
+        """(n, K) of the components: normal numbers, none far out, nor all together."""
+        free = np.clip(rng.normal(size=(_BATCH, len(self.centre))), -_COMPONENT, _COMPONENT)
+        free *= np.minimum(1, _WHOLE / np.sqrt((free**2).mean(axis=1, keepdims=True)))
+        seen = _telling(self)
+        found: np.ndarray = _WIDER * free + (_WIDEST - _WIDER) * (free @ seen) @ seen.T
+        return found
+
+    def standard(self, differences: np.ndarray) -> np.ndarray:
+        """(n, K): differences between heads, (n, K), as components of about unit variance."""
+        found: np.ndarray = np.linalg.solve(self.root, differences.T).T / _WIDER
+        return found
+
+    def oddness(self, geometry: Geometry, shapes: np.ndarray, female: float) -> np.ndarray:
+        """(n,): how unlike people's the proportions of heads, (n, K), are, up to 1 for ordinary ones."""
+        off = proportions(geometry, shapes) - self.proportions[0] - female * self.proportions[1]
+        off /= _SCALES
+        low, high = self.limits
+        single = np.maximum(off / high, off / low).max(axis=1)
+        whole = np.sqrt(np.square(off @ self.whitening).mean(axis=1)) / _TOGETHER
+        found: np.ndarray = np.maximum(single, whole)
+        return found
+
+
+@lru_cache(maxsize=2)
+def _telling(population: Population) -> np.ndarray:
+    """float64 (K, n): the components that a recogniser goes by, see :func:`~.foretell.telling`."""
+    return telling(len(population.centre), _TELLING, population.root)
+
+
+@lru_cache(maxsize=1)
+def load_population() -> Population:
+    """Read once. Raises :class:`~deid.errors.ModelError` when the file is missing or damaged."""
+    try:
+        arrays = load_file(_ASSET)
+        return Population(**{name: array.astype(np.float64) for name, array in arrays.items()})
+    except (OSError, TypeError, SafetensorError) as error:
+        raise ModelError(f"{_ASSET.name} is missing or damaged: reinstall deid-video") from error
