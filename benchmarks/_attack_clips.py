@@ -24,7 +24,7 @@ from deid.pipeline import run
 from deid.progress import QuietProgress
 from deid.recognition.custom import Recogniser
 
-SIDE, FPS, FRAMES = 448, 25, 8
+SIDE, FPS, FRAMES = 448, 25, 6
 _FACES = 8  # of a clip that a template is the mean of
 _LEAST_SECONDS = 1.2
 

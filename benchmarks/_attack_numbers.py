@@ -134,8 +134,8 @@ def between(probes: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 def whitened(pair: tuple[np.ndarray, np.ndarray], known: np.ndarray, folds: int = 4) -> np.ndarray:
     """(n, n) distances once an attacker has learned, from other people, what the tool changes from one clip of a person
     to the next, and makes little of that (within-class covariance normalisation, Hatch et al. 2006, shrunk a fifth
-    towards a multiple of the unit matrix). ``pair``: probes and gallery, (n, d) each. ``known``: (k, n, d), clips of the
-    same people; for the probes of a fold, those of the other folds are learned from.
+    towards a multiple of the unit matrix). ``pair``: probes and gallery, (n, d) each. ``known``: (k, n, d), clips of
+    the same people; for the probes of a fold, those of the other folds are learned from.
     """
     probes, gallery = pair
     count = len(probes)
