@@ -15,10 +15,11 @@ _WEIGHTS = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722), "bt2020": (0.262
 """Luma weights of red and blue: ITU-R BT.601, BT.709, BT.2020 (non-constant luminance)."""
 
 
-def read_region(frame: Frame, region: tuple[int, int, int, int]) -> np.ndarray:
-    """float32 (h, w, 3) RGB code values of ``region`` (x0, y0, x1, y1, right and bottom excluded) of ``frame``: 0
-    black, 1 white, beyond them what studio swing has beyond them. Chroma samples lie in the middle of the pixels that
-    share them and are interpolated. The region starts on a multiple of ``1 << chroma_shift``."""
+def read_region(frame: Frame, region: tuple[int, int, int, int], out: np.ndarray | None = None) -> np.ndarray:
+    """float32 (h, w, 3), ``out`` when it is given: RGB code values of ``region`` (x0, y0, x1, y1, right and bottom
+    excluded) of ``frame``: 0 black, 1 white, beyond them what studio swing has beyond them. Chroma samples lie in the
+    middle of the pixels that share them and are interpolated. The region starts on a multiple of
+    ``1 << chroma_shift``."""
     x0, y0, x1, y1 = region
     fmt = frame.format
     sx, sy = fmt.chroma_shift
@@ -27,7 +28,7 @@ def read_region(frame: Frame, region: tuple[int, int, int, int]) -> np.ndarray:
         y0,
     ):
         raise ValueError(f"region {region} does not lie on the chroma grid of {frame.width} x {frame.height}")
-    out = np.empty((y1 - y0, x1 - x0, 3), np.float32)
+    out = np.empty((y1 - y0, x1 - x0, 3), np.float32) if out is None else out
     luma, chroma, low, middle = _scales(fmt)
     if fmt.grey:
         out[:] = ((frame.planes[0][y0:y1, x0:x1].astype(np.float32) - low) / np.float32(luma))[..., None]

@@ -327,6 +327,20 @@ def test_a_picture_that_will_be_soft_is_the_same_from_a_smaller_drawing(geometry
     assert renderer.render(posed(geometry), camera(), light(), SIZE, SIZE, softness=3.0).softness == 0
 
 
+def test_a_passing_picture_is_the_same_and_the_next_one_takes_its_place(geometry: Geometry, renderer: Renderer) -> None:
+    view = camera()
+    for size in ((SIZE, SIZE), (SIZE - 31, SIZE + 17), (SIZE + 40, SIZE)):
+        for softness in (0.0, 2.0):
+            vertices = posed(geometry, jawOpen=0.3)
+            own = renderer.render(vertices, view, light(), *size, softness=softness)
+            lent = renderer.render(vertices, view, light(), *size, softness=softness, passing=True)
+            for name in ("rgb", "alpha", "head", "part"):
+                assert np.array_equal(getattr(own, name), getattr(lent, name))
+    first = renderer.render(posed(geometry), view, light(), SIZE, SIZE, passing=True)
+    again = renderer.render(posed(geometry), view, light(), SIZE, SIZE, passing=True)
+    assert np.shares_memory(first.rgb, again.rgb)
+
+
 def test_expressions_fold_the_skin_of_those_old_enough(geometry: Geometry) -> None:
     flat = np.ones((256, 256, 3), np.float32)
     old = Renderer(geometry, flat, flat[..., 0], np.full(3, 0.1, np.float32), folds=depth_at(60))

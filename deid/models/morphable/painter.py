@@ -97,8 +97,9 @@ def _scene(
     vertices = geometry.pose(sitter.neutral, attributes.expression, attributes.gaze)
     light, blur = attributes.light, attributes.blur
     face = sitter.renderer.render(
-        vertices, attributes.camera, light, width, height, softness=blur, expression=attributes.expression
-    )
+        vertices, attributes.camera, light, width, height, softness=blur, expression=attributes.expression,
+        passing=True,
+    )  # fmt: skip
     projected = attributes.camera.project(vertices)
     target = FaceOutline.from_surface(
         geometry.triangles[geometry.landmark_triangles], geometry.landmark_weights, projected

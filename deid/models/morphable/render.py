@@ -96,6 +96,7 @@ class Renderer:
         whole: bool = True,
         softness: float = 0.0,
         expression: np.ndarray | None = None,
+        passing: bool = False,
     ) -> GeneratedFace:
         """The head ``vertices``, float32 (V, 3) posed in head space, as ``camera`` sees it under ``light``.
 
@@ -103,12 +104,15 @@ class Renderer:
         tenth less time: a face to be put into a photograph needs none. ``softness``: standard deviation in pixels of
         the blur that the picture will be given; where it is enough, a smaller picture is drawn and enlarged, and the
         result says by how much that has softened it already. ``expression``: (E,), what folds the skin; the vertices
-        have it already.
+        have it already. ``passing``: the picture lies in arrays that this thread's next rendering writes over, which
+        saves the system from finding memory for every one.
         """
         if not worth(softness, float(camera.scale)):
-            return self._drawn(vertices, camera, light, width, height, whole, 1.0, expression)
+            picture = _blank(_workspace(self._model, width, height), passing)
+            return self._drawn(vertices, camera, light, picture, whole, 1.0, expression)
         view = camera.moved(0.5, 0.5, 1.0 / STEP).moved(-0.5, -0.5)
-        small = self._drawn(vertices, view, light, *small_size(width, height), whole, STEP, expression)
+        small = _blank(_workspace(self._model, *small_size(width, height)), True)
+        self._drawn(vertices, view, light, small, whole, STEP, expression)
         return GeneratedFace(*enlarged(small.rgb, small.alpha, small.head, small.part, width, height), ADDED)
 
     def _drawn(
@@ -116,13 +120,13 @@ class Renderer:
         vertices: np.ndarray,
         camera: Camera,
         light: Light,
-        width: int,
-        height: int,
+        picture: GeneratedFace,
         whole: bool,
         step: float,
         expression: np.ndarray | None,
     ) -> GeneratedFace:
-        """One picture, as sharp as its pixels, its texture as sharp as pixels ``step`` times smaller show it."""
+        """``picture``, filled: as sharp as its pixels; its texture as pixels ``step`` times smaller show it."""
+        height, width = picture.part.shape
         model, work = self._model, _workspace(self._model, width, height)
         vertices = np.array(vertices, np.float32)
         vertices[model.teeth[0]] += model.teeth[1]
@@ -135,7 +139,6 @@ class Renderer:
         scale = float(camera.scale)
         raster.project(vertices, rotation, scale, tx, ty, inverse, work.points, work.fixed)
         raster.vertex_normals(work.points, model.triangles, self.geometry.weld, work.normals)
-        picture = _blank(height, width)
         count, facing = self._fragments(work, picture.part, left, top, scale)
         window = np.array([left, top, tx, ty, inverse / scale])
         eyes = posed_eyes(self.geometry, model.eyes, vertices)
@@ -266,11 +269,6 @@ def _flat(picture: GeneratedFace, rows: slice) -> tuple[np.ndarray, np.ndarray, 
     return picture.rgb[rows].reshape(-1, 3), alpha, head, part
 
 
-def _blank(height: int, width: int) -> GeneratedFace:
-    alpha, head = (np.zeros((height, width), np.float32), np.zeros((height, width), np.float32))
-    return GeneratedFace(np.zeros((height, width, 3), np.float32), alpha, head, np.empty((height, width), np.uint8))
-
-
 _BUFFERS = threading.local()  # crops differ in size from frame to frame: each thread keeps one set of arrays for all
 
 
@@ -288,21 +286,38 @@ class _Workspace:
         self.table = np.zeros((vertices, shade.ATTRIBUTES), np.float32)
         self.table[:, : shade.V + 1] = model.uv
         self.occlusion, self.open_rgb = model.occlusion.copy(), model.open_rgb.copy()
-        self._capacity = 0
+        self.capacity = 0
+        self.planes, self.nearest = np.empty(0, np.float32), np.empty(0, np.uint8)
 
     def resize(self, width: int, height: int) -> None:
         """Make room for ``width`` x ``height`` pixels. Memory that no picture touches is never committed."""
         pixels, shape = width * height, (height, width)
-        if pixels > self._capacity:
-            self._capacity = pixels
+        if pixels > self.capacity:
+            # faces come nearer by and by: growing by a few pixels each time would ask for new memory every time
+            self.capacity = pixels = pixels * 3 // 2
             self._flat = [np.empty(pixels, kind) for kind in (np.float32, np.int32, np.int32)]
             self.special = np.empty(pixels, np.int32)
             self.depths, self.owners = (np.empty((pixels, 4), np.float32), np.empty((pixels, 4), np.int32))
             self.triangle, self.pixel = (np.empty(pixels * 4, np.int32), np.empty(pixels * 4, np.int32))
             self.place, self.weight = (np.empty((pixels * 4, 2), np.float32), np.empty(pixels * 4, np.float32))
             self.colour = np.empty((pixels * 4, 3), np.float32)
-        self.depth, self.owner, self.slot = (flat[:pixels].reshape(shape) for flat in self._flat)
+        self.depth, self.owner, self.slot = (flat[: width * height].reshape(shape) for flat in self._flat)
         self.tiles = np.empty((height // 4 + 1, width // 4 + 1), np.uint8)
+
+
+def _blank(work: _Workspace, passing: bool) -> GeneratedFace:
+    """An empty picture of the size of ``work``: its own arrays, or, when ``passing``, those of ``work``."""
+    height, width = shape = work.owner.shape
+    if not passing:
+        alpha, head = (np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+        return GeneratedFace(np.zeros((*shape, 3), np.float32), alpha, head, np.empty(shape, np.uint8))
+    if len(work.planes) < 5 * height * width:
+        work.planes, work.nearest = (np.empty(5 * work.capacity, np.float32), np.empty(work.capacity, np.uint8))
+    planes, count = work.planes[: 5 * height * width], height * width
+    planes.fill(0.0)
+    rgb, alpha, head = planes[: 3 * count], planes[3 * count : 4 * count], planes[4 * count :]
+    flat = (rgb.reshape(*shape, 3), alpha.reshape(shape), head.reshape(shape), work.nearest[:count].reshape(shape))
+    return GeneratedFace(*flat)
 
 
 def _workspace(model: HeadModel, width: int, height: int) -> _Workspace:
