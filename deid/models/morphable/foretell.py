@@ -44,6 +44,13 @@ def foretold(codes: Sequence[IdentityCode]) -> np.ndarray:
     return out
 
 
+def sensitivity(count: int) -> np.ndarray:
+    """float64 (``count``, 128): how recognition codes change with the first ``count`` of :func:`numbers`. All zero when
+    the packaged map belongs to another face model."""
+    matrix = _matrix()
+    return matrix[:count].copy() if len(matrix) >= count else np.zeros((count, matrix.shape[1]))
+
+
 def telling(count: int, most: int, root: np.ndarray | None = None) -> np.ndarray:
     """float64 (``count``, n), orthonormal columns, n at most ``most``: the directions of shape, of ``count``
     coefficients, that a recogniser tells people apart by, most telling first; of components when the columns of
