@@ -16,6 +16,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -37,7 +38,8 @@ _KEPT_BYTES = 288 << 20
 """Frames that wait may take so much memory; larger pictures are rendered in a pass of their own."""
 _SETTLE_SECONDS = 1.0  # beyond what following may change: how far ahead regions look
 _BACK_SECONDS = 2.0  # of the past that a provisional plan sees
-_BATCH_SECONDS = 0.8
+_BATCH_SECONDS = 0.32
+_DRAWN_AHEAD = 2  # frames obscured before their turn to be encoded: the encoder need not wait for the next one
 _END_SECONDS = 0.6  # before a face is lost its boxes may still be put right
 _NARROWER = 0.97  # of a region of the final plan what the rendered one must hold at least
 _FAR = 1 << 40
@@ -84,6 +86,7 @@ class Ahead:
         self._jobs: queue.Queue[tuple[Frame, Sequence[Region], float] | None] = queue.Queue(self._batch)
         self._error: BaseException | None = None
         self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="obscure")
         self._thread = threading.Thread(target=self._work, name="render", daemon=True)
 
     @staticmethod
@@ -102,6 +105,7 @@ class Ahead:
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
         self._waiting.clear()
 
     # -- while the analysis runs ---------------------------------------------------------------------------------
@@ -162,21 +166,26 @@ class Ahead:
         raise self._error
 
     def _work(self) -> None:
+        drawn: deque[tuple[Future[Frame], Sequence[Region], float]] = deque()
         try:
             while not self._stop.is_set():
                 try:
                     job = self._jobs.get(timeout=0.1)
                 except queue.Empty:
                     continue
+                if job is not None:
+                    frame, regions, weak = job
+                    drawn.append((self._pool.submit(self._obscure, frame, regions), regions, weak))
+                while len(drawn) > (_DRAWN_AHEAD if job is not None else 0):
+                    self._one(*drawn.popleft())
                 if job is None:
                     return
-                self._one(*job)
         except BaseException as error:  # raised again in the caller's thread
             self._error = error
 
-    def _one(self, frame: Frame, regions: Sequence[Region], weak: float) -> None:
-        done = self._obscure(frame, regions)
-        if frame.index % EVERY == 0:
+    def _one(self, drawn: Future[Frame], regions: Sequence[Region], weak: float) -> None:
+        done = drawn.result()
+        if done.index % EVERY == 0:
             self._check()
         if self._candidate is None or weak > self._candidate.weak:
             self._candidate = _Candidate(weak, done, regions)
