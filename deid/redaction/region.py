@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,12 +64,15 @@ def radius(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return (np.abs(u) ** EXPONENT + np.abs(v) ** EXPONENT) ** (1 / EXPONENT)
 
 
+@lru_cache(maxsize=16)
 def unit_outline(count: int) -> np.ndarray:
-    """``count`` points on the unit superellipse, anticlockwise in u, v: float64 (count, 2)."""
+    """``count`` points on the unit superellipse, anticlockwise in u, v: float64 (count, 2), read-only."""
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
     cos, sin = np.cos(angle), np.sin(angle)
     power = 2 / EXPONENT
-    return np.stack([np.sign(cos) * np.abs(cos) ** power, np.sign(sin) * np.abs(sin) ** power], axis=1)
+    points = np.stack([np.sign(cos) * np.abs(cos) ** power, np.sign(sin) * np.abs(sin) ** power], axis=1)
+    points.setflags(write=False)
+    return points
 
 
 def _support(a: float, b: float) -> float:

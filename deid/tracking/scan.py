@@ -109,7 +109,6 @@ class Searchers:
         self._pool.shutdown(wait=True, cancel_futures=True)
         for detector in (*self._detectors, self._exact):
             detector.close()
-        return_memory()
 
     def __enter__(self) -> Searchers:
         return self
@@ -197,6 +196,7 @@ class Scanner:
         self._thread.join()
         if not self._lent:
             self._searchers.close()
+            return_memory()  # what comes next would come on top of what the networks took
 
     def __iter__(self) -> Iterator[Chunk]:
         while True:
