@@ -7,13 +7,15 @@ import pytest
 
 from deid.models.morphable import surrogate as module
 from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.brows import COUNT, BrowStyle
 from deid.models.morphable.codes import AttributeCode, Camera, Light, head_rotation
+from deid.models.morphable.face_points import BROWS
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.population import load_population
 from deid.models.morphable.sampling import DRAWS, YEARS_OFF, draw, gendered, oddness
-from deid.models.morphable.surrogate import Likeness, choose, in_place, sketched
+from deid.models.morphable.surrogate import Likeness, brow_tone, choose, in_place, sketched
 from deid.people import Person
 from deid.recognition.lite import LiteRecogniser
 
@@ -127,3 +129,21 @@ def test_the_old_look_old() -> None:
     geometry, appearance = load_geometry(), load_appearance()
     drawn = draw(geometry, appearance, np.random.default_rng(0), somebody(age=66.0))
     assert 70 < appearance.traits(drawn.appearance)[1] <= 80
+
+
+def test_brows_are_as_light_as_the_subjects() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+
+    def lightness(brows: float) -> float:
+        drawn = [
+            draw(geometry, appearance, np.random.default_rng(k), somebody(), brows=brows).appearance for k in range(12)
+        ]
+        return float(np.mean([BrowStyle.of(code[-COUNT:]).dark for code in drawn]))
+
+    assert lightness(0.10) < 0.12 < 0.4 < lightness(0.45)
+    fair, black = likeness(5), likeness(5)
+    mask = module._covered(fair.points, BROWS[0]) | module._covered(fair.points, BROWS[1])
+    skin = np.median(fair.chip, axis=(0, 1))
+    fair.chip[mask], black.chip[mask] = 0.75 * skin, 0.3 * skin
+    assert brow_tone([black]) < 0.16 < 0.4 < brow_tone([fair])
+    assert np.isnan(brow_tone([]))

@@ -53,6 +53,7 @@ _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
     np.float32,
 )
 _BROWN = 2  # the first so many are brown
+_LIGHTNESS, _GREYNESS = 6 - COUNT, 7 - COUNT
 _FAIR = 0.17  # reflectance of brows, relative to the skin's, from which on irises can be light
 _IRIS_SHARES = (0.24, 0.30, 0.16, 0.06, 0.11, 0.13)
 
@@ -95,11 +96,13 @@ class Appearance:
         gender: float | None = None,
         age: float | None = None,
         dark: bool = False,
+        brows: float | None = None,
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """A plausible person: coefficients float32 (A,), iris float32 (3,) linear RGB, seed of the detail.
 
         ``gender``: -1 (a man's skin) to 1 (a woman's); ``age``: years; drawn at random when ``None``. ``dark``: the
-        skin that these go with is, so the irises are brown, as they are with dark brows.
+        skin that these go with is, so the irises are brown, as they are with dark brows. ``brows``: the number of
+        theirs that says how light they are, see :class:`~.brows.BrowStyle`; drawn at random when ``None``.
         """
         gender = float(rng.choice((-1.0, 1.0)) if gender is None else np.clip(gender, -1, 1))
         age = float(np.clip(rng.normal(50, 10) if age is None else age, *_YEARS))
@@ -108,6 +111,9 @@ class Appearance:
         basis, _ = _trait_space(self)
         free -= basis @ (basis.T @ free)
         code = self.centre + gender * self.gender + (age - _MEAN_YEARS) / 10 * self.age + free
+        if brows is not None:
+            code[_LIGHTNESS] = brows
+            code[_GREYNESS] = min(code[_GREYNESS], brows)
         kind = int(rng.choice(len(_IRISES), p=_IRIS_SHARES))
         fair = not dark and BrowStyle.of(code[-COUNT:]).dark > _FAIR
         iris = _IRISES[kind if fair else kind % _BROWN] * np.exp(rng.normal(0, 0.12, 3))

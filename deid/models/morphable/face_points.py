@@ -54,3 +54,7 @@ BROW_TO_EYE_PAIRS = np.array([[336, 362], [334, 386], [300, 263], [107, 133], [1
 BETWEEN_BROWS_PAIRS = np.array([[336, 107], [285, 55]])
 LIPS_TO_NOSE_PAIRS = np.array([[2, 0], [2, 17], [2, 61], [2, 291]])
 """Below the nose, and the lips' outer rims and corners: what purses, rolls or pulls them."""
+BROWS = np.array([[300, 293, 334, 296, 336, 285, 295, 282, 283, 276], [70, 63, 105, 66, 107, 55, 65, 52, 53, 46]])
+"""(brow, 10): the ring round each, left first."""
+BARE_SKIN = (_table("109 10 338 337 151 108"), _table("101 50 205 36"), _table("330 280 425 266"))
+"""Rings on the forehead and the cheeks."""

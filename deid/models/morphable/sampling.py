@@ -23,6 +23,9 @@ DRAWS = 384
 """Draws that are compared for one person."""
 _STRICT, YEARS_OFF = 256, 9.0  # draws that keep to the age, and how far off the others may be
 _THICK, _BUSHY = 3 - COUNT, 0.7  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
+# how light brows are beside the skin in portraits, from black to fair, and the number of drawn ones that says as much
+_BROWS_SHOWN = (0.08, 0.14, 0.22, 0.30, 0.38, 0.50), (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
+_BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
 _SURE = 2.5  # how much more is made of a gender that was guessed
 _MEANS_LOOK_YOUNGER, _SMOOTH_UNTIL = 0.6, 48.0  # years a year, and years from which on
@@ -36,14 +39,16 @@ def draw(
     person: Person,
     number: int = 0,
     dark: bool = False,
+    brows: float = float("nan"),
 ) -> IdentityCode:
     """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: late ones may be
-    some years off. ``dark``: the subject's skin is."""
+    some years off. ``dark``: the subject's skin is. ``brows``: how light the subject's brows are beside the skin, NaN
+    unknown: the surrogate's are about as light."""
     female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else settled(person.female)
     years = person.age + (float(rng.uniform(-YEARS_OFF, YEARS_OFF)) if number >= _STRICT else 0.0)
     best, least = None, -np.inf
     for _ in range(_TRIES):
-        code = _drawn(geometry, appearance, rng, female, years, dark)
+        code = _drawn(geometry, appearance, rng, female, years, dark, brows)
         over = float(over_limit(foretold([code]), female)[0])
         if best is None or over > least:
             best, least = code, over
@@ -54,9 +59,18 @@ def draw(
 
 
 def _drawn(
-    geometry: Geometry, appearance: Appearance, rng: np.random.Generator, female: float, years: float, dark: bool
+    geometry: Geometry,
+    appearance: Appearance,
+    rng: np.random.Generator,
+    female: float,
+    years: float,
+    dark: bool,
+    brows: float,
 ) -> IdentityCode:
-    skin, iris, detail = appearance.sample(rng, gender=female, age=None if np.isnan(years) else aged(years), dark=dark)
+    tone = None if np.isnan(brows) else float(np.interp(brows, *_BROWS_SHOWN)) + float(rng.normal(0, _BROWS_APART))
+    skin, iris, detail = appearance.sample(
+        rng, gender=female, age=None if np.isnan(years) else aged(years), dark=dark, brows=tone
+    )
     if female > 0:
         skin[_THICK] = min(float(skin[_THICK]), _BUSHY - female)
     side = float(np.sign(female))

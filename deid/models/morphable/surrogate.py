@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from deid import imaging
 from deid.blending import Compositor
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
+from deid.models.morphable.face_points import BARE_SKIN, BROWS
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.painter import Sitter, paint_picture
@@ -36,6 +38,7 @@ _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among 
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
 _DARK = 0.3  # reflectance
+_BROW_PIXELS = 12  # of a brow, at least
 
 Recognise = Callable[[np.ndarray], np.ndarray]
 
@@ -81,9 +84,9 @@ def choose(
     surrogate in ``others``, the most usual face; failing that, the best of those looked at. ``taken``: surrogates of
     people elsewhere, who are kept clear of where a draw comes very near. What is looked at next is foretold from what
     was seen (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
-    dark = skin_is_dark(likenesses)
+    dark, brows = skin_is_dark(likenesses), brow_tone(likenesses)
     codes = [
-        draw(geometry, appearance, np.random.default_rng([seed, person.id, number]), person, number, dark)
+        draw(geometry, appearance, np.random.default_rng([seed, person.id, number]), person, number, dark, brows)
         for number in range(DRAWS)
     ]
     told = foretold(codes)
@@ -148,6 +151,28 @@ def skin_is_dark(likenesses: Sequence[Likeness]) -> bool:
     lights = [likeness.attributes.light for likeness in likenesses]
     reflectances = [float(np.mean(light.tone / np.maximum(light.white, 1e-3))) for light in lights]
     return bool(reflectances) and float(np.median(reflectances)) < _DARK
+
+
+def brow_tone(likenesses: Sequence[Likeness]) -> float:
+    """How light the subject's brows are beside the skin, in linear light, the median over the pictures of the lighter
+    brow of each (frames of glasses and shadows darken one); NaN without pictures. Hair stays in the picture, and brows
+    of another colour would look painted on."""
+    found = []
+    for likeness in likenesses:
+        picture = np.square(likeness.chip.astype(np.float32) / 255).mean(axis=2)
+        skin = [picture[_covered(likeness.points, ids)] for ids in BARE_SKIN]
+        level = float(np.median(np.concatenate(skin)))
+        sides = [picture[_covered(likeness.points, ids)] for ids in BROWS]
+        if level > 1e-3 and min(map(len, sides)) > _BROW_PIXELS:
+            found.append(max(float(np.percentile(side, 25)) for side in sides) / level)
+    return float(np.median(found)) if found else float("nan")
+
+
+def _covered(points: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """bool (150, 150): inside the ring of mesh points."""
+    mask = np.zeros((CHIP, CHIP), np.uint8)
+    imaging.fill_convex_poly(mask, np.rint(points[ids, :2]).astype(np.int32), 1)
+    return mask > 0
 
 
 def _first(scores: np.ndarray) -> int:
