@@ -22,6 +22,7 @@ from deid.models.morphable.render_model import HeadModel, head_model
 from deid.models.morphable.render_soft import ADDED, STEP, enlarged, small_size, worth
 from deid.models.morphable.shade_eyes import PosedEyes, posed_eyes, shade_eyes
 from deid.models.morphable.shade_mouth import opened_occlusion, posed_mouth, shade_mouth
+from deid.models.morphable.shade_shadows import shadows
 from deid.models.morphable.shade_texture import build_pyramid, oil
 
 NOTHING = 255  # in `GeneratedFace.part`: no surface
@@ -218,7 +219,7 @@ class Renderer:
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
             colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table,
         )  # fmt: skip
-        inner = self._locally(light, work.table)
+        inner = self._locally(light, rig.sh @ shade.LUMA, rotation, work.table)
         folds = creases(geometry)
         folded = None if expression is None or self._depth <= 0 else folds.weights(expression)
         if folded is None:
@@ -249,17 +250,21 @@ class Renderer:
             rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, model.uv, scale, inner, work.colour,
         )  # fmt: skip
 
-    def _locally(self, light: Light, table: np.ndarray) -> np.ndarray:
-        """The light's local strength, into the columns of ``table`` that hold light on skin, and, float32 (parts,), for
-        eyes and mouth."""
+    def _locally(self, light: Light, grey: np.ndarray, rotation: np.ndarray, table: np.ndarray) -> np.ndarray:
+        """The light's local strength, and shadows, into the columns of ``table`` that hold light on skin, and, float32
+        (parts,), for eyes and mouth. ``grey``: float32 (9,), luminance of the light's harmonics."""
         model = self._model
         inner = np.ones(len(Part), np.float32)
+        more = shadows(model.transfer, grey, rotation)
+        for part, around in zip((Part.EYE_LEFT, Part.EYE_RIGHT), model.around_eyes, strict=True):
+            inner[part] = more[around].mean()
+        more *= model.hollows
         if len(light.local):
-            more = factor(model.bumps, light.local)
-            table[model.skin_vertices, shade.RED : shade.SHINE_BLUE + 1] *= more[:, None]
-            left, right, mouth = factor(model.eye_bumps, light.local).tolist()
-            inner[Part.EYE_LEFT], inner[Part.EYE_RIGHT] = left, right
-            inner[[Part.MOUTH, Part.TEETH, Part.TONGUE]] = mouth
+            more *= factor(model.bumps, light.local)
+            here = factor(model.eye_bumps, light.local)
+            inner[[Part.EYE_LEFT, Part.EYE_RIGHT]] *= here[:2]
+            inner[[Part.MOUTH, Part.TEETH, Part.TONGUE]] = here[2]
+        table[model.skin_vertices, shade.RED : shade.SHINE_BLUE + 1] *= more[:, None]
         return inner
 
 

@@ -14,6 +14,7 @@ from deid.models.morphable.photo_local import bumps
 from deid.models.morphable.raster_lashes import Strands, lash_strands
 from deid.models.morphable.shade_eyes import EyeTables, eye_tables
 from deid.models.morphable.shade_mouth import LipTables, lip_tables
+from deid.models.morphable.shade_shadows import load_shadows
 
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
 _BOX = np.array([0, 0, 1, 1, 2, 3, 0, 1, 0], np.uint8)  # by part: 1 is seen through the mouth, 2 and 3 between lids
@@ -46,6 +47,9 @@ class HeadModel:
     strands: Strands
     bumps: np.ndarray
     eye_bumps: np.ndarray
+    transfer: np.ndarray
+    hollows: np.ndarray
+    around_eyes: tuple[np.ndarray, np.ndarray]
 
 
 @lru_cache(maxsize=2)
@@ -80,6 +84,9 @@ def head_model(geometry: Geometry) -> HeadModel:
         strands=lash_strands(geometry),
         bumps=bumps(geometry, geometry.vertices[np.unique(triangles[skin])]),
         eye_bumps=_eye_bumps(geometry),
+        transfer=load_shadows(geometry)[0][np.unique(triangles[skin])],
+        hollows=load_shadows(geometry)[1][np.unique(triangles[skin])],
+        around_eyes=_around_eyes(geometry, np.unique(triangles[skin])),
     )
 
 
@@ -87,6 +94,17 @@ def _eye_bumps(geometry: Geometry) -> np.ndarray:
     """float32 (3, K): :func:`~deid.models.morphable.photo_local.bumps` at the left eye, the right eye, the mouth."""
     mouth = geometry.vertices[geometry.lips_inner].mean(axis=0)
     return bumps(geometry, np.stack([*geometry.eye_centres, mouth]))
+
+
+def _around_eyes(geometry: Geometry, skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places in ``skin`` of the vertices around the left and the right eye, but for the lids' own rims."""
+    lids = (geometry.lid_upper_left, geometry.lid_lower_left), (geometry.lid_upper_right, geometry.lid_lower_right)
+    points = geometry.vertices
+    left, right = (
+        np.flatnonzero((away > 0.3) & (away < 1.2))
+        for away in (nearest_distance(points[skin], points[np.concatenate(pair)]) for pair in lids)
+    )
+    return left, right
 
 
 def _rims(geometry: Geometry) -> tuple[np.ndarray, ...]:

@@ -178,9 +178,9 @@ def _sclera(corner, azimuth, height, pixels, seed, out):  # type: ignore[no-unty
     vein = vein * vein * vein * vein * vein * vein
     red = np.float32(0.16) * corner + fine * vein * (np.float32(0.06) + np.float32(0.22) * corner)
     cloud = np.float32(0.06) * (bend - np.float32(0.5))
-    out[0] = np.float32(0.58) + cloud - np.float32(0.25) * red
-    out[1] = np.float32(0.555) + cloud - np.float32(0.95) * red
-    out[2] = np.float32(0.54) + cloud - np.float32(1.0) * red
+    out[0] = np.float32(0.64) + cloud - np.float32(0.25) * red
+    out[1] = np.float32(0.615) + cloud - np.float32(0.95) * red
+    out[2] = np.float32(0.60) + cloud - np.float32(1.0) * red
 
 
 @njit(cache=True, nogil=True)

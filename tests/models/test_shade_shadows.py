@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deid.errors import ModelError
+from deid.models.morphable import shade_shadows as module
+from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.shade_shadows import load_shadows, shadows
+
+
+def _at(landmark: int, sh: list[float], rotation: np.ndarray | None = None) -> float:
+    geometry = load_geometry()
+    found = shadows(load_shadows(geometry)[0], np.array(sh, np.float32), np.eye(3) if rotation is None else rotation)
+    return float(found[geometry.triangles[geometry.landmark_triangles[landmark]]].mean())
+
+
+def _lamp(x: float, y: float, z: float) -> list[float]:
+    """Irradiance of a lamp in some direction, and of surroundings a third as bright."""
+    x, y, z = np.array([x, y, z]) / np.linalg.norm([x, y, z])
+    k = 15 / 32
+    return [0.55, x / 2, y / 2, z / 2, 2 * k * x * y, 2 * k * x * z, 2 * k * y * z, k * (x * x - y * y), 0]
+
+
+_ABOVE, _BELOW = _lamp(0, 1, 0.6), _lamp(0, -1, 0.6)
+
+
+def test_under_the_nose_it_is_darker_when_light_comes_from_above() -> None:
+    assert _at(2, _ABOVE) < _at(2, _BELOW) - 0.1
+    assert _at(151, _ABOVE) == pytest.approx(1, abs=0.06)
+
+
+def test_the_nose_shades_the_cheek_beyond_it() -> None:
+    left, right = _lamp(-1, 0.1, 0.4), _lamp(1, 0.1, 0.4)
+    assert _at(203, right) < _at(203, left) - 0.2
+    assert _at(423, left) < _at(423, right) - 0.2
+    assert _at(203, right) == pytest.approx(_at(423, left), abs=0.08)
+
+
+def test_light_from_everywhere_changes_nothing() -> None:
+    found = shadows(load_shadows(load_geometry())[0], np.eye(9, dtype=np.float32)[0], np.eye(3))
+    np.testing.assert_allclose(found, 1, atol=0.02)
+
+
+def test_light_that_turns_with_the_head_shades_the_same() -> None:
+    turned = np.diag([-1.0, -1.0, 1.0])
+    assert _at(2, _ABOVE) == pytest.approx(_at(2, _BELOW, turned), abs=0.02)
+
+
+def test_whatever_the_light_says_factors_stay_within_limits() -> None:
+    rng = np.random.default_rng(3)
+    for sh in (*rng.normal(0, 2, (20, 9)), np.zeros(9)):
+        found = shadows(load_shadows(load_geometry())[0], sh.astype(np.float32), np.eye(3))
+        assert (found > 0.4).all() and (found < 1.4).all()
+
+
+def test_hollows_darken_below_the_eyes_and_leave_the_rest() -> None:
+    geometry = load_geometry()
+    hollows = load_shadows(geometry)[1]
+    assert (hollows > 0.7).all() and (hollows < 1.25).all()
+    corners = geometry.triangles[geometry.landmark_triangles]
+    assert hollows[corners[119]].mean() < hollows[corners[50]].mean() - 0.02
+
+
+def test_a_broken_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shadows.safetensors").write_bytes(b"no")
+    monkeypatch.setattr(module, "_ASSET", tmp_path / "shadows.safetensors")
+    with pytest.raises(ModelError, match=r"shadows\.safetensors"):
+        module.load_shadows.__wrapped__(load_geometry())
