@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import imaging
 from ..detection.hands import FINGERS, PALM, Hand
+from ._masks import along_edges, blurred, disc, filled, likeness
 from .outline import CORE_RING, OVAL
 
 _TIGHT, _WIDE = 0.12, 0.22  # half widths of a finger, in palm sizes: inside for certain, outside for certain
@@ -34,7 +35,6 @@ _UNLIKE = (0.17, 0.27)  # code values from a hand's own colour: kept up to the f
 _CLOSED, _OPENED, _EDGE = 0.14, 0.05, 0.05  # palm sizes: gaps closed, specks removed, reach of the edge's smoothing
 _HOLE = 0.25  # palm sizes across: holes up to which are filled
 _LEAST_DRAWN = 0.3  # how much hand the skeleton and its colours must see where a gap is closed
-_CALM = 4e-4  # variance of code values below which a place has no edge
 _REDDER, _LIP = 2.5, 0.19  # weight of redness, and how much of it no shade of a hand has
 _GRID = 96  # longest side of the grid that masks are worked out on; palms are at least a sixth of it
 
@@ -52,13 +52,13 @@ def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray)
         return None, 0.0
     h, w = picture.shape[:2]
     mask = np.zeros((h, w), np.float32)
-    inner = _filled(core, (h, w))
-    face = _filled(outline, (h, w))
+    inner = filled(core, (h, w))
+    face = filled(outline, (h, w))
     for hand in believed:
         drawn = _one(hand, picture)
         told, never = _unlike_the_face(drawn, picture, inner, face)
         spots, _ = imaging.pieces_of(never)  # knuckles have red spots, too, but small ones
-        thick = imaging.erode(never.astype(np.uint8), _disc(_OPENED * hand.palm_size))
+        thick = imaging.erode(never.astype(np.uint8), disc(_OPENED * hand.palm_size))
         never = np.isin(spots, np.unique(spots[thick > 0])) & never
         drawn[never] = 0
         np.maximum(mask, _whole(told, drawn, picture, face, hand.palm_size), out=mask)
@@ -107,9 +107,9 @@ def _whole(told: np.ndarray, drawn: np.ndarray, picture: np.ndarray, face: np.nd
     if not told.any():
         return told
     solid = (told > 0.5).astype(np.uint8)
-    closed = imaging.erode(imaging.dilate(solid, _disc(_CLOSED * palm)), _disc(_CLOSED * palm))
+    closed = imaging.erode(imaging.dilate(solid, disc(_CLOSED * palm)), disc(_CLOSED * palm))
     solid = np.maximum(solid, closed & (drawn > _LEAST_DRAWN))
-    solid = imaging.dilate(imaging.erode(solid, _disc(_OPENED * palm)), _disc(_OPENED * palm))
+    solid = imaging.dilate(imaging.erode(solid, disc(_OPENED * palm)), disc(_OPENED * palm))
     pieces, count = imaging.pieces_of(solid)
     outside = np.bincount(pieces[face == 0], minlength=count + 1)
     outside[0] = 0
@@ -118,33 +118,8 @@ def _whole(told: np.ndarray, drawn: np.ndarray, picture: np.ndarray, face: np.nd
     size = np.bincount(holes.ravel(), minlength=count + 1)
     size[0] = 1 << 30
     kept[np.isin(holes, np.flatnonzero(size < (_HOLE * palm) ** 2)) & (drawn > 0)] = 1
-    soft = _along_edges(kept, picture @ np.array([0.3, 0.59, 0.11], np.float32), max(2, round(_EDGE * palm)))
+    soft = along_edges(kept, picture @ np.array([0.3, 0.59, 0.11], np.float32), max(2, round(_EDGE * palm)))
     return np.clip((soft - 0.5) / 0.6 + 0.5, 0, 1)
-
-
-def _disc(radius: float) -> np.ndarray:
-    reach = max(1, round(radius))
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    return (x * x + y * y <= reach * reach + 0.5).astype(np.uint8)
-
-
-def _along_edges(mask: np.ndarray, guide: np.ndarray, reach: int) -> np.ndarray:
-    """``mask``, float32 (h, w), smoothed within but not across the edges of ``guide``, (h, w) code values 0 to 1: the
-    guided filter (K. He, J. Sun and X. Tang, *Guided Image Filtering*, ECCV 2010, equations 5, 6 and 8)."""
-    window = (2 * reach + 1, 2 * reach + 1)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return np.asarray(imaging.box_filter(values, -1, window))
-
-    of_guide, of_mask = mean(guide), mean(mask)
-    slope = (mean(guide * mask) - of_guide * of_mask) / (mean(guide * guide) - of_guide**2 + np.float32(_CALM))
-    return mean(slope) * guide + mean(of_mask - slope * of_guide)
-
-
-def _filled(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    canvas = np.zeros(size, np.uint8)
-    imaging.fill_poly(canvas, [np.round(polygon).astype(np.int32)], 1)
-    return canvas.astype(np.float32)
 
 
 def _one(hand: Hand, picture: np.ndarray) -> np.ndarray:
@@ -155,11 +130,11 @@ def _one(hand: Hand, picture: np.ndarray) -> np.ndarray:
     points = (hand.points[:, :2] + 0.5) * (size[0] / w, size[1] / h) - 0.5
     palm = hand.palm_size * scale
     sure, near = (_drawn(points, size, width * palm, palm) for width in (_TIGHT, _WIDE))
-    like = _likeness(small, sure, 1 - near, max(3, int(_LOCAL * palm)))
+    like = likeness(small, sure, 1 - near, max(3, int(_LOCAL * palm)))
     softness = max(0.8, 0.05 * palm)
-    prior = (_blurred(sure, softness) + _blurred(near, softness)) / 2
+    prior = (blurred(sure, softness) + blurred(near, softness)) / 2
     belief = np.clip(1.6 * (prior - 0.5) + 1.4 * (like - 0.5) + 0.5, 0, 1) * near
-    belief = _blurred(np.maximum(belief, sure), 0.6)
+    belief = blurred(np.maximum(belief, sure), 0.6)
     belief = np.clip((belief - 0.52) / 0.33, 0, 1)
     return np.clip(imaging.resize(belief, (w, h), interpolation=imaging.INTER_LINEAR), 0, 1)
 
@@ -188,21 +163,3 @@ def _hull(points: np.ndarray, names: Sequence[int]) -> list[int]:
     """``names`` in the order of their angle about the points' middle."""
     middle = points - points.mean(axis=0)
     return [names[i] for i in np.argsort(np.arctan2(middle[:, 1], middle[:, 0]), kind="stable")]
-
-
-def _likeness(picture: np.ndarray, sure: np.ndarray, clear: np.ndarray, reach: int) -> np.ndarray:
-    """float32 (h, w): 1 where a pixel has the colour of ``sure`` pixels around it, 0 where that of ``clear`` ones."""
-    window = (2 * reach + 1, 2 * reach + 1)
-
-    def apart(weight: np.ndarray) -> np.ndarray:
-        total = imaging.box_filter(weight, -1, window) + np.float32(1e-4)
-        mean = imaging.box_filter(picture * weight[..., None], -1, window) / total[..., None]
-        return ((picture - mean) ** 2).sum(axis=2)
-
-    hand, rest = apart(sure), apart(clear)
-    unsure = np.float32(2e-3)
-    return (rest + unsure) / (hand + rest + 2 * unsure)
-
-
-def _blurred(mask: np.ndarray, sigma: float) -> np.ndarray:
-    return imaging.gaussian_blur(mask, (0, 0), sigma)

@@ -123,7 +123,7 @@ class HandFinder:
         side = max(h, w)
         pad = np.array([(side - w) / 2, (side - h) / 2])
         picture_from_input = np.array([[side / _PALM_SIDE, 0, -pad[0]], [0, side / _PALM_SIDE, -pad[1]]])
-        packets = self._palm.run(_sampled(picture, picture_from_input, _PALM_SIDE, imaging.BORDER_CONSTANT))
+        packets = self._palm.run(sampled(picture, picture_from_input, _PALM_SIDE, imaging.BORDER_CONSTANT))
         raw = floats(packets["floats0"]).reshape(-1, 18)
         score = 1 / (1 + np.exp(-np.clip(floats(packets["floats1"]), -50, 50)))
         sure = np.flatnonzero(score >= _PALM_SCORE)
@@ -147,7 +147,7 @@ class HandFinder:
         c, s = np.cos(turn) * size / _HAND_SIDE, np.sin(turn) * size / _HAND_SIDE
         linear = np.array([[c, -s], [s, c]])
         picture_from_input = np.column_stack([linear, centre - linear @ np.full(2, _HAND_SIDE / 2)])
-        packets = self._hand.run(_sampled(picture, picture_from_input, _HAND_SIDE, imaging.BORDER_REPLICATE))
+        packets = self._hand.run(sampled(picture, picture_from_input, _HAND_SIDE, imaging.BORDER_REPLICATE))
         points = floats(packets["floats0"]).reshape(21, 3)
         points[:, :2] = points[:, :2] @ linear.T + picture_from_input[:, 2]
         points[:, 2] *= size / _HAND_SIDE
@@ -198,7 +198,7 @@ def _same(one: Hand, other: Hand) -> bool:
     return bool(apart < 0.5 * max(one.palm_size, other.palm_size))
 
 
-def _sampled(picture: np.ndarray, picture_from_input: np.ndarray, side: int, border: int) -> np.ndarray:
+def sampled(picture: np.ndarray, picture_from_input: np.ndarray, side: int, border: int) -> np.ndarray:
     """uint8 (side, side, 3), C-contiguous: a network's input."""
     scale = float(np.hypot(*picture_from_input[:, 0]))
     shrink = int(min(max(1, scale), *picture.shape[:2]))

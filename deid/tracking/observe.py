@@ -21,6 +21,7 @@ from deid.detection.landmarks import (
     roi_from_box,
     roi_from_landmarks,
 )
+from deid.detection.things import ThingFinder, packed
 from deid.recognition.chips import chip_from_picture, cut_chip
 from deid.tracking import boxes
 from deid.tracking.closeup import Closeup
@@ -36,6 +37,7 @@ _RECENT = 3  # frames after which the last mesh no longer says where to look
 _CHIPS = 6  # pictures of a face kept for recognition
 _HANDS_EVERY = 6  # frames between looks for hands; doubtful frames are looked at anyway
 _DOUBTFUL = 0.9  # presence
+_THINGS_EVERY, _THINGS_LAST = 3, 12  # frames between looks for other things; frames after one that are all looked at
 _PENDING = 4  # frames that may wait: each holds its planes
 
 
@@ -59,6 +61,15 @@ class SeenHands:
     hands: tuple[Hand, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenThings:
+    """What may lie before the face at ``place`` (x, y of its middle, frame pixels): :func:`things.packed`."""
+
+    frame: int
+    place: tuple[float, float]
+    likely: bytes
+
+
 @dataclass(slots=True)
 class _Memory:
     """Of one tracklet, from frame to frame."""
@@ -73,6 +84,7 @@ class Observer:
 
     ``note``: makes the engine's photometric note from a close-up and landmarks in the frame's pixels.
     ``first``: called once, when the first face is seen. ``hands``: those that were seen before or beside a face.
+    ``things``: what was seen before one.
     """
 
     def __init__(
@@ -88,6 +100,10 @@ class Observer:
         self._known: dict[int, _Memory] = {}
         self.hands: list[SeenHands] = []
         self._handled: dict[int, int] = {}
+        self.things: list[SeenThings] = []
+        self._thing_finder: ThingFinder | None = None
+        self._things_looked: dict[int, int] = {}
+        self._things_seen: dict[int, int] = {}
         self._landmarker: FaceLandmarker | None = None
         self._hand_finder: HandFinder | None = None
         self._looked: dict[int, int] = {}
@@ -119,6 +135,8 @@ class Observer:
             self._landmarker.close()
         if self._hand_finder is not None:
             self._hand_finder.close()
+        if self._thing_finder is not None:
+            self._thing_finder.close()
 
     @property
     def landmarker(self) -> FaceLandmarker:
@@ -143,6 +161,7 @@ class Observer:
                 points = view.inside(seen.points)
                 self._keep_chip(key, frame.index, view.rgb, points, seen)
                 self._look_for_hands(key, frame.index, view, points, seen)
+                self._look_for_things(key, frame.index, view, points, seen)
                 note = self._note(view, seen.points)
                 self.records.append(FaceRecord(frame.index, seen.points, seen.presence, note))
                 self._known[key] = _Memory(frame.index, seen.points, box)
@@ -181,6 +200,19 @@ class Observer:
         if near:
             self._handled[key] = frame
             self.hands.append(SeenHands(frame, (float(seen.box[0]), float(seen.box[1])), tuple(near)))
+
+    def _look_for_things(self, key: int, frame: int, view: Closeup, points: np.ndarray, seen: FaceLandmarks) -> None:
+        """Note what lies before the face: now and then, and in every frame for a while after something was seen."""
+        since = frame - self._things_looked.get(key, -_THINGS_EVERY)
+        if since < _THINGS_EVERY and frame - self._things_seen.get(key, -_THINGS_LAST - 1) > _THINGS_LAST:
+            return
+        self._things_looked[key] = frame
+        if self._thing_finder is None:
+            self._thing_finder = ThingFinder()
+        likely = packed(self._thing_finder.run(view.rgb, points))
+        if likely:
+            self._things_seen[key] = frame
+        self.things.append(SeenThings(frame, (float(seen.box[0]), float(seen.box[1])), likely))
 
     def _keep_chip(self, key: int, frame: int, crop: np.ndarray, points: np.ndarray, seen: FaceLandmarks) -> None:
         frontal = max(0.05, 1 - abs(seen.yaw) / 60) * max(0.3, 1 - abs(seen.pitch) / 60)

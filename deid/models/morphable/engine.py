@@ -138,7 +138,7 @@ class MorphableEngine:
             numbers = matched[track.id]
             return invert_track(
                 self._geometry, self._records, self._records.frames(numbers), numbers, seconds, self._rate, size,
-                self._seen_hands(track),
+                self._seen_hands(track), self._seen_things(track),
             )  # fmt: skip
 
         codes: dict[int, TrackCodes] = {}
@@ -280,6 +280,16 @@ class MorphableEngine:
                     found[seen.frame] = seen.hands
         return found
 
+    def _seen_things(self, track: Track) -> dict[int, bytes]:
+        """Looks for what else lies before the face, by frame."""
+        found = {}
+        for seen in self.observer.things:
+            if track.covers(seen.frame):
+                box = track.box_at(seen.frame)
+                if np.hypot(box[0] - seen.place[0], box[1] - seen.place[1]) < 0.5 * box[3]:
+                    found[seen.frame] = seen.likely
+        return found
+
     def _hands(self, track: Track, codes: TrackCodes) -> dict[int, tuple[Hand, ...]]:
         """The hands before the face, by row; where none was found although one was there just before or after, that
         one, moved as the face moved."""
@@ -331,6 +341,7 @@ class MorphableEngine:
                 self._compositor,
                 seed=self._seed,
                 hands=cast.hands.get(face.row, ()),
+                things=cast.codes.things.get(face.row),
             )
             if doubt > _DOUBT:
                 with self._records_lock:

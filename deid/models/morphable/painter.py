@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid.blending import Composite, Compositor, FaceOutline, Patch
-from deid.blending.objects import objects_before
 from deid.blending.occlusion import hands_before
+from deid.blending.things import kept_of_core, things_before
 from deid.detection.hands import Hand
 from deid.media.region import read_region, write_region
 from deid.models.morphable.appearance import Appearance
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _AROUND = 0.32  # of the face's longer side: how far around it the picture is looked at; what changes lies within 0.2
 _MOST = 4096  # pixels, side of a crop
+_PICTURES = threading.local()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,10 +72,11 @@ def paint_picture(
     seed: int,
     frame: int,
     occlusion: np.ndarray | None = None,
+    own: bool = False,
 ) -> Composite:
     """``picture``, float32 (h, w, 3) RGB code values 0 to 1, with ``sitter`` in the place of the face whose mesh is
     ``points``, (478, 3) in its pixels; ``attributes`` are in its pixels too. ``occlusion``: float32 (h, w), 1 where
-    something lies before the face."""
+    something lies before the face. ``own``: the picture may be drawn into."""
     vertices, scene = _scene(picture, points, sitter, geometry, attributes)
     if sitter.eyewear is None:
         return compositor.compose(
@@ -82,9 +85,13 @@ def paint_picture(
     from deid.models.morphable.eyewear_draw import without_remains, worn
 
     head = (sitter.eyewear, geometry, sitter.neutral, vertices)
-    cleared, gone = without_remains(picture, points, *head, attributes.camera)
-    result = compositor.compose(cleared, *scene, attributes, occlusion, seed, frame)
-    np.logical_or(result.touched, gone, out=result.touched)
+    cleared, touched = without_remains(picture, points, *head, attributes.camera, own=own)
+    patch = compositor.patch(cleared, *scene, attributes, occlusion, seed, frame)
+    out = cleared if own or cleared is not picture else picture.copy()
+    area = tuple(slice(at, at + n) for at, n in zip(patch.corner, patch.touched.shape, strict=True))
+    out[area] = patch.rgb
+    touched[area] |= patch.touched
+    result = Composite(out, touched, patch.doubt)
     return worn(result, *head, attributes, seed=seed, frame=frame, occlusion=occlusion)
 
 
@@ -117,36 +124,48 @@ def paint_frame(
     *,
     seed: int,
     hands: Sequence[Hand] = (),
+    things: np.ndarray | None = None,
 ) -> tuple[Frame, float]:
     """``frame`` with one face replaced; ``points`` and ``attributes`` in frame pixels. Samples that the compositor
-    does not touch stay as they are, bit for bit. ``hands``: those before the face, in frame pixels; they stay. And how
-    much of the face's core is in doubt, 0 to 1: there the frame's own pixels stayed as a hand, or a hand was painted
-    over because too much would have stayed."""
+    does not touch stay as they are, bit for bit. ``hands``: those before the face, in frame pixels; they stay.
+    ``things``: what else is believed to lie there, as :func:`deid.blending.things.things_before` takes it. And how much
+    of the face's core is in doubt, 0 to 1: there the frame's own pixels stayed as a hand, or something was painted over
+    because too much would have stayed."""
     region = _region(frame, points)
     if region is None:
         return frame, 0.0
     x0, y0, x1, y1 = region
-    picture = read_region(frame, region)
+    picture = read_region(frame, region, _lent(y1 - y0, x1 - x0))
     local = points.copy()
     local[:, :2] -= (x0, y0)
     found = [replace(hand, points=hand.points - np.array([x0, y0, 0], np.float32)) for hand in hands]
     occlusion, doubt = hands_before(found, picture, local)
-    if attributes.light.covered > 0:
-        held, more = objects_before(picture, local, occlusion)
-        doubt = max(doubt, more * attributes.light.covered)
-        if held is not None:
-            held *= np.float32(attributes.light.covered)
-            occlusion = held if occlusion is None else np.maximum(occlusion, held)
+    doubt = max(doubt, kept_of_core(occlusion, local))
+    if things is not None:
+        kept, more = things_before(picture, local, things)
+        doubt = max(doubt, more)
+        if kept is not None:
+            occlusion = kept if occlusion is None else np.maximum(occlusion, kept)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
     if sitter.eyewear is None:
         _, scene = _scene(picture, local, sitter, geometry, moved)
         patch = compositor.patch(picture, *scene, moved, occlusion, seed, frame.index)
     else:
         whole = paint_picture(
-            picture, local, sitter, geometry, moved, compositor, seed=seed, frame=frame.index, occlusion=occlusion
-        )
+            picture, local, sitter, geometry, moved, compositor,
+            seed=seed, frame=frame.index, occlusion=occlusion, own=True,
+        )  # fmt: skip
         patch = Patch(whole.rgb, whole.touched, (0, 0), whole.doubt)
-    return _written(frame, patch, (x0, y0)), max(doubt, patch.doubt)
+    return _written(frame, patch, (x0, y0)), doubt
+
+
+def _lent(height: int, width: int) -> np.ndarray:
+    """float32 (height, width, 3), of any content: this thread's, which the next call gives out again."""
+    count = height * width * 3
+    flat: np.ndarray | None = getattr(_PICTURES, "flat", None)
+    if flat is None or len(flat) < count:
+        flat = _PICTURES.flat = np.empty(count * 3 // 2, np.float32)  # faces come nearer by and by
+    return flat[:count].reshape(height, width, 3)
 
 
 def _region(frame: Frame, points: np.ndarray) -> tuple[int, int, int, int] | None:

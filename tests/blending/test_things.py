@@ -1,0 +1,100 @@
+"""What is believed to lie before a drawn face stays where the picture agrees; what could show the person does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deid import imaging
+from deid.blending.outline import OVAL
+from deid.blending.things import kept_of_core, things_before
+from deid.detection.things import GRID, grid_from_picture
+from deid.models.morphable.geometry import load_geometry
+
+SIDE = 200
+SKIN = np.array([0.78, 0.56, 0.46], np.float32)
+
+
+def mesh() -> np.ndarray:
+    """float32 (468, 2): the mean head's mesh points, seen from the front."""
+    geometry = load_geometry()
+    corners = geometry.vertices[geometry.triangles[geometry.landmark_triangles]]
+    points = (corners * geometry.landmark_weights[..., None]).sum(axis=1)[:, :2] * (1, -1)
+    low, high = points[OVAL].min(axis=0), points[OVAL].max(axis=0)
+    return ((points - (low + high) / 2) * 110 / (high - low)[0] + (100, 95)).astype(np.float32)
+
+
+def scene(area: np.ndarray, colour: tuple[float, float, float]) -> np.ndarray:
+    out = np.full((SIDE, SIDE, 3), 0.6, np.float32)
+    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    imaging.fill_poly(canvas, [np.round(mesh()[OVAL]).astype(np.int32)], 1)
+    out[canvas > 0] = SKIN
+    out[area] = colour
+    return out
+
+
+def face() -> np.ndarray:
+    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    imaging.fill_poly(canvas, [np.round(mesh()[OVAL]).astype(np.int32)], 1)
+    return canvas > 0
+
+
+def believed(area: np.ndarray) -> np.ndarray:
+    """As coarse as the network's."""
+    there = grid_from_picture(mesh())
+    fine = imaging.gaussian_blur(area.astype(np.float32), (0, 0), 3)
+    return (255 * imaging.warp_affine(fine, there, (GRID, GRID))).astype(np.uint8)
+
+
+def box(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    out = np.zeros((SIDE, SIDE), bool)
+    out[y0:y1, x0:x1] = True
+    return out
+
+
+@pytest.mark.parametrize("colour", [(0.1, 0.1, 0.12), (0.9, 0.92, 0.95), (0.2, 0.35, 0.8)])
+@pytest.mark.parametrize("area", [box(85, 130, 115, 200), box(0, 100, 80, 150)], ids=["cup", "phone"])
+def test_things_stay_to_their_edges(area: np.ndarray, colour: tuple[float, float, float]) -> None:
+    mask, doubt = things_before(scene(area, colour), mesh(), believed(area))
+    assert mask is not None and doubt == 0
+    inside = imaging.erode((area & face()).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    clear = imaging.dilate(area.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0
+    assert mask[inside].mean() > 0.9
+    assert mask[clear & face()].mean() < 0.01
+
+
+def test_nothing_stays_where_nothing_is_believed() -> None:
+    assert things_before(scene(box(0, 0, 1, 1), (0, 0, 0)), mesh(), np.zeros((GRID, GRID), np.uint8)) == (None, 0.0)
+
+
+def test_skin_within_a_face_does_not_stay() -> None:
+    area = box(85, 95, 125, 125)
+    mask, _ = things_before(scene(area, tuple(0.8 * SKIN)), mesh(), believed(area))
+    assert mask is None
+
+
+def test_eyes_never_stay_for_a_thing_that_touches_them() -> None:
+    points = mesh()
+    x, y = points[[33, 133]].mean(axis=0).astype(int)
+    area = box(0, y - 1, x + 4, y + 70)
+    mask, _ = things_before(scene(area, (0.1, 0.1, 0.1)), points, believed(area))
+    assert mask is not None
+    assert mask[y - 3 : y + 4, x - 8 : x + 9].max() < 0.5
+
+
+@pytest.mark.parametrize("area", [box(40, 70, 160, 110), box(30, 60, 170, 160)], ids=["both eyes", "nearly all"])
+def test_a_covered_face_is_in_doubt(area: np.ndarray) -> None:
+    mask, doubt = things_before(scene(area, (0.1, 0.1, 0.1)), mesh(), believed(area))
+    assert mask is None and doubt > 0.5
+
+
+def test_a_mask_over_mouth_and_nose_stays() -> None:
+    area = box(30, 100, 170, 170) & face()
+    mask, doubt = things_before(scene(area, (0.8, 0.88, 0.92)), mesh(), believed(area))
+    assert mask is not None and doubt == 0
+    assert mask[105:140, 70:130].mean() > 0.95
+
+
+def test_share_of_the_core() -> None:
+    assert kept_of_core(None, mesh()) == 0
+    assert kept_of_core(np.ones((SIDE, SIDE), np.float32), mesh()) == pytest.approx(1)
