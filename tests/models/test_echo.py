@@ -38,6 +38,7 @@ def looking(rows: int = 2) -> AttributeTrack:
     fields["expression"] = np.zeros((rows, len(geometry.expression)), np.float32)
     fields["gaze"] = np.zeros((rows, 2, 2), np.float32)
     fields["openness"] = np.ones((rows, 2), np.float32)
+    fields["presence"] = np.ones(rows, np.float32)
     return AttributeTrack(**fields)
 
 
@@ -78,8 +79,9 @@ def test_rows_to_compare_are_seen_well() -> None:
     track.openness[10:20] = 0
     trusted = np.ones(40, bool)
     trusted[30:] = False
+    track.presence[:5] = 0.6  # covered in part
     rows = echo.telling_rows(track, trusted)
-    assert 0 < len(rows) <= 6 and not set(rows.tolist()) & {*range(10, 20), *range(30, 40)}
+    assert 0 < len(rows) <= 6 and not set(rows.tolist()) & {*range(5), *range(10, 20), *range(30, 40)}
     assert not len(echo.telling_rows(track, np.zeros(40, bool)))
 
 

@@ -33,7 +33,7 @@ _WALL = 0.45  # behind the head
 _PRESENCE = 0.5
 _ROWS = 6
 _MOST_YAW = 40.0  # degrees
-_LEAST_OPEN = 0.55
+_LEAST_OPEN, _SURE = 0.55, 0.75
 _ROUNDS = 2
 
 _BROW_ENDS = np.array([[[285, 336], [276, 300]], [[55, 107], [46, 70]]])
@@ -124,7 +124,7 @@ def reading(points: np.ndarray) -> np.ndarray:
 def telling_rows(track: AttributeTrack, trusted: np.ndarray) -> np.ndarray:
     """Up to 6 rows to compare, evenly in time: well seen, not turned far, eyes open."""
     angles = np.abs(track.yaw_pitch_roll())
-    good = trusted & (angles[:, 0] < _MOST_YAW) & (track.openness.min(axis=1) > _LEAST_OPEN)
+    good = trusted & (track.presence > _SURE) & (angles[:, 0] < _MOST_YAW) & (track.openness.min(axis=1) > _LEAST_OPEN)
     rows = np.flatnonzero(good)
     return (
         rows[np.unique(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).round().astype(int))] if len(rows) else rows

@@ -15,7 +15,8 @@ _LID_STEPS = np.array([-1.0, -0.5, 0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
 """Positive: weight of eyeBlink; negative: of eyeWide."""
 _PITCHES = np.array([-0.5, -0.25, 0.0, 0.25])
 _SHUT = 0.04  # openness below which an eye is shut whatever else moves it
-_LOWERED, _SLIT = 0.12, 0.09  # openness as read: below which lids may be lowered, and what is left between them then
+# openness as read: below which lids may be lowered, and what is left between them then: a line of lashes, no dark slit
+_LOWERED, _SLIT = 0.12, 0.065
 _BLINK = (0.3, 0.55)  # seconds: no blink is longer, and a blink's length up to which eyes may just be shut
 _READ = np.array([0.0, 0.04, 0.10, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 2.0])
 _TRUE = np.array([0.0, 0.06, 0.32, 0.41, 0.46, 0.51, 0.565, 0.63, 0.79, 1.0, 2.0])

@@ -10,15 +10,19 @@ from deid.blending.occlusion import plausible
 from deid.blending.outline import OVAL
 from deid.detection.hands import FINGERS, PALM, Hand
 
-from .photo_samples import COUNT, TRIPLES
+from .photo_samples import TRIPLES
 
 _REACH = 0.3  # palm sizes from the middle of a finger or the rim of the palm: its own width and its shadow's
 _LASTS = 6  # frames for which a hand that is not looked for is held to be there
 _FOREARM = 1.5  # palm sizes
 
 
-def hidden_samples(frames: np.ndarray, points: np.ndarray, hands: Mapping[int, Sequence[Hand]]) -> np.ndarray | None:
-    """bool (n, N): samples behind a hand, or ``None`` where there are no hands.
+def hidden_samples(
+    frames: np.ndarray, points: np.ndarray, hands: Mapping[int, Sequence[Hand]],
+    triples: np.ndarray = TRIPLES,
+) -> np.ndarray | None:  # fmt: skip
+    """bool (n, N): samples behind a hand, or ``None`` where there are no hands. ``triples``: (N, 3), mesh points around
+    each sample.
 
     ``frames``: int (n,). ``points``: float32 (n, 478, 3), the face's mesh in frame pixels. ``hands``: by frame, in the
     same pixels; in the frames between, the hand of the nearest one counts, moved as the face moved.
@@ -27,9 +31,9 @@ def hidden_samples(frames: np.ndarray, points: np.ndarray, hands: Mapping[int, S
         return None
     known = np.array(sorted(hands))
     row_of = {int(frame): row for row, frame in enumerate(frames)}
-    places = points[:, TRIPLES, :2].mean(axis=2)
+    places = points[:, triples, :2].mean(axis=2)
     middles = points[:, :468, :2].mean(axis=1)
-    out = np.zeros((len(frames), COUNT), bool)
+    out = np.zeros((len(frames), len(triples)), bool)
     for row, frame in enumerate(frames.tolist()):
         nearest = int(known[np.abs(known - frame).argmin()])
         if abs(nearest - frame) > _LASTS or nearest not in row_of:
