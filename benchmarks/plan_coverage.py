@@ -2,7 +2,8 @@
 
 Runs CenterFace on every frame at full size, as the strictest baseline, and asks of each of its detections whether a
 region of the run's plan lies over it; and of each face that CenterFace saw before and after, whether a run of two or
-more frames in between was left bare. By face height. Pictures of the worst frames with ``--sheet``.
+more frames in between was left bare. By face height. Pictures of the worst frames with ``--sheet``. What CenterFace
+finds is kept under ``~/.cache/deid-bench``, so that only the first run of a clip takes long.
 
     python benchmarks/plan_coverage.py clip.mp4 [more clips] [--json out.json] [--sheet folder]
 """
@@ -10,8 +11,10 @@ more frames in between was left bare. By face height. Pictures of the worst fram
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +23,7 @@ import numpy as np
 from deid import imaging
 from deid.config import RunConfig
 from deid.detection import CenterFace
+from deid.detection.centerface import weights_path
 from deid.media import Reader
 from deid.media.convert import bgr
 from deid.pipeline import analyse, make_plan
@@ -28,6 +32,7 @@ from deid.redaction import Region
 from deid.types import Detection
 
 BINS = ((8, 16), (16, 24), (24, 32), (32, 64), (64, 10_000))
+CACHE = Path.home() / ".cache" / "deid-bench" / "found"
 LINK_FRAMES = 12  # a face seen twice within so many frames is one face that was there in between
 
 
@@ -95,19 +100,20 @@ def measure(path: Path, threshold: float, sheet: Path | None) -> Counts:
     config = RunConfig(threshold=threshold)
     analysis, _ = analyse(path, config, QuietProgress())
     regions = make_plan(analysis, config).regions
-    detector = CenterFace(threshold=threshold, threads=config.threads)
-    counts, frames, tiles = Counts(), [], []
-    with Reader(path) as reader:
-        for frame in reader:
-            picture = bgr(frame)
-            here = regions.get(frame.index, [])
-            found = [(d, is_covered(d.box, here)) for d in detector.detect(picture)]
-            frames.append([(d, c) for d, c in found if d.box[3] - d.box[1] >= 24])
-            for d, covered in found:
-                _count(counts, frame.index, d, covered)
-            bare = [d for d, covered in found if not covered and d.box[3] - d.box[1] >= 24]
-            if bare and sheet is not None and len(tiles) < 24:
-                tiles.append(_tile(picture, bare, here, frame.index))
+    counts, frames = Counts(), []
+    bare: dict[int, list[Detection]] = {}
+    for index, detections in enumerate(searched(path, threshold)):
+        found = [(d, is_covered(d.box, regions.get(index, []))) for d in detections]
+        frames.append([(d, c) for d, c in found if d.box[3] - d.box[1] >= 24])
+        for d, covered in found:
+            _count(counts, index, d, covered)
+        if missed := [d for d, covered in frames[-1] if not covered]:
+            bare[index] = missed
+    tiles = []
+    if bare and sheet is not None:
+        with Reader(path) as reader:
+            chosen = [f for f in reader if f.index in bare][:24]
+            tiles = [_tile(bgr(f), bare[f.index], regions.get(f.index, []), f.index) for f in chosen]
     counts.bare_runs = count_bare_runs(frames)
     if tiles and sheet is not None:
         sheet.mkdir(parents=True, exist_ok=True)
@@ -116,6 +122,27 @@ def measure(path: Path, threshold: float, sheet: Path | None) -> Counts:
         rows = [np.hstack(tiles[k : k + 4]) for k in range(0, len(tiles), 4)]
         imaging.imwrite(str(sheet / f"{path.stem}.bare.png"), np.vstack(rows))
     return counts
+
+
+def searched(path: Path, threshold: float) -> Iterator[list[Detection]]:
+    """What CenterFace finds in every frame, from an earlier call where there was one with the same file and weights."""
+    key = hashlib.sha256(path.read_bytes() + weights_path().read_bytes() + str(threshold).encode()).hexdigest()[:12]
+    kept = CACHE / f"{path.stem}.{key}.npz"
+    if not kept.exists():
+        detector, rows, count = CenterFace(threshold=threshold), [], 0
+        with Reader(path) as reader:
+            for frame in reader:
+                rows += [[frame.index, d.score, *d.box] for d in detector.detect(bgr(frame))]
+                count += 1
+        CACHE.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(".part.npz")
+        np.savez(part, rows=np.array(rows, np.float64).reshape(-1, 6), count=count)
+        part.replace(kept)
+    with np.load(kept) as data:
+        rows, count = data["rows"], int(data["count"])
+    for index in range(count):
+        here = rows[rows[:, 0] == index]
+        yield [Detection(r[2:].astype(np.float32), float(r[1]), None, "centerface") for r in here]
 
 
 def _count(counts: Counts, index: int, d: Detection, covered: bool) -> None:
@@ -164,7 +191,7 @@ def main() -> None:
     results = {}
     for clip in options.clips:
         results[clip.name] = measure(clip, options.threshold, options.sheet)
-        print(f"{clip.name}: done", file=sys.stderr)
+        print(table({clip.name: results[clip.name]}).splitlines()[-1], file=sys.stderr, flush=True)
     print(table(results))
     if options.json:
         plain = {
