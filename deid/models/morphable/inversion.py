@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from deid.models.morphable import fit, light, smoothing, trust
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.held import covered, held
 from deid.models.morphable.photo_hidden import hidden_samples
-from deid.models.morphable.photo_samples import COUNT
+from deid.models.morphable.photo_things import behind_things, followed
 from deid.models.morphable.tracks import AttributeTrack, Observations
 from deid.models.morphable.trust import Trust
 from deid.tracking.records import RecordFile
@@ -66,9 +66,7 @@ class Witnessed:
         first, second = place[: len(rows)], place[len(rows) :]
         share = self.share[rows]
         mixed = points[first] * (1 - share)[:, None, None] + points[second] * share[:, None, None]
-        presence = np.where(
-            share > 0, np.minimum(data["presence"][first], _PRESENCE_BETWEEN), data["presence"][first]
-        )
+        presence = np.where(share > 0, np.minimum(data["presence"][first], _PRESENCE_BETWEEN), data["presence"][first])
         seen = Observations(self.frames[rows], mixed.astype(np.float32), presence.astype(np.float32), size)
         nearest = np.where(share > 0.5, second, first)
         return seen, data["photo"][nearest]
@@ -77,13 +75,15 @@ class Witnessed:
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackCodes:
     """A track inverted. ``witnessed``: its frames and meshes. ``identity``: the person's shape. ``attributes``:
-    smoothed, of the subject. ``lights``: one a row. ``trust``: which rows can be replaced, and why not."""
+    smoothed, of the subject. ``lights``: one a row. ``trust``: which rows can be replaced, and why not. ``things``: by
+    row, what lies before the face."""
 
     witnessed: Witnessed
     identity: fit.IdentityFit
     attributes: AttributeTrack
     lights: light.LightTrack
     trust: Trust
+    things: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 def invert_track(
@@ -95,14 +95,18 @@ def invert_track(
     rate: float,
     size: tuple[int, int],
     hands: Mapping[int, Sequence[Hand]] | None = None,
+    things: Mapping[int, bytes] | None = None,
 ) -> TrackCodes:
     """``frames``, ``numbers``: the track's records; at least one. ``seconds``: times of all frames of the clip.
     ``rate``: frames a second. ``size``: of the picture. ``hands``: those before the face, by frame, in frame
-    pixels: no light is read off them."""
+    pixels: no light is read off them. ``things``: looks for other things, as :func:`.photo_things.followed` takes
+    them."""
     witnessed = Witnessed.of(frames, numbers)
     count = len(witnessed)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _IDENTITY_ROWS)).round().astype(int))
     identity = fit.fit_identity(geometry, witnessed.read(records, chosen, size)[0])
+    times = np.asarray(seconds, np.float64)[witnessed.frames]
+    before = followed(things or {}, witnessed.frames, times)
     fitted, photos, hidden = [], [], []
     shares: list[np.ndarray] = []
     for start in range(0, count, _WINDOW):
@@ -118,8 +122,8 @@ def invert_track(
         photos.append(notes[inner])
         shares.append(covered(seen.frames[inner], seen.points[inner], hands))
         behind = hidden_samples(seen.frames[inner], seen.points[inner], hands or {})
-        hidden.append(np.zeros((len(inner), COUNT), bool) if behind is None else behind)
-    times = np.asarray(seconds, np.float64)[witnessed.frames]
+        under = behind_things(seen.points[inner], before, keep.start)
+        hidden.append(under if behind is None else under | behind)
     whole = held(AttributeTrack.joined(fitted), geometry.expression_names, np.concatenate(shares), times)
     raw = fit.finish_attributes(geometry, identity.shape, whole)
     attributes = smoothing.smooth_attributes(raw, times)
@@ -127,7 +131,9 @@ def invert_track(
         np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes.expression,
         attributes.rotation, times, hidden=np.concatenate(hidden),
     )  # fmt: skip
-    return TrackCodes(witnessed, identity, attributes, lights, trust.judge(raw, rate, confidence=lights.confidence))
+    return TrackCodes(
+        witnessed, identity, attributes, lights, trust.judge(raw, rate, confidence=lights.confidence), before
+    )
 
 
 def _rows(of: Any, rows: np.ndarray) -> Any:
