@@ -80,9 +80,11 @@ def without_remains(
     neutral: np.ndarray,
     vertices: np.ndarray,
     camera: Camera,
+    *,
+    in_place: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``picture``, float32 (h, w, 3), without the rims of the subject's own glasses where they stand out beside the
-    face, and what was changed, bool (h, w). ``points``: (478, 2 or more), the subject's mesh in its pixels.
+    face: a copy where anything changes, or itself, changed ``in_place``; and what was changed, bool (h, w). ``points``: (478, 2 or more), the subject's mesh in its pixels.
     ``neutral``, ``vertices``: float32 (V, 3), the surrogate's head, at rest and posed, with features about there."""
     middle = sheet.eyes_of(geometry, neutral)
     own = eyewear.own
@@ -109,8 +111,8 @@ def without_remains(
         imaging.polylines(mask, [whole[-2:]], False, 1, max(1, round(3 * reach)), imaging.LINE_8, 4)
     if not (mask > inside).any():
         return picture, changed
-    out = picture.copy()
-    without_masked(picture[box], out[box], mask, inside, int(_AROUND * float(camera.scale)), changed[box])
+    seen, out = np.array(picture[box]), picture if in_place else picture.copy()
+    without_masked(seen, out[box], mask, inside, int(_AROUND * float(camera.scale)), changed[box])
     return out, changed
 
 

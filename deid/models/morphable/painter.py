@@ -85,7 +85,7 @@ def paint_picture(
     from deid.models.morphable.eyewear_draw import without_remains, worn
 
     head = (sitter.eyewear, geometry, sitter.neutral, vertices)
-    cleared, touched = without_remains(picture, points, *head, attributes.camera, own=own)
+    cleared, touched = without_remains(picture, points, *head, attributes.camera, in_place=own)
     patch = compositor.patch(cleared, *scene, attributes, occlusion, seed, frame)
     out = cleared if own or cleared is not picture else picture.copy()
     area = tuple(slice(at, at + n) for at, n in zip(patch.corner, patch.touched.shape, strict=True))
@@ -142,7 +142,7 @@ def paint_frame(
     occlusion, doubt = hands_before(found, picture, local)
     doubt = max(doubt, kept_of_core(occlusion, local))
     if things is not None:
-        kept, more = things_before(picture, local, things)
+        kept, more = things_before(picture, local, things, found)
         doubt = max(doubt, more)
         if kept is not None:
             occlusion = kept if occlusion is None else np.maximum(occlusion, kept)
