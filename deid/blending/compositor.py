@@ -23,6 +23,7 @@ from ._film import code_table, film, finished
 from ._hair import around
 from ._kernels import BINS, CORE, END, OUTER, STILL, STRETCH, closed, directions
 from ._polar import polar_colours, seen_reach
+from ._scratch import lent
 from .glasses import glasses_seen
 from .hair import FIRST, PITCH, Part, hair_model
 from .outline import CORE_RING, FaceOutline, limits
@@ -56,7 +57,7 @@ _NOTHING = np.zeros((1, 1), np.float32)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """What compositing changes of a crop.
+    """What compositing changes of a crop, in arrays that this thread's next compositing writes over.
 
     ``rgb``: float32 (a, b, 3), code values 0 to 1, from row and column ``corner`` of the crop on, even numbers.
     ``touched``: bool (a, b); everywhere else ``rgb`` is the crop, bit for bit. ``doubt``: how much of the face lies
@@ -142,7 +143,7 @@ class Compositor:
         _matched(part, picture, centre, shown, skin, hair.gate, mask, attributes, seed, frame)
         rows, columns = _box(np.maximum(tables[OUTER], tables[END]), centre, (h, w))
         size = (rows.stop - rows.start, columns.stop - columns.start)
-        out, touched = np.empty((*size, 3), np.float32), np.empty(size, np.bool_)
+        out, touched = lent("out", (*size, 3)), lent("touched", size, np.bool_)
         blend(
             picture, clean, part.coded, part.cover, part.corner, centre, shown, hair.gate, fill, mask,
             FIRST, PITCH, (rows.start, columns.start), out, touched,
@@ -176,12 +177,22 @@ def _filmed(face: GeneratedFace, box: tuple[slice, slice], attributes: Attribute
     light = attributes.light
     rows, columns = box
     corner, size = (rows.start, columns.start), (rows.stop - rows.start, columns.stop - columns.start)
-    coded, cover = np.empty((*size, 3), np.float32), np.empty(size, np.float32)
+    coded, cover = lent("coded", (*size, 3)), lent("cover", size)
     keep, add = finish.veil_of(light.veil, light.tone)
     rgb, alpha, head = (np.ascontiguousarray(piece).reshape(-1) for piece in (face.rgb, face.alpha, face.head))
     fill = film(rgb, alpha, head, face.alpha.shape[1], corner, keep, add, code_table(), coded, cover)
     blur = math.sqrt(max(attributes.blur**2 - face.softness**2, 0.0))
-    return Part(finish.soften(coded, blur), finish.soften(cover, blur), corner), fill
+    return Part(_softened(coded, blur, "soft"), _softened(cover, blur, "soft cover"), corner), fill
+
+
+def _softened(picture: np.ndarray, blur: float, name: str) -> np.ndarray:
+    """:func:`finish.soften`, into this thread's array ``name``."""
+    side = finish.soft_side(blur)
+    if not side:
+        return picture
+    return imaging.gaussian_blur(
+        picture, (side, side), blur, lent(name, picture.shape), borderType=imaging.BORDER_REPLICATE
+    )
 
 
 def _without_glasses(
@@ -197,7 +208,8 @@ def _without_glasses(
     glasses = sure if sure >= 1 else max(sure, glasses_seen(picture, centre, rim, arms, width))
     if glasses <= 0:
         return picture
-    clean = picture.copy()
+    clean = lent("clean", picture.shape)
+    clean[:] = picture
     turned_away = rim < _FAR_SIDE * np.roll(rim, BINS // 2)
     where, reach = closed(np.stack([np.float32(glasses) * arms, turned_away])), np.float32(_ARM_REACH * width)
     side = max(1, round(width / _ARM_NODES))

@@ -104,10 +104,15 @@ def veil_of(veil: np.ndarray, tone: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def soften(picture: np.ndarray, blur: float) -> np.ndarray:
     """``picture``, float32 (h, w) or (h, w, c), blurred by a Gaussian of standard deviation ``blur`` pixels;
     itself when that would not show. The rim repeats. Linear light blurs like a lens, code values like a codec."""
-    if blur < _LEAST_BLUR:
+    side = soft_side(blur)
+    if not side:
         return picture
-    side = 2 * max(1, math.ceil(2.5 * blur)) + 1
     return imaging.gaussian_blur(picture, (side, side), blur, borderType=imaging.BORDER_REPLICATE)
+
+
+def soft_side(blur: float) -> int:
+    """Pixels to a side of the kernel of :func:`soften`; 0 when nothing would show."""
+    return 0 if blur < _LEAST_BLUR else 2 * max(1, math.ceil(2.5 * blur)) + 1
 
 
 def add_grain(
