@@ -41,6 +41,7 @@ _CAST_SIGMA, _CAST_CHANGE = 0.3, 0.04
 _FLOOR = 0.05  # least shading in any visible direction, of its mean
 _TINT_SHARE = 0.4  # colours of neighbours err together more than their brightness does
 _ASTRAY = 0.25  # logarithm, from the middle of all samples' exposures: one so far off hardly counts
+_LOCAL_STEP = 0.1  # seconds
 _LEFT = 0.12  # share of the visible skin that must be left beside a hand to tell the light by itself
 _CLIPPED = 250  # code value from which a channel may have been brighter than it shows
 
@@ -196,7 +197,7 @@ class _Fitted:
     """Each frame by itself: ``shading`` (n, 9), ``weights`` float32 (n, N) of squared errors, ``belief`` float32 (n, N)
     in [0, 1] how surely a sample is lit skin, ``level`` (n,) the luminance that counted as 1, ``agreement`` (n,) the
     share of skin that goes with the shading, ``own`` float32 (N, 3) the subject's relative albedo beyond the
-    average."""
+    average, ``support`` float32 (n, N) in [0, 1] how well its colour goes with the face's skin."""
 
     shading: np.ndarray
     weights: np.ndarray
@@ -204,6 +205,7 @@ class _Fitted:
     level: np.ndarray
     agreement: np.ndarray
     own: np.ndarray
+    support: np.ndarray
 
 
 def _fit_frames(scene: _Scene) -> _Fitted:
@@ -212,6 +214,7 @@ def _fit_frames(scene: _Scene) -> _Fitted:
     level = np.ones(scene.count)
     weights = np.zeros((scene.count, samples), np.float32)
     belief = np.zeros((scene.count, samples), np.float32)
+    supported = np.zeros((scene.count, samples), np.float32)
     agreement = np.zeros(scene.count)
     ratio = np.full((scene.count, samples, 3), np.nan, np.float16)
     typical = typical_tint(scene.chunks(), scene.albedo, scene.count)
@@ -220,6 +223,7 @@ def _fit_frames(scene: _Scene) -> _Fitted:
         ours = terms * scene.grey[:, None]
         flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
         tint, support = from_skin(flat, seen, seen * lit_share(linear), typical)
+        supported[part] = support
         level[part] = np.maximum(weighted_median(luminance / scene.grey, seen * support), 1e-4)
         relative = luminance / level[part, None].astype(np.float32)
         weights[part], shading[part], agreement[part] = robust_weights(ours, relative, tint, seen, scene.reference)
@@ -229,7 +233,7 @@ def _fit_frames(scene: _Scene) -> _Fitted:
         belief[part] = np.minimum(weights[part] * usual * usual, 1)
         residual = flat - np.log(predicted * level[part, None])[..., None]
         ratio[part] = np.where(seen[..., None] > 0.2, residual, np.nan)
-    return _Fitted(shading, weights, belief, level, agreement, _own_albedo(ratio, belief))
+    return _Fitted(shading, weights, belief, level, agreement, _own_albedo(ratio, belief), supported)
 
 
 def _own_albedo(ratio: np.ndarray, belief: np.ndarray) -> np.ndarray:
@@ -349,19 +353,22 @@ def _smooth_gain(cast: np.ndarray, times: np.ndarray) -> np.ndarray:
 def _local(
     scene: _Scene, geometry: Geometry, fitted: _Fitted, sh: np.ndarray, tone: np.ndarray, times: np.ndarray
 ) -> np.ndarray:
-    """(n, K): see :func:`.photo_local.fit_local`, pooled over time like the light."""
-    out = np.zeros((scene.count, at_samples(geometry).shape[1]))
+    """(n, K): see :func:`.photo_local.fit_local`, of frames a little apart, pooled over time like the light."""
+    places = np.floor((times - times[0]) / _LOCAL_STEP)
+    chosen = np.flatnonzero(np.diff(places, prepend=-1.0) > 0)
+    found = np.zeros((len(chosen), at_samples(geometry).shape[1]))
     grey = (sh @ LUMINANCE).astype(np.float32)
     level = (tone @ LUMINANCE).astype(np.float32)
-    typical = typical_tint(scene.chunks(), scene.albedo, scene.count)
     for part, terms, linear, seen in scene.chunks():
-        luminance = linear @ LUMINANCE.astype(np.float32)
-        told = soft_floor(np.einsum("nij,nj->ni", terms, grey[part])) * scene.grey * level[part, None]
-        flat = np.log(np.maximum(linear / scene.albedo, 1e-4))
-        _, support = from_skin(flat, seen, seen * lit_share(linear), typical)
+        mine = np.flatnonzero((chosen >= part.start) & (chosen < part.stop))
+        rows, here = chosen[mine], chosen[mine] - part.start
+        told = soft_floor(np.einsum("nij,nj->ni", terms[here], grey[rows])) * scene.grey * level[rows, None]
+        luminance = linear[here] @ LUMINANCE.astype(np.float32)
         residual = np.log(np.maximum(luminance, 1e-5) / np.maximum(told, 1e-5))
-        out[part] = fit_local(geometry, residual, seen * support, scene.reference.spread)
-    return _blend(out, _same_light(fitted.shading, times))
+        found[mine] = fit_local(geometry, residual, seen[here] * fitted.support[rows], scene.reference.spread)
+    return _blend(
+        found[np.searchsorted(chosen, np.arange(scene.count), "right") - 1], _same_light(fitted.shading, times)
+    )
 
 
 def _normalised(

@@ -83,10 +83,13 @@ def fit_local(geometry: Geometry, residual: np.ndarray, weights: np.ndarray, spr
 
 def factor(basis: np.ndarray, local: np.ndarray) -> np.ndarray:
     """float32 (n,): the field at places of ``basis`` (n, K), softly within limits."""
-    value = basis @ local.astype(np.float32)
-    low, high = _MOST
-    value = np.where(value < 0, low * np.tanh(value / low), high * np.tanh(value / high))
-    return np.exp(value).astype(np.float32)
+    return np.asarray(np.exp(within(basis @ local.astype(np.float32), *_MOST)))
+
+
+def within(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """float32 ``values`` while well between ``low``, below 0, and ``high``, which they never reach."""
+    ratio = values * np.where(values < 0, np.float32(1 / low), np.float32(1 / high))
+    return np.asarray(values / np.sqrt(1 + ratio * ratio))
 
 
 def soft_floor(light: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from deid.errors import ModelError
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.photo_local import within
 from deid.models.morphable.photo_shading import basis
 
 _ASSET = Path(__file__).with_name("shadows.safetensors")
@@ -48,12 +49,11 @@ def shadows(transfer: np.ndarray, sh: np.ndarray, rotation: np.ndarray) -> np.nd
     places, inverse = _directions()
     radiance = inverse @ (basis(places @ rotation.T) @ (sh.astype(np.float64) * _RADIANCE))
     seen, whole = (transfer.reshape(-1, 9) @ radiance.astype(np.float32)).reshape(-1, 2).T
-    mean = max(float(abs(radiance[0])), 1e-3)
-    share = np.maximum(seen, _LEAST * mean * transfer[:, 0, 0]) / np.maximum(whole, _LEAST * mean)
-    more = np.log(np.maximum(share, 1e-3) / np.maximum(transfer[:, 0, 0], _LEAST_OPEN))
-    more = np.where(transfer[:, 0, 0] < _LEAST_OPEN, 0.0, more)
-    low, high = _MOST
-    return np.exp(np.where(more < 0, low * np.tanh(more / low), high * np.tanh(more / high))).astype(np.float32)
+    open_ = transfer[:, 0, 0]
+    least = np.float32(_LEAST * max(float(abs(radiance[0])), 1e-3))
+    share = np.maximum(seen, least * open_) / (np.maximum(whole, least) * np.maximum(open_, np.float32(_LEAST_OPEN)))
+    share[open_ < _LEAST_OPEN] = 1.0
+    return np.asarray(np.exp(within(np.log(share), *_MOST)))
 
 
 @lru_cache(maxsize=1)
