@@ -43,7 +43,8 @@ def write_model(
     strip_rows: int,
     steps: Mapping[str, Steps] | None = None,
 ) -> bytes:
-    """A model from a picture as float32 to float32 (1, height / 4, width / 4 * channels, 1).
+    """A model from a picture, float32 or what the first layer takes it as, to float32 (1, height / 4, width / 4 *
+    channels, 1).
 
     The picture comes with one row more above and one column more to the left, both black, so that it is
     (1, height + 1, width + 1, 3): the margin that the first kernel reaches into.
@@ -60,7 +61,7 @@ def write_model(
     trunk, merged = _merged([x for x in layers if x.output not in heads], [_named(layers, name) for name in heads])
     position = next(i for i, layer in enumerate(trunk) if layer.output == strip_end) + 1
     writer = ModelWriter(steps or {})
-    picture = writer.tensor((1, height + 1, width + 1, 3))
+    picture = writer.tensor((1, height + 1, width + 1, 3), PICTURE if trunk[0].output in writer.steps else None)
     tensors = {layer_input(trunk): picture}
     tensors[strip_end] = writer.strips(trunk[:position], picture, strip_end, strip_rows)
     for layer in trunk[position:]:
@@ -93,7 +94,7 @@ class ModelWriter:
     """Collects tensors and operators; tensors are known by their number."""
 
     def __init__(self, steps: Mapping[str, Steps] | None = None) -> None:
-        self._steps = steps or {}
+        self.steps = steps or {}
         self._model = schema.ModelT()
         self._model.version = 3
         self._model.buffers = [schema.BufferT()]  # the first one means: no data
@@ -127,7 +128,7 @@ class ModelWriter:
         marks.quantizedDimension = axis
         self._graph.tensors[tensor].quantization = marks
 
-    def _as(self, source: int, steps: Steps | None) -> int:
+    def stored_as(self, source: int, steps: Steps | None) -> int:
         """The tensor ``source`` stored as ``steps``."""
         held = self._held[source]
         if (held is None) == (steps is None):
@@ -144,7 +145,7 @@ class ModelWriter:
     def strips(self, layers: list[Layer], picture: int, end: str, rows: int) -> int:
         """Run ``layers`` on ``rows`` rows at a time, plus what their kernels reach beyond, and join the parts."""
         first, *layers = layers
-        source = self._as(picture, PICTURE if first.output in self._steps else None)
+        source = self.stored_as(picture, PICTURE if first.output in self.steps else None)
         height, width, channels = self.shapes[picture][1] - 1, self.shapes[picture][2] - 1, self.shapes[picture][3]
         if height <= rows:
             return self._chain(layers, self._convolution(first, source, padded=True), end)
@@ -173,10 +174,10 @@ class ModelWriter:
 
     def layer(self, layer: Layer, tensors: dict[str, int]) -> None:
         """Write one layer; its inputs are looked up in ``tensors``, its output is put there."""
-        steps = self._steps.get(layer.output)
+        steps = self.steps.get(layer.output)
         sources = []
         for name in layer.inputs:
-            sources.append(self._as(tensors[name], None if steps is None else self._steps.get(name, PICTURE)))
+            sources.append(self.stored_as(tensors[name], None if steps is None else self.steps.get(name, PICTURE)))
         if layer.kind == "add":
             tensors[layer.output] = self._add(layer, sources)
         elif layer.kind == "transposed":
@@ -201,7 +202,7 @@ class ModelWriter:
         options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
         options.padding, options.strideW, options.strideH = same, stride, stride
         options.fusedActivationFunction = _activation(layer)
-        target = self.tensor((1, height // stride, width // stride, outputs), self._steps.get(layer.output))
+        target = self.tensor((1, height // stride, width // stride, outputs), self.steps.get(layer.output))
         if depthwise:
             options.depthMultiplier = 1
             weights, bias = self._weights(layer, source, (1, kernel, kernel, outputs), (1, 2, 3, 0), 3)
@@ -220,7 +221,7 @@ class ModelWriter:
         options.padding, options.strideW, options.strideH = schema.Padding.VALID, stride, stride
         options.fusedActivationFunction = _activation(layer)
         weights, bias = self._weights(layer, source, (outputs, kernel, kernel, channels), (1, 2, 3, 0), 0)
-        target = self.tensor(shape, self._steps.get(layer.output))
+        target = self.tensor(shape, self.steps.get(layer.output))
         inputs = [self.constant(np.array(shape, np.int32)), weights, source, bias]
         self._operator(_Op.TRANSPOSE_CONV, inputs, target, _Kind.TransposeConvOptions, options)
         return target
@@ -228,7 +229,7 @@ class ModelWriter:
     def _add(self, layer: Layer, sources: list[int]) -> int:
         options = schema.AddOptionsT()
         options.fusedActivationFunction = _activation(layer)
-        target = self.tensor(self.shapes[sources[0]], self._steps.get(layer.output))
+        target = self.tensor(self.shapes[sources[0]], self.steps.get(layer.output))
         self._operator(_Op.ADD, sources, target, _Kind.AddOptions, options)
         return target
 

@@ -82,7 +82,7 @@ class CenterFace:
         self.threshold = threshold
         self._threads = threads
         self._weights = _read_weights(weights or weights_path(), coarse)
-        self._networks: OrderedDict[tuple[int, int], Graph] = OrderedDict()
+        self._networks: OrderedDict[tuple[int, int], _Network] = OrderedDict()
         self._max_networks = max(1, max_networks)
         self._exact, self._shares = exact, exact is not None
         self._turn = threading.Lock()
@@ -112,7 +112,7 @@ class CenterFace:
     def close(self) -> None:
         """Free the networks. A later search builds what it needs again."""
         while self._networks:
-            self._networks.popitem()[1].close()
+            self._networks.popitem()[1].graph.close()
         if self._exact is not None and not self._shares:
             self._exact.close()
 
@@ -166,17 +166,16 @@ class CenterFace:
     def _forward(self, bgr: np.ndarray) -> np.ndarray:
         """The network's output, float32 (h, w, 15), for a picture whose sides are multiples of 32."""
         height, width = bgr.shape[:2]
-        # what the network's first kernel reaches for beyond the picture; below and to the right there is nothing
-        padded = np.zeros((height + 1, width + 1, 3), np.uint8)
-        padded[1:, 1:] = bgr
-        maps = self._network(height, width).run(padded)["maps"]
+        network = self._network(height, width)
+        network.padded[1:, 1:] = bgr
+        maps = network.graph.run(network.shown)["maps"]
         return float_picture(maps).reshape(height // _STRIDE, width // _STRIDE, _CHANNELS)
 
-    def _network(self, height: int, width: int) -> Graph:
+    def _network(self, height: int, width: int) -> _Network:
         network = self._networks.get((height, width))
         if network is None:
             while len(self._networks) >= self._max_networks:
-                self._networks.popitem(last=False)[1].close()
+                self._networks.popitem(last=False)[1].graph.close()
             network = self._networks[height, width] = _build(self._weights, height, width, self._threads)
         self._networks.move_to_end((height, width))
         return network
@@ -231,14 +230,26 @@ def _written(weights: _Weights, height: int, width: int, strip_rows: int) -> byt
     )
 
 
-def _build(weights: _Weights, height: int, width: int, threads: int) -> Graph:
+class _Network:
+    """The network for one input size. ``padded``: uint8 (height + 1, width + 1, 3), where the picture goes; above and
+    to the left is what the first kernel reaches for beyond it, below and to the right there is nothing. ``shown``: the
+    same, read-only, which spares a copy."""
+
+    def __init__(self, graph: Graph, height: int, width: int) -> None:
+        self.graph = graph
+        self.padded = np.zeros((height + 1, width + 1, 3), np.uint8)
+        self.shown = self.padded.view()
+        self.shown.setflags(write=False)
+
+
+def _build(weights: _Weights, height: int, width: int, threads: int) -> _Network:
     model = _model(weights, height, width)
     end = (
         'calculator: "TensorsToSegmentationCalculator" input_stream: "TENSORS:output" output_stream: "MASK:maps" '
         "options { [mediapipe.TensorsToSegmentationCalculatorOptions.ext] { activation: NONE } }"
     )
-    config = network_graph("maps", end, threads)
-    return Graph(config, ("maps",), {"model": model})
+    config = network_graph("maps", end, threads, (width + 1, height + 1) if weights.steps else None)
+    return _Network(Graph(config, ("maps",), {"model": model}), height, width)
 
 
 def _on_canvas(part: Patch, side: int) -> Patch:

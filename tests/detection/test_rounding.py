@@ -99,3 +99,21 @@ def test_damaged_ranges_are_named(tmp_path: Path, content: bytes | None) -> None
         path.write_bytes(content)
     with pytest.raises(ModelError, match=r"ranges\.safetensors"):
         read_ranges(path)
+
+
+def test_bytes_reach_an_integer_network_as_they_are() -> None:
+    from deid.detection._mediapipe import Graph, floats, network_graph
+    from deid.detection._rounding import PICTURE
+    from deid.detection._tflite import ModelWriter
+
+    picture = np.random.default_rng(5).integers(0, 256, (65, 97, 3)).astype(np.uint8)
+    picture.setflags(write=False)
+    writer = ModelWriter()
+    source, flat = writer.tensor((1, *picture.shape), PICTURE), writer.tensor((1, picture.size, 1, 1))
+    writer.reshape(writer.stored_as(source, None), flat)
+    end = 'calculator: "TensorsToFloatsCalculator" input_stream: "TENSORS:output" output_stream: "FLOATS:seen"'
+    graph = Graph(network_graph("seen", end, 1, (97, 65)), ("seen",), {"model": writer.finish(source, flat)})
+    try:
+        np.testing.assert_array_equal(floats(graph.run(picture)["seen"]).reshape(picture.shape), picture)
+    finally:
+        graph.close()
