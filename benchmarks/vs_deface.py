@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -213,14 +214,21 @@ with open(sys.argv[1], "w") as result:
 """
 
 
-def measured(command: Sequence[str], made: Path) -> Sample:
+def as_installed(byte_code: Path | None = None) -> dict[str, str]:
+    """The environment of programs as a user has them: pip compiles what it installs, so byte code is used even where
+    that was turned off for development. ``byte_code``: keeps it there, for sources that nobody compiled."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept if byte_code is None else kept | {"PYTHONPYCACHEPREFIX": str(byte_code)}
+
+
+def measured(command: Sequence[str], made: Path, environment: dict[str, str]) -> Sample:
     """Run a program to its end and measure it; its output ``made`` must exist and is removed.
 
     A small launcher stands between: the kernel counts the memory of the process that forked as the new program's.
     """
     with tempfile.TemporaryFile() as log, tempfile.NamedTemporaryFile() as result:
         launch = [sys.executable, "-S", "-c", LAUNCHER, result.name, *command]
-        subprocess.run(launch, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+        subprocess.run(launch, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True, env=environment)
         code, wall, cpu, peak = json.load(result)
         if code != 0 or not made.exists():
             log.seek(0)
@@ -235,13 +243,14 @@ class Bench:
 
     def __init__(self, scratch: Path, engine: str, deface: Path | None) -> None:
         self._scratch, self._engine, self._deface = scratch, engine, deface
+        self._ours_as_installed = as_installed(scratch.parent / "byte-code")
         self._bare = Path(__file__).with_name("bare_transcode.py")
 
     def warm_up(self, clip: Path) -> None:
         """Compiled loops, byte code and the disk's cache: nobody's time is taken with them cold."""
         self._ours(clip, Row("", "", 0))
         if self._deface is not None:
-            measured([str(self._deface), "--help"], self._touched())
+            measured([str(self._deface), "--help"], self._touched(), as_installed())
 
     def row(self, clip: Path, size: str, frames: int, rounds: int, *, ours_only: bool = False) -> Row:
         row = Row(clip.stem, size, frames)
@@ -262,17 +271,18 @@ class Bench:
     def _ours(self, clip: Path, row: Row) -> Sample:
         out, report = self._scratch / f"deid{clip.suffix}", self._scratch / "report.json"
         command = [sys.executable, "-m", "deid", "run", str(clip), "-o", str(out), "--engine", self._engine]
-        sample = measured([*command, "--report", str(report), "--overwrite", "--quiet"], out)
+        sample = measured([*command, "--report", str(report), "--overwrite", "--quiet"], out, self._ours_as_installed)
         row.stages = json.loads(report.read_text())["timing"]
         return sample
 
     def _theirs(self, clip: Path) -> Sample:
         out = self._scratch / f"deface{clip.suffix}"
-        return measured([str(self._deface), str(clip), "-o", str(out), "--backend", "onnxrt"], out)
+        return measured([str(self._deface), str(clip), "-o", str(out), "--backend", "onnxrt"], out, as_installed())
 
     def _transcode(self, clip: Path) -> Sample:
         out = self._scratch / f"bare{clip.suffix}"
-        return measured([sys.executable, str(self._bare), str(clip), "--once", "--target", str(out)], out)
+        command = [sys.executable, str(self._bare), str(clip), "--once", "--target", str(out)]
+        return measured(command, out, self._ours_as_installed)
 
 
 def say(text: str) -> None:
