@@ -84,8 +84,9 @@ def without_remains(
     in_place: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """``picture``, float32 (h, w, 3), without the rims of the subject's own glasses where they stand out beside the
-    face: a copy where anything changes, or itself, changed ``in_place``; and what was changed, bool (h, w). ``points``: (478, 2 or more), the subject's mesh in its pixels.
-    ``neutral``, ``vertices``: float32 (V, 3), the surrogate's head, at rest and posed, with features about there."""
+    face: a copy where anything changes, or itself, changed ``in_place``; and what was changed, bool (h, w). ``points``:
+    (478, 2 or more), the subject's mesh in its pixels. ``neutral``, ``vertices``: float32 (V, 3), the surrogate's head,
+    at rest and posed, with features about there."""
     middle = sheet.eyes_of(geometry, neutral)
     own = eyewear.own
     xy = np.concatenate([own.points(), _corner(own)])  # the last two lie where an arm begins
