@@ -117,7 +117,7 @@ class ModelWriter:
     def constant(self, values: np.ndarray) -> int:
         """A tensor of fixed values."""
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        buffer.data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         self._model.buffers.append(buffer)
         kind = {"int32": _INT, "int8": _BYTE}.get(values.dtype.name, _FLOAT)
         return self._add_tensor(values.shape, kind, len(self._model.buffers) - 1)

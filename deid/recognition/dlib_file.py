@@ -97,7 +97,12 @@ class _Reader:
     def tensor(self) -> np.ndarray:
         self.expect(2)
         start, size = self.position, prod(self.shape())
-        values = np.frombuffer(self.take(4 * size), "<f4").astype(np.float32)
+        begin = self.position
+        if begin + 4 * size > len(self._data):
+            raise FormatError(f"it ends inside a field at byte {begin}")
+        self.position += 4 * size
+        # a view of the file's bytes, where numbers lie as this machine has them
+        values = np.frombuffer(self._data, "<f4", size, begin).astype(np.float32, copy=False)
         if not np.isfinite(values).all():
             raise FormatError(f"weights that are not numbers after byte {start}")
         return values

@@ -123,4 +123,5 @@ def _fold(shape: tuple[int, int, int, int, int], convolution: Layer, affine: Lay
         raise FormatError(f"an affine layer of {affine.parameters.size} numbers stands where {2 * filters} belong")
     gain, offset = affine.parameters.reshape(2, filters)
     weights = convolution.parameters[:count].reshape(filters, inputs, kernel, kernel) * gain[:, None, None, None]
-    return Convolution(weights.astype(np.float32), (convolution.parameters[count:] * gain + offset).astype(np.float32))
+    bias = convolution.parameters[count:] * gain + offset
+    return Convolution(weights.astype(np.float32, copy=False), bias.astype(np.float32, copy=False))
