@@ -64,10 +64,10 @@ class Complexion:
             cheeks=float(np.clip(0.022 + 0.024 * normal[2], 0, 0.08) * (0.8 + 0.3 * old)),
             nose=float(np.clip(0.022 + 0.022 * normal[3], 0, 0.08) * (0.6 + 0.6 * old)),
             chin=float(np.clip(0.014 + 0.015 * normal[4], 0, 0.05)),
-            eyes=float(np.clip(0.09 + 0.055 * normal[5] + 0.04 * old, 0, 0.25) * (1.0 if age >= _GROWN else 0.3)),
+            eyes=float(np.clip(0.09 + 0.075 * normal[5] + 0.04 * old, 0, 0.25) * (1.0 if age >= _GROWN else 0.3)),
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
-            stubble=float(man * np.clip(0.14 + 0.11 * normal[7], 0.0, 0.36)),
-            lips=float(np.clip(0.05 + 0.06 * normal[8] - 0.04 * old, -0.05, 0.17)),
+            stubble=float(man * np.clip(0.16 + 0.14 * normal[7], 0.0, 0.44)),
+            lips=float(np.clip(0.05 + 0.075 * normal[8] - 0.04 * old, -0.07, 0.21)),
             made_up=float(np.clip((gender + 1) / 2, 0, 1)) * (1.0 if age >= _GROWN else 1.35),
         )
 

@@ -34,7 +34,8 @@ _COMPONENT, _WHOLE = 2.0, 1.1  # standard deviations, at most, of a component, a
 _MEASURED = 2.1  # how much more proportions may differ than those of fitted heads, but for these
 _HELD = {
     "asymmetry": 1.2,
-    "nose tip over base": 1.4,
+    "nose tip over base": 1.2,
+    "mouth corners up": 1.3,
     "nose width": 1.9,
     "nostrils apart": 1.7,
     "brow tilt": 1.6,

@@ -27,7 +27,8 @@ _THICK, _BUSHY = 3 - COUNT, 0.7  # where skin's numbers say how thick brows are;
 _BROWS_SHOWN = (0.08, 0.14, 0.22, 0.30, 0.38, 0.50), (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
 _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
-_SURE = 2.5  # how much more is made of a gender that was guessed
+_UNSURE, _SURE = 0.2, 0.55  # guesses of a gender up to which neither is meant, and from which one surely is
+_POORLY_SEEN = 0.6  # what a guess counts that rests on dark or blurred pictures only
 _MEANS_LOOK_YOUNGER, _SMOOTH_UNTIL = 0.6, 48.0  # years a year, and years from which on
 _TYPICAL_READING, _TYPICAL_YEARS = 0.5, 5.0
 
@@ -44,7 +45,7 @@ def draw(
     """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: late ones may be
     some years off. ``dark``: the subject's skin is. ``brows``: how light the subject's brows are beside the skin, NaN
     unknown: the surrogate's are about as light."""
-    female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else settled(person.female)
+    female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else settled(_guess(person))
     years = person.age + (float(rng.uniform(-YEARS_OFF, YEARS_OFF)) if number >= _STRICT else 0.0)
     best, least = None, -np.inf
     for _ in range(_TRIES):
@@ -87,10 +88,15 @@ def aged(years: float) -> float:
     return years + _MEANS_LOOK_YOUNGER * max(years - _SMOOTH_UNTIL, 0.0)
 
 
+def _guess(person: Person) -> float:
+    """The apparent gender, -1 to 1, as far as the pictures bear it out."""
+    return person.female * (1.0 if len(person.codes) else _POORLY_SEEN)
+
+
 def settled(female: float) -> float:
-    """An apparent gender with less doubt, -1 to 1: a guess that leans to one side is nearly always right, and a face
-    half way between looks like neither."""
-    return float(np.clip(_SURE * female, -1, 1))
+    """An apparent gender with less doubt, -1 to 1: a guess that leans to one side is nearly always right, and one that
+    hardly leans says nothing. Then a face between the two is drawn, which is wrong for nobody."""
+    return float(np.sign(female) * np.clip((abs(female) - _UNSURE) / (_SURE - _UNSURE), 0, 1))
 
 
 def over_limit(told: np.ndarray, female: float) -> np.ndarray:
