@@ -2,16 +2,19 @@
 
 The network (:mod:`deid.detection.things`) says roughly where something is, followed over time
 (:mod:`deid.models.morphable.photo_things`); the picture's local colours and edges say where exactly it ends. Keeping
-what is no such thing would show the person, so a piece must come from outside the face, or be large and of another
-colour than skin; eyes never stay. Where too much of a face is covered, or both eyes are, nothing stays and the face is
-in doubt.
+what is no such thing would show the person, so a piece must come from outside the face, or be large; what has the
+colour of skin must be a hand to the hand model, too; eyes never stay. Where too much of a face is covered, or both eyes
+are, nothing stays and the face is in doubt.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .. import imaging
+from ..detection.hands import FINGERS, PALM, Hand
 from ..detection.things import grid_from_picture
 from ._masks import along_edges, blurred, disc, filled, likeness
 from .outline import CORE_RING, OVAL
@@ -25,29 +28,32 @@ _EYES = np.array(
     ]
 )
 _SURE, _CLEAR = 0.65, 0.12  # belief
-_SEED, _LOOSE = (
-    0.5,
-    0.25,
-)  # belief that a piece must have somewhere, and with which it hangs together with what is outside
+_SEED, _LOOSE = 0.5, 0.25  # belief that a piece must have somewhere; with which it hangs together with what is outside
 _LOCAL, _EDGE = 0.12, 0.03  # face widths: reach of a local colour, and of the edge's smoothing
 _COLOUR = 0.9  # how much local colours say where the network is unsure
 _LEAST = 0.012  # of the outline's area
-_LARGE = 0.06  # of the outline's area: need not come from outside, when it has not the colour of skin
+_LARGE = 0.06  # of the outline's area: need not come from outside, or may have the colour of skin, as hands do
 _MOST = 0.62  # of the outline's area: more is a covered face
 _CROSSING = 0.06  # face widths of the outline over which a thing comes in
 _BESIDE = 0.07  # face widths
 _EYE_COVERED = (0.55, 0.85)  # share of an eye that counts as covered, and from which on nothing of it is looked for
 _EYE_ROOM = 0.05  # face widths around an eye that never stay
-_SKIN_LIKE = (0.1, 0.45)  # difference of hue, and of brightness, share of the skin's, within which a colour may be skin
+_HUE, _SHADE = 0.045, (0.25, 1.7)  # difference of hue, and shares of the skin's brightness, that skin may have
+_SKINNY = 0.75  # share of a piece that looks like skin
+_HAND = 0.25  # share of a piece of the colour of skin that the hand model must agree on
+_HAND_ROOM = 0.35  # palm sizes around a hand's joints
 _TIGHT = 0.4  # belief at the mask's edge
 
 
-def things_before(picture: np.ndarray, points: np.ndarray, belief: np.ndarray) -> tuple[np.ndarray | None, float]:
+def things_before(
+    picture: np.ndarray, points: np.ndarray, belief: np.ndarray, hands: Sequence[Hand] = ()
+) -> tuple[np.ndarray | None, float]:
     """float32 (h, w), 0 to 1, how much of each pixel is something before the face and is to stay, ``None`` for nothing;
     and the share of the face, 0 to 1, under things that cannot stay.
 
     ``picture``: float32 (h, w, 3), the crop in code values 0 to 1. ``points``: (468 or more, 2 or more), the face's
-    mesh in its pixels. ``belief``: uint8 (n, n), as :meth:`deid.detection.things.ThingFinder.run` makes it.
+    mesh in its pixels. ``belief``: uint8 (n, n), as :meth:`deid.detection.things.ThingFinder.run` makes it. ``hands``:
+    those that the hand model sees, in the same pixels.
     """
     h, w = picture.shape[:2]
     wide = float(np.ptp(points[OVAL, 0]))
@@ -66,7 +72,7 @@ def things_before(picture: np.ndarray, points: np.ndarray, belief: np.ndarray) -
     small = imaging.resize(picture, size, interpolation=imaging.INTER_AREA) if scale < 1 else picture
     width = max(wide * scale, 1.0)
     told = _edged(small, prior, width)
-    kept = _pieces(small, at, told > 0.5, prior, face, width)
+    kept = _pieces(small, at, told > 0.5, prior, face, width, _drawn(hands, scale, size))
     share = float((kept * face).sum()) / area
     if share < _LEAST:
         return None, 0.0
@@ -103,7 +109,13 @@ def _edged(picture: np.ndarray, prior: np.ndarray, width: float) -> np.ndarray:
 
 
 def _pieces(
-    picture: np.ndarray, points: np.ndarray, solid: np.ndarray, prior: np.ndarray, face: np.ndarray, width: float
+    picture: np.ndarray,
+    points: np.ndarray,
+    solid: np.ndarray,
+    prior: np.ndarray,
+    face: np.ndarray,
+    width: float,
+    hands: np.ndarray,
 ) -> np.ndarray:
     """float32 (h, w), 0 or 1: those pieces of ``solid`` that can be things before the ``face``."""
     near = imaging.dilate(face, disc(_BESIDE * width)) > 0
@@ -122,16 +134,29 @@ def _pieces(
             continue
         joined = np.isin(loose, np.unique(loose[piece & (loose > 0)])) & border
         crossing = float(joined.sum()) / (_BESIDE * width)
-        large = inside.sum() > _LARGE * face.sum() and not _like_skin(np.median(picture[inside], axis=0), skin)
-        if crossing >= _CROSSING * width or large:
+        large, skinny = inside.sum() > _LARGE * face.sum(), _like_skin(picture[inside], skin).mean() > _SKINNY
+        if skinny and (not large or float(hands[inside].mean()) < _HAND):
+            continue
+        if large or crossing >= _CROSSING * width:
             out[piece] = 1
     return out
 
 
-def _like_skin(colour: np.ndarray, skin: np.ndarray | None) -> bool:
-    """Whether ``colour`` may be that of ``skin``, (3,) code values each, in another light."""
+def _drawn(hands: Sequence[Hand], scale: float, size: tuple[int, int]) -> np.ndarray:
+    """float32 (h, w), 0 or 1: where the hand model sees hands."""
+    out = np.zeros(size[::-1], np.uint8)
+    for hand in hands:
+        joints = np.round(hand.points[:, :2] * scale).astype(np.int32)
+        thick = max(1, round(2 * _HAND_ROOM * hand.palm_size * scale))
+        for chain in (*FINGERS, PALM):
+            imaging.polylines(out, [joints[list(chain)]], False, 1, thick)
+    return out.astype(np.float32)
+
+
+def _like_skin(colours: np.ndarray, skin: np.ndarray | None) -> np.ndarray:
+    """bool (n,): which ``colours``, (n, 3), may be those of ``skin``, (3,), in another light; code values."""
     if skin is None:
-        return True
-    one, other = (c / max(float(c.sum()), 0.02) for c in (colour, skin))
-    bright = abs(float(colour.mean()) / max(float(skin.mean()), 0.02) - 1)
-    return bool(np.abs(one - other).max() < _SKIN_LIKE[0] / 3 and bright < _SKIN_LIKE[1])
+        return np.ones(len(colours), bool)
+    hues, hue = (c / np.maximum(c.sum(axis=-1, keepdims=True), 0.02) for c in (colours, skin))
+    bright = colours.mean(axis=1) / max(float(skin.mean()), 0.02)
+    return np.asarray((np.abs(hues - hue).max(axis=1) < _HUE) & (bright > _SHADE[0]) & (bright < _SHADE[1]))
