@@ -28,6 +28,7 @@ _BROWS_SHOWN = (0.08, 0.14, 0.22, 0.30, 0.38, 0.50), (-2.5, -1.5, -0.5, 0.5, 1.5
 _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
 _UNSURE, _SURE = 0.2, 0.55  # guesses of a gender up to which neither is meant, and from which one surely is
+_ROUNDED = 1e-3  # log odds, more than single precision may take
 _POORLY_SEEN = 0.6  # what a guess counts that rests on dark or blurred pictures only
 _MEANS_LOOK_YOUNGER, _SMOOTH_UNTIL = 0.6, 48.0  # years a year, and years from which on
 _TYPICAL_READING, _TYPICAL_YEARS = 0.5, 5.0
@@ -76,7 +77,7 @@ def _drawn(
         skin[_THICK] = min(float(skin[_THICK]), _BUSHY - female)
     side = float(np.sign(female))
     plain = IdentityCode(np.zeros(len(geometry.identity), np.float32), skin, detail, iris)
-    lacking = -float(over_limit(foretold([plain]), female)[0])
+    lacking = _ROUNDED - float(over_limit(foretold([plain]), female)[0])
     reads = side * shape_reads(len(plain.shape))
     shape = load_population().draw(geometry, rng, female, years, reads, lacking)
     return IdentityCode(shape.astype(np.float32), skin, detail, iris)
