@@ -18,6 +18,7 @@ from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis, surface_
 from deid.models.morphable.gaze import as_rendered
 from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
 from deid.models.morphable.lids import downcast, lid_curves, rest_apertures, set_lids
+from deid.models.morphable.smoothing import parabolas
 from deid.models.morphable.tracks import AttributeTrack
 
 _OPENERS = ("jawOpen", "mouthLowerDown_L", "mouthLowerDown_R", "mouthUpperUp_L", "mouthUpperUp_R")
@@ -90,7 +91,9 @@ class Retargeter:
         expression = track.expression.astype(np.float64)
         expression = np.minimum(expression + self._lift, UPPER)
         self._knit(expression)
-        self._open_mouth(expression, self._wanted_gap(track))
+        # what a landmark model hardly tells apart from shut lips are gaps far apart: its noise grows on the way
+        gap = parabolas(self._wanted_gap(track)[:, None], track.frames / self._rate)[:, 0]
+        self._open_mouth(expression, np.maximum(gap, 0.0))
         track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
         track = track.with_values(gaze=self._echo.looking(as_rendered(track).astype(np.float32)))
         set_lids(expression, self._names, self._lids, track)
