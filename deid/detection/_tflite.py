@@ -33,6 +33,9 @@ _VERSIONS = {
 }
 
 
+_TABLES = 512 << 10  # bytes: more than the tables of a model take beside its values
+
+
 def write_model(
     layers: list[Layer],
     height: int,
@@ -248,7 +251,8 @@ class ModelWriter:
     def finish(self, source: int, target: int) -> bytes:
         self._graph.inputs, self._graph.outputs = [source], [target]
         self._model.subgraphs = [self._graph]
-        builder = flatbuffers.Builder(16 << 20)
+        values = sum(len(buffer.data) for buffer in self._model.buffers if buffer.data is not None)
+        builder = flatbuffers.Builder(values + _TABLES)  # it doubles, and copies, what turns out too small
         builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
 

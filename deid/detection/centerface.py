@@ -215,7 +215,7 @@ def _model(weights: _Weights, height: int, width: int) -> bytes:
         return _written(weights, height, width, _COARSE_STRIP_ROWS if weights.steps else _STRIP_ROWS)
 
 
-@lru_cache(maxsize=6)  # a run's sizes: whole, half, two kinds of windows, a region
+@lru_cache(maxsize=2)  # instances that want the same one want it at the same moment
 def _written(weights: _Weights, height: int, width: int, strip_rows: int) -> bytes:
     from deid.detection._tflite import write_model
 
