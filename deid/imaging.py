@@ -84,3 +84,11 @@ def encoded(bgr: np.ndarray, extension: str) -> bytes:
     if not done:
         raise ValueError(f"no pictures are written as {extension}")
     return bytes(data.tobytes())
+
+
+def decoded(data: bytes) -> np.ndarray:
+    """The picture in a file, uint8 (h, w, 3) BGR. Raises ``ValueError`` when there is none."""
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError("no picture")
+    return np.asarray(picture)

@@ -81,7 +81,11 @@ class ThingFinder:
 def shown(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     """uint8 (SIDE, SIDE, 3): the face in its place, of usual brightness. ``picture``: uint8 (h, w, 3) RGB."""
     there = np.vstack([grid_from_picture(points, SIDE), [0, 0, 1]])
-    face = sampled(picture, np.linalg.inv(there)[:2], SIDE, imaging.BORDER_REPLICATE)
+    return levelled(sampled(picture, np.linalg.inv(there)[:2], SIDE, imaging.BORDER_REPLICATE))
+
+
+def levelled(face: np.ndarray) -> np.ndarray:
+    """uint8 (SIDE, SIDE, 3): ``face`` of that shape, 0 to 255, made as bright as faces are usually."""
     gain = np.clip(_LEVEL / max(float(face[_FACE].mean()), 1.0), *_GAIN)
     return np.asarray(np.clip(face * np.float32(gain) + np.float32(0.5), 0, 255), np.uint8)
 
