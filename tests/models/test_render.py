@@ -341,6 +341,21 @@ def test_a_passing_picture_is_the_same_and_the_next_one_takes_its_place(geometry
     assert np.shares_memory(first.rgb, again.rgb)
 
 
+def test_a_window_shows_what_the_whole_picture_shows_there(geometry: Geometry, renderer: Renderer) -> None:
+    view, window = camera(face=280, at=(161, 180)), (36, 285, 71, 320)
+    for softness in (0.0, 2.0):
+        whole, part = (
+            renderer.render(posed(geometry), view, light(), 321, 367, softness=softness, window=w)
+            for w in (None, window)
+        )
+        inner = np.s_[window[2] + 6 : window[3] - 5, window[0] + 6 : window[1] - 5]
+        for name in ("rgb", "alpha", "head"):
+            assert np.array_equal(getattr(whole, name)[inner], getattr(part, name)[inner])
+        cover = part.alpha + part.head
+        cover[window[2] - 6 : window[3] + 7, window[0] - 6 : window[1] + 7] = 0
+        assert not cover.any() and (whole.head > 0).sum() > (part.head > 0).sum()
+
+
 def test_expressions_fold_the_skin_of_those_old_enough(geometry: Geometry) -> None:
     flat = np.ones((256, 256, 3), np.float32)
     old = Renderer(geometry, flat, flat[..., 0], np.full(3, 0.1, np.float32), folds=depth_at(60))

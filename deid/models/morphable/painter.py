@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deid.models.morphable.eyewear import Eyewear
 
 _AROUND = 0.32  # of the face's longer side: how far around it the picture is looked at; what changes lies within 0.2
+_SHOWN = 1.4  # of the reach of the face's outline: what is rendered
 _MOST = 4096  # pixels, side of a crop
 _PICTURES = threading.local()
 
@@ -102,16 +103,25 @@ def _scene(
     old and of the new face."""
     height, width = picture.shape[:2]
     vertices = geometry.pose(sitter.neutral, attributes.expression, attributes.gaze)
-    light, blur = attributes.light, attributes.blur
+    light, blur, source = attributes.light, attributes.blur, FaceOutline.from_mesh(points)
     face = sitter.renderer.render(
         vertices, attributes.camera, light, width, height, softness=blur, expression=attributes.expression,
-        passing=True,
+        passing=True, window=_looked_at(source, blur, width, height),
     )  # fmt: skip
     projected = attributes.camera.project(vertices)
     target = FaceOutline.from_surface(
         geometry.triangles[geometry.landmark_triangles], geometry.landmark_weights, projected
     )
-    return vertices, (face, points, FaceOutline.from_mesh(points), target)
+    return vertices, (face, points, source, target)
+
+
+def _looked_at(source: FaceOutline, blur: float, width: int, height: int) -> tuple[int, int, int, int]:
+    """First and last x and y of what a compositor reads of a rendering: it looks for the new face's end at up to 1.3 of
+    the old one's reach, and shows less."""
+    centre, room = source.centre, 8 + 4 * blur
+    low = np.floor(centre + _SHOWN * (source.points.min(axis=0) - centre) - room)
+    high = np.ceil(centre + _SHOWN * (source.points.max(axis=0) - centre) + room)
+    return max(int(low[0]), 0), min(int(high[0]), width - 1), max(int(low[1]), 0), min(int(high[1]), height - 1)
 
 
 def paint_frame(

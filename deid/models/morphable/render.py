@@ -33,6 +33,9 @@ _WET_GLOSS = np.float32(0.3)  # how much glossier moist skin is
 _SHARPNESS = -0.4  # mip levels: a little softer than a box filter, as compressed footage shows skin
 
 
+Window = tuple[int, int, int, int]  # first and last x, first and last y, inclusive
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class GeneratedFace:
     """A face in a crop of h x w pixels.
@@ -98,6 +101,7 @@ class Renderer:
         softness: float = 0.0,
         expression: np.ndarray | None = None,
         passing: bool = False,
+        window: Window | None = None,
     ) -> GeneratedFace:
         """The head ``vertices``, float32 (V, 3) posed in head space, as ``camera`` sees it under ``light``.
 
@@ -106,14 +110,19 @@ class Renderer:
         the blur that the picture will be given; where it is enough, a smaller picture is drawn and enlarged, and the
         result says by how much that has softened it already. ``expression``: (E,), what folds the skin; the vertices
         have it already. ``passing``: the picture lies in arrays that this thread's next rendering writes over, which
-        saves the system from finding memory for every one.
+        saves the system from finding memory for every one. ``window``: first and last x and y of what is drawn; nothing
+        is beyond.
         """
         if not worth(softness, float(camera.scale)):
             picture = _blank(_workspace(self._model, width, height), passing)
-            return self._drawn(vertices, camera, light, picture, whole, 1.0, expression)
+            return self._drawn(vertices, camera, light, picture, whole, 1.0, expression, window)
         view = camera.moved(0.5, 0.5, 1.0 / STEP).moved(-0.5, -0.5)
         small = _blank(_workspace(self._model, *small_size(width, height)), True)
-        self._drawn(vertices, view, light, small, whole, STEP, expression)
+        if window is not None:
+            tall, wide = small.part.shape
+            x0, x1, y0, y1 = (int(at // STEP) for at in window)
+            window = (x0, min(x1 + 1, wide - 1), y0, min(y1 + 1, tall - 1))
+        self._drawn(vertices, view, light, small, whole, STEP, expression, window)
         return GeneratedFace(*enlarged(small.rgb, small.alpha, small.head, small.part, width, height), ADDED)
 
     def _drawn(
@@ -125,6 +134,7 @@ class Renderer:
         whole: bool,
         step: float,
         expression: np.ndarray | None,
+        window: Window | None,
     ) -> GeneratedFace:
         """``picture``, filled: as sharp as its pixels; its texture as pixels ``step`` times smaller show it."""
         height, width = picture.part.shape
@@ -140,11 +150,11 @@ class Renderer:
         scale = float(camera.scale)
         raster.project(vertices, rotation, scale, tx, ty, inverse, work.points, work.fixed)
         raster.vertex_normals(work.points, model.triangles, self.geometry.weld, work.normals)
-        count, facing = self._fragments(work, picture.part, left, top, scale)
-        window = np.array([left, top, tx, ty, inverse / scale])
+        count, facing = self._fragments(work, picture.part, left, top, scale, window)
+        frame = np.array([left, top, tx, ty, inverse / scale])
         eyes = posed_eyes(self.geometry, model.eyes, vertices)
         shown = (scale, step, whole, expression, picture)
-        self._shade(count, facing, work, window, vertices, eyes, rotation, light, *shown)
+        self._shade(count, facing, work, frame, vertices, eyes, rotation, light, *shown)
         lash = (0.06 * np.asarray(light.tone, np.float32)).astype(np.float32)
         fragments = (work.triangle, work.pixel, work.weight, work.colour)
         resolve(count, model.parts, *fragments, _NO_COVER, lash, whole, *_flat(picture, slice(None)))
@@ -157,11 +167,13 @@ class Renderer:
         resolve(0, model.parts, *fragments, cover.reshape(-1), lash, whole, *_flat(picture, rows))
         return picture
 
-    def _fragments(self, work: _Workspace, part: np.ndarray, left: int, top: int, scale: float) -> tuple[int, int]:
+    def _fragments(
+        self, work: _Workspace, part: np.ndarray, left: int, top: int, scale: float, window: Window | None
+    ) -> tuple[int, int]:
         """What every pixel shows, into ``work``; how many fragments, and how many triangles face the viewer."""
         model, layer = self._model, _STEEP / scale
         height, width = work.owner.shape
-        boxes = self._boxes(work.fixed, left, top, width, height)
+        boxes = self._boxes(work.fixed, left, top, window or (0, width - 1, 0, height - 1))
         scene = (work.fixed, work.points, model.triangles, left, top, model.box, boxes)
         facing = raster.nearest(*scene, model.parts, work.depth, work.owner, part, work.front)
         edges, marked = raster.find_edges(work.depth, part, layer, work.slot, work.tiles, work.special)
@@ -172,15 +184,17 @@ class Renderer:
         )  # fmt: skip
         return count, facing
 
-    def _boxes(self, fixed: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
-        """int64 (4, 4), for :func:`raster.rasterise`: the picture, and where mouth, left and right eye can be seen."""
+    def _boxes(self, fixed: np.ndarray, left: int, top: int, window: Window) -> np.ndarray:
+        """int64 (4, 4), for :func:`raster.rasterise`: the window, and where mouth, left and right eye can be seen."""
         boxes = np.empty((4, 4), np.int64)
-        boxes[0] = 0, width - 1, 0, height - 1
+        boxes[0] = window
         for k, rim in enumerate(self._model.rims):
             seen = fixed[rim] // raster.SUBPIXELS - (left, top)
             margin = 2 + np.ptp(seen, axis=0) // 8
             low, high = seen.min(axis=0) - margin, seen.max(axis=0) + margin
-            boxes[k + 1] = (max(low[0], 0), min(high[0], width - 1), max(low[1], 0), min(high[1], height - 1))
+            boxes[k + 1] = (
+                max(low[0], window[0]), min(high[0], window[1]), max(low[1], window[2]), min(high[1], window[3])
+            )  # fmt: skip
         return boxes
 
     def _lash_rows(self, fixed: np.ndarray, top: int, height: int, scale: float) -> slice:
