@@ -202,15 +202,6 @@ def _texture(coded: np.ndarray, mesh: np.ndarray, scale: float) -> float:
     return measure_noise(Detail.of_rgb(picture), mesh, scale)[0]
 
 
-def rehearse(geometry: Geometry) -> None:
-    """Make and load what :func:`match_finish` needs once: half a second that may pass while something else is done."""
-    sh = np.zeros((9, 3), np.float32)
-    sh[0] = 1
-    vertices = geometry.pose(geometry.vertices, np.zeros(len(geometry.expression), np.float32), np.zeros((2, 2)))
-    light = Light(sh, np.full(3, 0.3, np.float32), np.ones(3, np.float32))
-    _model_face(geometry).render(vertices, Camera(np.eye(3), 2.0, np.full(2, 40.0), np.inf), light, 80, 80, whole=False)
-
-
 @lru_cache(maxsize=1)
 def _model_face(geometry: Geometry) -> Renderer:
     """Somebody ordinary."""
