@@ -128,13 +128,14 @@ def treated(clip: Path, target: Path, book: Book | None = None, **options: Any) 
     return True
 
 
-def without_face(rgb: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The picture with everything inside the mesh in its mean colour."""
+def levelled(rgb: np.ndarray, points: np.ndarray, inside: bool) -> np.ndarray:
+    """The picture with everything inside the mesh, or else everything outside, in its mean colour."""
     mask = np.zeros(rgb.shape[:2], np.uint8)
     imaging.fill_convex_poly(mask, np.rint(points[OVAL, :2]).astype(np.int32), 1)
+    part = (mask > 0) == inside
     out = rgb.copy()
-    if mask.any():
-        out[mask > 0] = rgb[mask > 0].mean(axis=0).round().astype(np.uint8)
+    if part.any():
+        out[part] = rgb[part].mean(axis=0).round().astype(np.uint8)
     return out
 
 
@@ -148,10 +149,10 @@ class Templates:
         self._landmarker = FaceLandmarker()
 
     def of(
-        self, subject: Subject, take: int, output: Path, obscured: bool = False, cut_out: bool = False
+        self, subject: Subject, take: int, output: Path, obscured: bool = False, looks_at: str = "everything"
     ) -> dict[str, np.ndarray]:
-        """By recogniser, float64 (d,). ``obscured``: there is no face to be seen. ``cut_out``: the attacker looks at
-        what is around the face only, which then has one colour, its mean."""
+        """By recogniser, float64 (d,). ``obscured``: there is no face to be seen. ``looks_at``: ``"surroundings"`` or
+        ``"face"`` when the attacker sees only that; the rest has one colour, its mean."""
         track = subject.tracks[take]
         rows = np.unique(np.linspace(0, len(track) - 1, min(len(track), _FACES)).round().astype(int))
         wanted = {int(track.frames[row]): int(row) for row in rows}
@@ -161,11 +162,11 @@ class Templates:
                 continue
             rgb = np.ascontiguousarray(bgr(after)[..., ::-1])
             points = track.points[wanted[index]]
-            if cut_out:
-                rgb = without_face(rgb, points)
-            elif not obscured:
+            if not obscured:
                 seen = self._landmarker.run(rgb, roi_from_landmarks(points), rgb=True)
                 points = points if seen is None or seen.presence < 0.5 else seen.points
+            if looks_at != "everything":
+                rgb = levelled(rgb, points, inside=looks_at == "surroundings")
             for recogniser in self._recognisers:
                 chips[recogniser.name].append(recogniser.cut(rgb, points))
         return {

@@ -13,7 +13,8 @@ attacker compares mean recognition codes of the faces of a clip (six frames; of 
 * the very recording: the attacker even has B as it was before.
 * linkage: the attacker has two releases only: is one person in both? With ``--scope video`` and with different keys
   the face should not tell; with one key, or in one batch, the same face is the purpose. *What is around the face
-  alone*: the untouched recordings with the face cut out: so much hair and background tell, whatever the face.
+  alone*: the untouched recordings with the face cut out: so much hair and background tell, whatever the face. *Faces
+  alone*: everything outside the face in one colour: so much the face tells.
 * parrot: the attacker has two de-identified clips of A under other seeds, with the name, and asks who is in a released
   B (E. Newton, L. Sweeney, B. Malin, *Preserving Privacy by De-identifying Face Images*, 2005). *Trained*: they have
   learned from other people what deid changes from clip to clip, and make little of that.
@@ -51,6 +52,8 @@ from deid.recognition.custom import Dlib, Recogniser, load
 
 OBSCURING = ("blur", "pixelate", "solid")
 AROUND = "untouched, face cut out"
+ALONE = ", face alone"
+LINKED = ("seed 1", "seed 3", "key")  # treatments of which the face by itself is looked at, too
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".avi", ".mov", ".webm", ".gif", ".m4v"}
 _OBSCURED_HEIGHTS = (48, 128)
 _LEAST_PEOPLE = 4
@@ -80,12 +83,15 @@ def seen_of(
     found = {}
     for take, clip in enumerate(subject.clips):
         found["untouched", take] = templates.of(subject, take, clip)
-        found[AROUND, take] = templates.of(subject, take, clip, cut_out=True)
+        found[AROUND, take] = templates.of(subject, take, clip, looks_at="surroundings")
+        found[f"untouched{ALONE}", take] = templates.of(subject, take, clip, looks_at="face")
     for name in options:
         for take in NEEDED[name]:
             output = work / "output.mp4"
             made = treated(subject.clips[take], output, book if name == "batch" else None, **options[name])
             found[name, take] = templates.of(subject, take, output, name in OBSCURING) if made else {}
+            if name in LINKED:
+                found[f"{name}{ALONE}", take] = templates.of(subject, take, output, looks_at="face") if made else {}
     return found
 
 
@@ -142,6 +148,9 @@ def attacks(of: dict[Clip, np.ndarray], strangers: np.ndarray, seed: int) -> dic
     against("enrolment, replaced, trained", [probe, plain, *known], lambda p, g, *k: led_back(p, g, np.stack(k)))
     against("the very recording, replaced", [probe, again], between)
     against("linkage, what is around the face alone", [(AROUND, 1), (AROUND, 0)], between)
+    against("linkage, untouched faces alone", [(f"untouched{ALONE}", 1), (f"untouched{ALONE}", 0)], between)
+    against("linkage, scope video, faces alone", [(f"seed 3{ALONE}", 1), (f"seed 1{ALONE}", 0)], between)
+    against("linkage, one key, faces alone (by design)", [(f"key{ALONE}", 1), (f"key{ALONE}", 0)], between)
     against("linkage, scope video", [probe, known[0]], between)
     against("linkage, two keys", [("other key", 1), ("key", 0)], between)
     against("linkage, one batch (by design)", [("batch", 1), ("batch", 0)], between)
