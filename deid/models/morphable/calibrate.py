@@ -7,7 +7,7 @@ measured once a surrogate and taken out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +15,13 @@ import numpy as np
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import Camera, Light, head_rotation
-from deid.models.morphable.echo import Echo, Make
+from deid.models.morphable.echo import Echo, Make, listen, telling_rows
 from deid.models.morphable.finish import to_code
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.inversion import TrackCodes
 from deid.models.morphable.painter import Sitter
+from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, Recognise, in_place
 from deid.models.morphable.tracks import AttributeTrack
 from deid.recognition.thresholds import FAR_1E3
@@ -90,6 +92,28 @@ def lip_readings(
         out.append(float((found.points[pairs[:, 1], 1] - found.points[pairs[:, 0], 1]).mean()) / near)
     rising = np.maximum.accumulate(np.maximum(out, 0.0))
     return np.asarray(rising + _LEAST_RISE * LIP_GAPS[: len(rising)])
+
+
+def echoed(
+    geometry: Geometry, landmarker: FaceLandmarker, recognise: Recognise, of: TrackCodes,
+    points: Callable[[int], np.ndarray], retarget: Retargeter, sitter: Sitter, bias: PoseBias,
+    likenesses: Sequence[tuple[Likeness, int]],
+) -> tuple[AttributeTrack, Sitter]:  # fmt: skip
+    """The attributes and the head of a track, so that they read as the subject does (:mod:`.echo`). ``points``: the
+    mesh (478, 3) of a row. ``likenesses``: the subject's pictures that are of this track, and their rows."""
+    placed = sitter.in_place_of(geometry, geometry.neutral(of.identity.shape))
+
+    def made(echo: Echo) -> tuple[AttributeTrack, Sitter]:
+        retarget.heed(echo)
+        turned = retarget(of.attributes)
+        turned = turned.with_values(rotation=turned.rotation @ bias.correction())
+        return turned, replace(placed, neutral=echo.at_rest(geometry, placed.neutral))
+
+    rows = telling_rows(of.attributes, of.trust.trusted)
+    lights = [of.lights.light(int(row)) for row in rows]
+    seen = np.array([points(int(row)) for row in rows])
+    echo = listen(geometry, landmarker, made, seen, rows, lights)
+    return settled(geometry, landmarker, recognise, made, echo, of.attributes, likenesses)
 
 
 def settled(

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -22,10 +23,9 @@ from deid.errors import DeidError
 from deid.models.engine import Found
 from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, lip_readings, pose_bias, settled
+from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, echoed, lip_readings, pose_bias
 from deid.models.morphable.casting import Casting, Role, Shown, reports
 from deid.models.morphable.codes import AttributeCode
-from deid.models.morphable.echo import Echo, listen, telling_rows
 from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
 from deid.models.morphable.eyewear_style import eyewear_of
@@ -240,7 +240,10 @@ class MorphableEngine:
             if readings is not None:
                 retarget.know_lips(LIP_GAPS, readings)
             likenesses = [(s.likeness, s.row) for s in role.shown if s.track == track.id]
-            turned, placed = self._echoed(of, retarget, sitter, bias, likenesses)
+            turned, placed = echoed(
+                self._geometry, self.observer.landmarker, self.recognise, of, partial(self._points, of),
+                retarget, sitter, bias, likenesses,
+            )  # fmt: skip
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral))
             hands = self._hands(track, of)
             self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands)
@@ -248,27 +251,6 @@ class MorphableEngine:
         for shown in role.matching:
             if shown.track in self._casts:
                 self.refuse(shown.track, shown.row)
-
-    def _echoed(
-        self, of: TrackCodes, retarget: Retargeter, sitter: Sitter, bias: PoseBias,
-        likenesses: Sequence[tuple[Likeness, int]],
-    ) -> tuple[AttributeTrack, Sitter]:  # fmt: skip
-        """The attributes and the head of a track, so that they read as the subject does."""
-        placed = sitter.in_place_of(self._geometry, self._geometry.neutral(of.identity.shape))
-
-        def made(echo: Echo) -> tuple[AttributeTrack, Sitter]:
-            retarget.heed(echo)
-            turned = retarget(of.attributes)
-            turned = turned.with_values(rotation=turned.rotation @ bias.correction())
-            return turned, replace(placed, neutral=echo.at_rest(self._geometry, placed.neutral))
-
-        rows = telling_rows(of.attributes, of.trust.trusted)
-        with self._records_lock:
-            seen, _ = of.witnessed.read(self._records, rows, (0, 0))
-        lights = [of.lights.light(int(row)) for row in rows]
-        landmarker = self.observer.landmarker
-        echo = listen(self._geometry, landmarker, made, seen.points, rows, lights)
-        return settled(self._geometry, landmarker, self.recognise, made, echo, of.attributes, likenesses)
 
     def _seen_hands(self, track: Track) -> dict[int, tuple[Hand, ...]]:
         """The hands found before or beside the face, by frame."""
