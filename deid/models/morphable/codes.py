@@ -81,9 +81,8 @@ class Light:
     shows it: skin colour times exposure. ``white``: float32 (3,), linear RGB that a white, matt surface would have
     under the same mean light: for eyes and teeth, which have no skin tone. ``veil``: float32 (3,), linear RGB of stray
     light over the picture (haze, flare, a screen's glow), which is part of ``tone`` and ``white``. ``shine``: how much
-    the skin mirrors of the dominant light, 1 for skin as the renderer has it. ``covered``: how surely, 0 to 1, an
-    object that is neither skin nor hair lies before the lower face. ``local``: float32 (K,), what hard light does to
-    parts of the face beyond ``sh``, see :mod:`.photo_local`; empty for nothing.
+    the skin mirrors of the dominant light, 1 for skin as the renderer has it. ``local``: float32 (K,), what hard
+    light does to parts of the face beyond ``sh``, see :mod:`.photo_local`; empty for nothing.
     """
 
     sh: np.ndarray
@@ -91,7 +90,6 @@ class Light:
     white: np.ndarray
     veil: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
     shine: float = 1.0
-    covered: float = 0.0
     local: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 

@@ -16,7 +16,6 @@ import numpy as np
 from .codes import Light
 from .finish import CODE_TO_LINEAR8
 from .geometry import Geometry
-from .photo_covered import covered
 from .photo_finish import finish_of
 from .photo_local import at_samples, fit_local, soft_floor
 from .photo_match import match_finish
@@ -55,8 +54,8 @@ class LightTrack:
     ``chroma_grain``: float32 (n,), the same of colour differences at half resolution; ``grain_size``: float32 (n,),
     standard deviation in pixels of the Gaussian that white noise must be blurred with to be as coarse. ``confidence``:
     float32 (n,), share of the visible skin that agrees with the light. ``veil``: float32 (n, 3), linear RGB of stray
-    light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``. ``shine``: and
-    ``covered``: float32 (n,), as in :class:`Light`.
+    light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``. ``shine``:
+    float32 (n,), as in :class:`Light`.
     """
 
     sh: np.ndarray
@@ -69,14 +68,13 @@ class LightTrack:
     confidence: np.ndarray
     veil: np.ndarray
     shine: np.ndarray
-    covered: np.ndarray
     local: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def light(self, index: int) -> Light:
         """The light of frame ``index`` of the track (its place in the arrays)."""
-        shine, covered = float(self.shine[index]), float(self.covered[index])
+        shine = float(self.shine[index])
         local = self.local[index] if len(self.local) else np.zeros(0, np.float32)
-        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index], shine, covered, local)
+        return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index], shine, local)
 
     def __len__(self) -> int:
         return len(self.sh)
@@ -120,7 +118,6 @@ def estimate_light(
     white = estimate_white(records, tone, times)
     blur, grain, chroma, size = finish_of(records, times)
     shine = np.full(count, estimate_shine(scene.chunks(), count, (sh, tone, white, veil), scene.reference))
-    before = covered(records, times, geometry)
     matched = match_finish(
         records, geometry, neutral, expression, rotation, (sh, tone, white, veil, shine, local), blur, scene.normals
     )
@@ -130,7 +127,7 @@ def estimate_light(
         veil = veil + matched.haze[:, None] * np.maximum(tone - veil, 0)
         local = local - matched.local
         grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
-    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, before, local)
+    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, local)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 
 

@@ -84,7 +84,7 @@ def match_finish(
     found = []
     for row in rows.tolist():
         sh, tone, white, veil, shine, *local = (np.asarray(part[row], np.float32) for part in lights)
-        light = Light(sh, tone, white, veil, float(shine), 0.0, *local)
+        light = Light(sh, tone, white, veil, float(shine), *local)
         facing = (normals.at(expression[row : row + 1]) @ np.asarray(rotation[row], np.float32).T)[0]
         found.append(
             _match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row]), facing)
