@@ -85,7 +85,7 @@ def things_before(
         if part < _EYE_COVERED[1]:
             mask *= 1 - blurred(imaging.dilate(eye, disc(_EYE_ROOM * width).astype(np.uint8)), 1.0)
     mask = imaging.resize(mask, (w, h), interpolation=imaging.INTER_LINEAR) if scale < 1 else mask
-    return np.clip(mask, 0, 1).astype(np.float32), 0.0
+    return mask.astype(np.float32, copy=False), 0.0
 
 
 def kept_of_core(mask: np.ndarray | None, points: np.ndarray) -> float:
