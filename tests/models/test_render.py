@@ -15,6 +15,7 @@ from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.creases import depth_at
 from deid.models.morphable.finish import soften
 from deid.models.morphable.geometry import Geometry, Part, load_geometry
+from deid.models.morphable.raster_lashes import resolve
 from deid.models.morphable.render import NOTHING, GeneratedFace, Renderer
 from deid.models.morphable.shade import light_rig, occlusion_rgb
 from deid.models.morphable.shade_texture import build_pyramid, fill_holes, look_up, oil
@@ -387,3 +388,13 @@ def test_pores_break_highlights_up_and_vanish_from_afar() -> None:
     pit = np.ones((512, 512, 3), np.float32)
     pit[200, 200] = 0.6
     assert oil(pit)[200, 200] < film[200, 200] - 0.3
+
+
+def test_a_lash_too_thin_to_cover_anything_is_left_out_beside_the_head() -> None:
+    rgb, alpha, head = np.zeros((2, 3), np.float32), np.zeros(2, np.float32), np.zeros(2, np.float32)
+    none, cover = np.zeros(0, np.int32), np.array([1e-9, 1.0], np.float32)
+    fragments = (none, none, np.zeros(0, np.float32), np.zeros((0, 3), np.float32))
+    lash, nearest = np.full(3, 0.5, np.float32), np.full(2, 255, np.uint8)
+    resolve(0, np.zeros(0, np.uint8), *fragments, cover, lash, True, rgb, alpha, head, nearest)
+    assert alpha[0] == 0 and np.allclose(rgb[0], 0)
+    assert np.isclose(alpha[1], 1 - np.exp(-1.0)) and np.allclose(rgb[1], 0.5)

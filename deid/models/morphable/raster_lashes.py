@@ -188,6 +188,8 @@ def resolve(
     for i in range(cover.shape[0]):
         if cover[i] > 0.0:
             a = np.float32(1.0) - np.exp(-cover[i])
+            if a == 0.0:  # so thin that it rounds to none: a share of nothing, where there is no head either
+                continue
             total = a + (alpha[i] + (head[i] if whole else np.float32(0.0))) * (np.float32(1.0) - a)
             for k in range(3):
                 rgb[i, k] += (lash[k] - rgb[i, k]) * (a / total)
