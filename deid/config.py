@@ -35,6 +35,12 @@ COVERS = ("face", "head")
 MATCHES = ("age,gender", "age", "gender", "none")
 """What a surrogate may share with the person it stands in for, as far as a recogniser can tell."""
 
+POLICIES: dict[str, dict[str, Any]] = {
+    "max-privacy": {"engine": "solid", "fallback": "solid", "cover": "head", "detect": "thorough"},
+}
+"""Options that go together, by what they are for. ``max-privacy``: whole heads under one flat colour, looked for as
+hard as can be."""
+
 SCOPES = ("video", "batch", "key")
 """How far one person keeps one surrogate: in a clip, in the files of a batch, in every file of a key."""
 
@@ -58,6 +64,18 @@ def parse_time(text: str) -> float:
 def available_cores() -> int:
     """How many processor cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def preset_options(names: Iterable[str]) -> dict[str, Any]:
+    """What presets stand for: an encoder speed (one of :data:`PRESETS`) for ``preset``, and options of the same name
+    for one of :data:`POLICIES`; of several, the last that says something. Raises :class:`UsageError` for other
+    names."""
+    found: dict[str, Any] = {}
+    for name in names:
+        if name not in PRESETS and name not in POLICIES:
+            raise UsageError(f"preset is {name!r}; it must be one of {', '.join((*PRESETS, *POLICIES))}.")
+        found |= POLICIES.get(name, {"preset": name})
+    return found
 
 
 def default_target(source: Path) -> Path:

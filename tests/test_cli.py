@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,18 @@ def test_options_reach_the_pipeline(
         salvage=True, keep_metadata=True, mark=False, watermark="Demo", seed=7, keep=(1, 2, 3), threads=1,
         threshold=0.1, match="age",
     )
+
+
+def test_presets_stand_for_options_and_give_way_to_them(
+    pipeline: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ("run", "a.mp4", "-o", tmp_path / "o.mp4", "--preset", "max-privacy")
+    assert called(capsys, *words)[0] == 0
+    most = RunConfig(engine="solid", fallback="solid", cover="head", detect="thorough")
+    assert pipeline["config"] == most
+    assert called(capsys, *words, "--preset", "fast", "--detect", "fast", "--engine", "blur")[0] == 0
+    assert pipeline["config"] == replace(most, preset="fast", detect="fast", engine="blur")
+    assert called(capsys, *words[:-1], "most-privacy")[0] == 2
 
 
 def test_defaults_of_the_command_are_those_of_the_configuration(

@@ -59,7 +59,7 @@ def test_every_option_in_the_readme_exists() -> None:
 
 def test_every_run_option_reaches_the_configuration() -> None:
     names = {option.name for name, option in options() if name == "run"}
-    translated = {"no_mark": "mark"}
+    translated = {"no_mark": "mark", "presets": "preset"}
     assert set(RunConfig.__dataclass_fields__) <= {translated.get(name, name) for name in names}
 
 

@@ -23,10 +23,12 @@ from deid.config import (
     ENGINES,
     MATCHES,
     OBSCURING,
+    POLICIES,
     PRESETS,
     SCOPES,
     RunConfig,
     default_target,
+    preset_options,
 )
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
@@ -82,7 +84,9 @@ class TracksParam(click.ParamType):
 @click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down to at most this many lines.")
 @click.option("--codec", type=click.Choice(list(CODECS)), help="Video codec of the output.  [default: h264]")
 @click.option("--crf", type=int, metavar="N", help="Constant rate factor: lower looks better and is bigger.")
-@click.option("--preset", type=click.Choice(PRESETS), help="Encoder speed.  [default: veryfast]", metavar="NAME")
+@click.option("--preset", "presets", type=click.Choice((*PRESETS, *POLICIES)), multiple=True, metavar="NAME",
+              help="Encoder speed, ultrafast to placebo, or max-privacy: whole heads under one colour, looked for "
+              "hard; repeat for both.  [default: veryfast]")
 @click.option("--detect", type=click.Choice(DETECTS), help="How hard faces are looked for.  [default: balanced]")
 @click.option("--threshold", type=float, metavar="SCORE", help="Lower finds more faces, and more that are none."
               "  [default: 0.2]")
@@ -120,6 +124,7 @@ def run(
     report_path: Path | None,
     no_mark: bool,
     keep: tuple[tuple[int, ...], ...],
+    presets: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     debug: bool,
@@ -133,6 +138,7 @@ def run(
     gone well; whatever fails leaves nothing behind. SOURCE itself is never changed.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    given = preset_options(presets) | given  # what is said outright goes before what a preset stands for
     config = RunConfig(**given, mark=not no_mark, keep=tuple(number for numbers in keep for number in numbers))
     chosen = None if config.dry_run else (target or default_target(source))
     with _report_file(report_path, source, chosen, config.overwrite) as save:
