@@ -54,7 +54,7 @@ _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
 )
 _BROWN = 2  # the first so many are brown
 _LIGHTNESS, _GREYNESS = 6 - COUNT, 7 - COUNT
-_FAIR = 0.17  # reflectance of brows, relative to the skin's, from which on irises can be light
+_FAIR = 0.15  # reflectance of brows, relative to the skin's, from which on irises can be light
 _IRIS_SHARES = (0.24, 0.30, 0.16, 0.06, 0.11, 0.13)
 
 

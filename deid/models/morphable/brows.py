@@ -21,7 +21,7 @@ _INNER, _OUTER = 355.0, 196.0  # where a brow begins and ends in the tile's left
 _KNOTS = (0.0, 0.15, 0.4, 0.65, 0.85, 1.0)
 _MIDDLE = (174.5, 169.0, 163.0, 160.0, 162.5, 168.5)  # of the band's roots, at the knots from the nose outwards
 _HALF_WIDTH = (9.5, 11.5, 11.0, 9.5, 7.5, 5.0)
-_DEPTH = 1.45  # optical depth through the middle of a hair
+_DEPTH = 1.85  # optical depth through the middle of a hair
 _HAIR_WIDTH = 0.36
 _HAIRS = 720  # a side, before thinning
 _STRAY = 0.07  # share of hairs outside the band
@@ -52,10 +52,10 @@ class BrowStyle:
             rise=2.4 * n[0] + 0.5,
             tilt=3.0 * n[1],
             arch=2.6 * n[2] + 1.0,
-            thick=float(np.clip(np.exp(0.24 * n[3]), 0.72, 1.32)),
+            thick=float(np.clip(np.exp(0.24 * n[3]), 0.8, 1.28)),
             inner=4.0 * n[4],
-            dense=float(np.clip(np.exp(0.25 * n[5]), 0.65, 1.35)),
-            dark=float(np.clip(0.24 * np.exp(0.5 * n[6]), 0.07, 0.75)),
+            dense=float(np.clip(np.exp(0.25 * n[5]), 0.85, 1.4)),
+            dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),
             grey=float(np.clip(0.10 + 0.16 * n[7], 0.0, 0.7)),
         )
 
@@ -81,7 +81,7 @@ def brows(style: BrowStyle, seed: int, size: int) -> tuple[slice, np.ndarray, np
     cover = 1 - np.exp(-depth)
     tone = light / np.maximum(depth, 1e-6)
     below = imaging.gaussian_blur(cover, (0, 0), 5.0 * scale)  # stubs and skin that the hairs shade
-    cover = 1 - (1 - cover) * (1 - 0.22 * below)
+    cover = 1 - (1 - cover) * (1 - 0.3 * below)
     tint = np.where(tone[..., None] > 0.62, _COOL, _WARM)
     return rows, cover, np.where(depth > 0.02, tone, np.float32(style.dark * 1.3))[..., None] * tint
 

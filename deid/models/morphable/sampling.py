@@ -23,8 +23,9 @@ DRAWS = 384
 """Draws that are compared for one person."""
 _STRICT, YEARS_OFF = 256, 9.0  # draws that keep to the age, and how far off the others may be
 _THICK, _BUSHY = 3 - COUNT, 0.7  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
-# how light brows are beside the skin in portraits, from black to fair, and the number of drawn ones that says as much
-_BROWS_SHOWN = (0.08, 0.14, 0.22, 0.30, 0.38, 0.50), (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
+# how light brows are beside the skin in pictures with drawn ones in them, and the number that these were drawn with:
+# medians, less the lightest, which a viewer misses
+_BROWS_SHOWN = (0.23, 0.265, 0.33, 0.44, 0.50, 0.70), (-2.5, -1.5, -0.5, 0.5, 1.0, 1.2)
 _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
 _UNSURE, _SURE = 0.2, 0.55  # guesses of a gender up to which neither is meant, and from which one surely is
