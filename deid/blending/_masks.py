@@ -46,7 +46,7 @@ def blurred(mask: np.ndarray, sigma: float) -> np.ndarray:
     return imaging.gaussian_blur(mask, (0, 0), sigma)
 
 
-def filled(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def filled(polygon: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     canvas = np.zeros(size, np.uint8)
     imaging.fill_poly(canvas, [np.round(polygon).astype(np.int32)], 1)
     return canvas.astype(np.float32)

@@ -2,14 +2,16 @@
 
 The network (:mod:`deid.detection.things`) says roughly where something is, followed over time
 (:mod:`deid.models.morphable.photo_things`); the picture's local colours and edges say where exactly it ends. Keeping
-what is no such thing would show the person, so a piece must come from outside the face, or be large; what has the
-colour of skin must be a hand to the hand model, too; eyes never stay. Where too much of a face is covered, or both eyes
-are, nothing stays and the face is in doubt.
+what is no such thing would show the person, so rules that no belief overrides hold in the face's own space: a piece
+must come from outside the face, those on the forehead from a wide front; eyes and brows never stay; what has the colour
+of skin stays only where the hand model sees the hand itself; about nose and mouth, nothing stays that could be their
+own. Where too much of a face is covered, or an eye is, nothing stays and the face is in doubt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,28 +23,59 @@ from .outline import CORE_RING, OVAL
 
 _SIZE = 110  # pixels to a face's width of the grid that masks are worked out on
 _SKIN_POINTS = np.array((50, 280, 205, 425, 4, 5, 195, 101, 330, 117, 346, 36, 266, 151, 9, 108, 337))
-_EYES = np.array(
-    [
-        [33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246],
-        [263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466],
-    ]
+_EYES = (
+    (70, 63, 105, 66, 107, 55, 133, 155, 154, 153, 145, 144, 163, 7, 33),
+    (300, 293, 334, 296, 336, 285, 362, 382, 381, 380, 374, 373, 390, 249, 263),
+)  # with their brows
+_LIDS = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
 )
+_NOSE = (168, 417, 456, 363, 360, 279, 278, 294, 327, 2, 98, 64, 48, 49, 131, 134, 236, 193)
+_MOUTH = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+_BROW_LINE = (70, 63, 105, 66, 107, 9, 336, 296, 334, 293, 300)
 _SURE, _CLEAR = 0.65, 0.12  # belief
 _SEED, _LOOSE = 0.5, 0.25  # belief that a piece must have somewhere; with which it hangs together with what is outside
 _LOCAL, _EDGE = 0.12, 0.03  # face widths: reach of a local colour, and of the edge's smoothing
 _COLOUR = 0.9  # how much local colours say where the network is unsure
 _LEAST = 0.012  # of the outline's area
-_LARGE = 0.06  # of the outline's area: need not come from outside, or may have the colour of skin, as hands do
 _MOST = 0.62  # of the outline's area: more is a covered face
-_CROSSING = 0.06  # face widths of the outline over which a thing comes in
+_CROSSING = 0.08  # face widths of the outline over which a thing comes in
+_FOREHEAD = (0.5, 0.3)  # share of a piece above the brows from which on it must come in over so many face widths
 _BESIDE = 0.07  # face widths
-_EYE_COVERED = (0.55, 0.85)  # share of an eye that counts as covered, and from which on nothing of it is looked for
-_EYE_ROOM = 0.05  # face widths around an eye that never stay
+_EYE_COVERED = 0.45  # share of an eye, or of an eye and its brow
+_EYE_ROOM, _ROOM = 0.05, 0.03  # face widths around eyes with brows, and around nose and mouth
 _HUE, _SHADE = 0.07, (0.25, 1.7)  # difference of hue, and shares of the skin's brightness, that skin may have
-_SKINNY = 0.9  # share of a piece that looks like skin
-_HAND = 0.25  # share of a piece of the colour of skin that the hand model must agree on
-_HAND_ROOM = 0.35  # palm sizes around a hand's joints
+_RED = 0.02  # more red among the colours than skin has: lips
+_CLUMP = 0.05  # face widths over which it is asked whether most of a place looks like skin
+_HAND_ROOM = (0.24, 0.15)  # palm sizes around a hand's joints: where it may be, and where it is for certain
 _TIGHT = 0.4  # belief at the mask's edge
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """What is looked at, on the grid: a part of the crop that holds the face.
+
+    ``picture``: float32 (h, w, 3), code values. ``at``: float64 (468, 2), the mesh. ``prior``: float32 (h, w), belief 0
+    to 1. ``face``: float32 (h, w), 0 or 1, the outline's inside; ``area``: of all of it, in the grid's pixels, and
+    ``width``. ``skin``: float32 (3,) code values, ``None`` where none is seen. ``hand``: float32 (h, w), 0 or 1, where
+    the hand model sees hands, and ``core``, for certain.
+    """
+
+    picture: np.ndarray
+    at: np.ndarray
+    prior: np.ndarray
+    face: np.ndarray
+    area: float
+    width: float
+    skin: np.ndarray | None
+    hand: np.ndarray
+    core: np.ndarray
+
+    def zone(self, ring: Sequence[int], room: float) -> np.ndarray:
+        """bool (h, w): inside the ``ring`` of mesh points, and up to ``room`` face widths around it."""
+        inside = filled(self.at[list(ring)], self.face.shape).astype(np.uint8)
+        return imaging.dilate(inside, disc(room * self.width)) > 0
 
 
 def things_before(
@@ -55,37 +88,26 @@ def things_before(
     mesh in its pixels. ``belief``: uint8 (n, n), as :meth:`deid.detection.things.ThingFinder.run` makes it. ``hands``:
     those that the hand model sees, in the same pixels.
     """
-    h, w = picture.shape[:2]
-    wide = float(np.ptp(points[OVAL, 0]))
-    scale = min(1.0, _SIZE / max(wide, 1.0))
-    size = (max(8, round(w * scale)), max(8, round(h * scale)))
-    at = (points[:468, :2] + 0.5) * (size[0] / w, size[1] / h) - 0.5
-    there = grid_from_picture(at, len(belief))
-    prior = imaging.warp_affine(
-        belief.astype(np.float32) / 255, there, size, flags=imaging.INTER_LINEAR | imaging.WARP_INVERSE_MAP,
-        borderMode=imaging.BORDER_REPLICATE,
-    )  # fmt: skip
-    face = filled(at[OVAL], size[::-1])
-    area = max(float(face.sum()), 1.0)
-    if (prior * face).max() < 0.5:
+    found = _view(picture, points, belief, hands)
+    if found is None:
         return None, 0.0
-    small = imaging.resize(picture, size, interpolation=imaging.INTER_AREA) if scale < 1 else picture
-    width = max(wide * scale, 1.0)
-    told = _edged(small, prior, width)
-    kept = _pieces(small, at, told > 0.5, prior, face, width, _drawn(hands, scale, size))
-    share = float((kept * face).sum()) / area
+    view, (x0, y0, x1, y1) = found
+    told = _edged(view.picture, view.prior, view.width)
+    kept = _pieces(view, told > 0.5)
+    share = float((kept * view.face).sum()) / view.area
     if share < _LEAST:
         return None, 0.0
-    eyes = [filled(at[ring], size[::-1]) for ring in _EYES]
-    hidden = [float((kept * eye).sum()) / max(float(eye.sum()), 1.0) for eye in eyes]
-    if share > _MOST or min(hidden) > _EYE_COVERED[0]:
-        return None, max(share, min(hidden))
+    eyes = [view.zone(ring, 0) for ring in (*_EYES, *_LIDS)]
+    hidden = max(float(kept[eye].mean()) if eye.any() else 0.0 for eye in eyes)
+    if share > _MOST or hidden > _EYE_COVERED:
+        return None, max(share, hidden, _MOST)
+    never = view.zone(_EYES[0], _EYE_ROOM) | view.zone(_EYES[1], _EYE_ROOM) | _may_be_features(view)
     mask = np.where(imaging.dilate(kept, np.ones((3, 3), np.uint8)) > 0, told, 0).astype(np.float32)
-    for eye, part in zip(eyes, hidden, strict=True):
-        if part < _EYE_COVERED[1]:
-            mask *= 1 - blurred(imaging.dilate(eye, disc(_EYE_ROOM * width).astype(np.uint8)), 1.0)
-    mask = imaging.resize(mask, (w, h), interpolation=imaging.INTER_LINEAR) if scale < 1 else mask
-    return mask.astype(np.float32, copy=False), 0.0
+    mask *= 1 - blurred(never.astype(np.float32), 0.8)
+    mask[never] = 0
+    out = np.zeros(picture.shape[:2], np.float32)
+    out[y0:y1, x0:x1] = imaging.resize(mask, (x1 - x0, y1 - y0), interpolation=imaging.INTER_LINEAR)
+    return out, 0.0
 
 
 def kept_of_core(mask: np.ndarray | None, points: np.ndarray) -> float:
@@ -94,6 +116,82 @@ def kept_of_core(mask: np.ndarray | None, points: np.ndarray) -> float:
         return 0.0
     core = filled(points[CORE_RING, :2], (mask.shape[0], mask.shape[1]))
     return float((mask * core).sum() / max(float(core.sum()), 1.0))
+
+
+def _view(
+    picture: np.ndarray, points: np.ndarray, belief: np.ndarray, hands: Sequence[Hand]
+) -> tuple[_View, tuple[int, int, int, int]] | None:
+    """What there is to be looked at, and which part of the crop that is, x and y of its corners; ``None`` where the
+    face has nothing before it. Only what lies near something believed is looked at."""
+    h, w = picture.shape[:2]
+    outline = points[OVAL, :2]
+    wide = max(float(np.ptp(outline[:, 0])), 1.0)
+    around = np.array([-1, -1, 1, 1]) * (2 * _BESIDE * wide) + np.r_[outline.min(axis=0), outline.max(axis=0)]
+    whole = _held(around, w, h)
+    scale = min(1.0, _SIZE / wide)
+    prior = _prior(points, belief, whole, scale)
+    inside = filled(_on_grid(points, whole, prior.shape)[OVAL], prior.shape)
+    if (prior * inside).max() < _SEED:
+        return None
+    rows, columns = (np.flatnonzero((prior > _CLEAR).any(axis=axis)) for axis in (1, 0))
+    room, step = 2 * _LOCAL * wide, (np.array(whole[2:]) - whole[:2]) / prior.shape[::-1]
+    low = np.array([columns[0], rows[0]]) * step + whole[:2] - room
+    high = np.array([columns[-1] + 1, rows[-1] + 1]) * step + whole[:2] + room
+    place = _held(np.r_[np.maximum(low, whole[:2]), np.minimum(high, whole[2:])], w, h)
+    prior = _prior(points, belief, place, scale)
+    size = prior.shape
+    at = _on_grid(points, place, size)
+    part = picture[place[1] : place[3], place[0] : place[2]]
+    if scale < 1:
+        skip = max(1, int(0.5 / scale))  # two samples a side to a pixel of the grid are enough
+        part = imaging.resize(
+            np.ascontiguousarray(part[skip // 2 :: skip, skip // 2 :: skip]),
+            size[::-1],
+            interpolation=imaging.INTER_AREA,
+        )
+    drawn = [_drawn(hands, place, size, room) for room in _HAND_ROOM]
+    skin = _skin(picture, points, belief)
+    area = max(float(inside.sum()) * float(np.prod(step)) * scale * scale, 1.0)
+    return _View(part, at, prior, filled(at[OVAL], size), area, wide * scale, skin, *drawn), place
+
+
+def _held(corners: np.ndarray, w: int, h: int) -> tuple[int, int, int, int]:
+    """``corners``, x and y of two, whole and inside a crop, at least 8 pixels apart."""
+    x0, y0 = (min(max(int(np.floor(v)), 0), end - 8) for v, end in zip(corners[:2], (w, h), strict=True))
+    x1, y1 = (
+        min(max(int(np.ceil(v)), low + 8), end) for v, low, end in zip(corners[2:], (x0, y0), (w, h), strict=True)
+    )
+    return x0, y0, x1, y1
+
+
+def _on_grid(points: np.ndarray, place: tuple[int, int, int, int], size: tuple[int, ...]) -> np.ndarray:
+    """float64 (468, 2): the mesh ``points`` on a grid of ``size``, rows and columns, that covers ``place``."""
+    x0, y0, x1, y1 = place
+    gain = np.array([size[1] / (x1 - x0), size[0] / (y1 - y0)])
+    return np.asarray((points[:468, :2].astype(np.float64) + 0.5 - (x0, y0)) * gain - 0.5)
+
+
+def _prior(points: np.ndarray, belief: np.ndarray, place: tuple[int, int, int, int], scale: float) -> np.ndarray:
+    """float32 (h, w): belief, 0 to 1, on a grid that covers ``place``."""
+    x0, y0, x1, y1 = place
+    size = (max(8, round((x1 - x0) * scale)), max(8, round((y1 - y0) * scale)))
+    there = grid_from_picture(_on_grid(points, place, size[::-1]), len(belief))
+    return np.asarray(
+        imaging.warp_affine(
+            belief.astype(np.float32) / 255, there, size, flags=imaging.INTER_LINEAR | imaging.WARP_INVERSE_MAP,
+            borderMode=imaging.BORDER_REPLICATE,
+        )
+    )  # fmt: skip
+
+
+def _skin(picture: np.ndarray, points: np.ndarray, belief: np.ndarray) -> np.ndarray | None:
+    """float32 (3,): the median colour of the face where nothing is believed to lie before it."""
+    there = points[_SKIN_POINTS, :2]
+    x, y = np.clip(np.round(there).astype(int), 0, np.array(picture.shape[1::-1]) - 1).T
+    linear = grid_from_picture(points, len(belief))
+    on = np.clip(np.round(there @ linear[:, :2].T + linear[:, 2]).astype(int), 0, len(belief) - 1)
+    clear = belief[on[:, 1], on[:, 0]] < 128
+    return np.median(picture[y[clear], x[clear]], axis=0) if clear.sum() >= 4 else None
 
 
 def _edged(picture: np.ndarray, prior: np.ndarray, width: float) -> np.ndarray:
@@ -108,55 +206,74 @@ def _edged(picture: np.ndarray, prior: np.ndarray, width: float) -> np.ndarray:
     return np.asarray(np.clip((soft - 0.5) / 0.7 + 0.5, 0, 1), np.float32)
 
 
-def _pieces(
-    picture: np.ndarray,
-    points: np.ndarray,
-    solid: np.ndarray,
-    prior: np.ndarray,
-    face: np.ndarray,
-    width: float,
-    hands: np.ndarray,
-) -> np.ndarray:
-    """float32 (h, w), 0 or 1: those pieces of ``solid`` that can be things before the ``face``."""
-    near = imaging.dilate(face, disc(_BESIDE * width)) > 0
-    border = near & (face == 0)
-    solid = imaging.dilate(imaging.erode((solid & near).astype(np.uint8), disc(1)), disc(1)) > 0
+def _pieces(view: _View, solid: np.ndarray) -> np.ndarray:
+    """float32 (h, w), 0 or 1: those pieces of ``solid`` that can be things before the face."""
+    near = imaging.dilate(view.face, disc(_BESIDE * view.width)) > 0
+    border = near & (view.face == 0)
+    skinny = _mostly(_like_skin(view.picture, view.skin), view.width) & (view.hand == 0)
+    solid = solid & near & ~(skinny & (view.face > 0))
+    solid = imaging.dilate(imaging.erode(solid.astype(np.uint8), disc(1)), disc(1)) > 0
     pieces, count = imaging.pieces_of(solid)
-    loose, _ = imaging.pieces_of((prior > _LOOSE) & near)
-    x, y = np.clip(np.round(points[_SKIN_POINTS]).astype(int), 0, np.array(face.shape[::-1]) - 1).T
-    clear = ~solid[y, x]
-    skin = np.median(picture[y[clear], x[clear]], axis=0) if clear.sum() >= 4 else None
-    out = np.zeros(face.shape, np.float32)
+    loose, _ = imaging.pieces_of((view.prior > _LOOSE) & near)
+    above = _above_brows(view)
+    out = np.zeros(view.face.shape, np.float32)
     for number in range(1, count + 1):
         piece = pieces == number
-        inside = piece & (face > 0)
-        if inside.sum() < _LEAST * face.sum() or float(prior[inside].max()) < _SEED:
+        inside = piece & (view.face > 0)
+        if inside.sum() < _LEAST * view.area or float(view.prior[inside].max()) < _SEED:
             continue
         joined = np.isin(loose, np.unique(loose[piece & (loose > 0)])) & border
-        crossing = float(joined.sum()) / (_BESIDE * width)
-        large, skinny = inside.sum() > _LARGE * face.sum(), _like_skin(picture[inside], skin).mean() > _SKINNY
-        if skinny and (not large or float(hands[inside].mean()) < _HAND):
-            continue
-        if large or crossing >= _CROSSING * width:
+        crossing = float(joined.sum()) / (_BESIDE * view.width)
+        forehead = float(above[inside].mean()) > _FOREHEAD[0]
+        if crossing >= (_FOREHEAD[1] if forehead else _CROSSING) * view.width:
             out[piece] = 1
     return out
 
 
-def _drawn(hands: Sequence[Hand], scale: float, size: tuple[int, int]) -> np.ndarray:
-    """float32 (h, w), 0 or 1: where the hand model sees hands."""
-    out = np.zeros(size[::-1], np.uint8)
+def _above_brows(view: _View) -> np.ndarray:
+    """bool (h, w): what lies above the brows' upper line, as the head is turned."""
+    top = view.at[10] - view.at[152]
+    up = top / max(float(np.hypot(*top)), 1e-6)
+    y, x = np.mgrid[: view.face.shape[0], : view.face.shape[1]]
+    return np.asarray(x * up[0] + y * up[1] > (view.at[list(_BROW_LINE)] @ up).mean())
+
+
+def _may_be_features(view: _View) -> np.ndarray:
+    """bool (h, w): places about the nose and the mouth that have the colour of skin, or are redder, and that the hand
+    model sees no hand at."""
+    own = _like_skin(view.picture, view.skin, redder=True)
+    about = view.zone(_NOSE, _ROOM) | view.zone(_MOUTH, _ROOM)
+    return about & _mostly(own, view.width) & (view.core == 0)
+
+
+def _mostly(mask: np.ndarray, width: float) -> np.ndarray:
+    """bool (h, w): where ``mask`` is true for more than half of what is around."""
+    side = 2 * max(1, round(_CLUMP * width / 2)) + 1
+    return np.asarray(imaging.box_filter(mask.astype(np.float32), -1, (side, side)) > 0.5)
+
+
+def _drawn(hands: Sequence[Hand], place: tuple[int, int, int, int], size: tuple[int, ...], room: float) -> np.ndarray:
+    """float32 (h, w), 0 or 1: where the hand model sees hands, up to ``room`` palm sizes around joints."""
+    out = np.zeros((size[0], size[1]), np.uint8)
+    x0, y0, x1, y1 = place
+    gain = size[1] / (x1 - x0)
     for hand in hands:
-        joints = np.round(hand.points[:, :2] * scale).astype(np.int32)
-        thick = max(1, round(2 * _HAND_ROOM * hand.palm_size * scale))
+        joints = np.round((hand.points[:, :2] - (x0, y0)) * gain).astype(np.int32)
+        thick = max(1, round(2 * room * hand.palm_size * gain))
         for chain in (*FINGERS, PALM):
             imaging.polylines(out, [joints[list(chain)]], False, 1, thick)
+        imaging.fill_poly(out, [joints[[0, 1, 5, 9, 13, 17]]], 1)
     return out.astype(np.float32)
 
 
-def _like_skin(colours: np.ndarray, skin: np.ndarray | None) -> np.ndarray:
-    """bool (n,): which ``colours``, (n, 3), may be those of ``skin``, (3,), in another light; code values."""
+def _like_skin(colours: np.ndarray, skin: np.ndarray | None, *, redder: bool = False) -> np.ndarray:
+    """bool (...): which ``colours``, (..., 3), may be those of ``skin``, (3,), in another light, or, if so asked, those
+    of lips; code values."""
     if skin is None:
-        return np.ones(len(colours), bool)
+        return np.ones(colours.shape[:-1], bool)
     hues, hue = (c / np.maximum(c.sum(axis=-1, keepdims=True), 0.02) for c in (colours, skin))
-    bright = colours.mean(axis=1) / max(float(skin.mean()), 0.02)
-    return np.asarray((np.abs(hues - hue).max(axis=1) < _HUE) & (bright > _SHADE[0]) & (bright < _SHADE[1]))
+    bright = colours.mean(axis=-1) / max(float(skin.mean()), 0.02)
+    like = np.abs(hues - hue).max(axis=-1) < _HUE
+    if redder:
+        like |= hues[..., 0] > hue[0] + _RED
+    return np.asarray(like & (bright > _SHADE[0]) & (bright < _SHADE[1]))

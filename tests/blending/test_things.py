@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deid import imaging
 from deid.blending.outline import OVAL
@@ -98,3 +100,48 @@ def test_a_mask_over_mouth_and_nose_stays() -> None:
 def test_share_of_the_core() -> None:
     assert kept_of_core(None, mesh()) == 0
     assert kept_of_core(np.ones((SIDE, SIDE), np.float32), mesh()) == pytest.approx(1)
+
+
+boxes = st.builds(
+    lambda x, y, w, h: box(x, y, x + w, y + h),
+    *(st.integers(a, b) for a, b in ((0, 150), (30, 150), (15, 90), (15, 90))),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(boxes, st.sampled_from([(0.1, 0.1, 0.12), (0.9, 0.92, 0.95), (0.2, 0.35, 0.8), (0.5, 0.35, 0.3)]))
+def test_whatever_is_believed_eyes_and_brows_never_stay(area: np.ndarray, colour: tuple[float, float, float]) -> None:
+    points = mesh()
+    mask, _ = things_before(scene(area, colour), points, believed(area))
+    if mask is not None:
+        for x, y in points[[70, 105, 55, 33, 159, 145, 133, 300, 334, 285, 263, 386, 374, 362]].round().astype(int):
+            assert mask[y, x] == 0
+
+
+@pytest.mark.parametrize("area", [box(85, 35, 115, 58), box(92, 40, 104, 70)], ids=["patch", "lock"])
+def test_a_dark_patch_on_the_forehead_does_not_stay(area: np.ndarray) -> None:
+    assert things_before(scene(area, (0.25, 0.15, 0.12)), mesh(), believed(area))[0] is None
+
+
+def test_lips_beside_a_cup_do_not_stay() -> None:
+    points = mesh()
+    cup = box(100, 125, 130, 200)
+    picture = scene(cup, (0.1, 0.1, 0.12))
+    lips = np.zeros((SIDE, SIDE), np.uint8)
+    imaging.fill_poly(
+        lips, [np.round(points[[61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91]]).astype(np.int32)], 1
+    )
+    red = (lips > 0) & ~cup
+    picture[red] = (0.6, 0.25, 0.25)
+    mask, _ = things_before(picture, points, believed(cup | (lips > 0)))
+    clear = red & (imaging.dilate(cup.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0)
+    assert mask is not None and clear.any()
+    assert mask[clear].max() < 0.1
+    assert mask[150:, 110:120][face()[150:, 110:120]].mean() > 0.9
+
+
+@pytest.mark.parametrize("shift", [(-90, 0), (95, 30), (0, -80), (0, 120)])
+def test_a_face_that_leaves_the_picture_does_no_harm(shift: tuple[int, int]) -> None:
+    area = box(85, 130, 115, 200)
+    mask, doubt = things_before(scene(area, (0.1, 0.1, 0.1)), mesh() + np.array(shift, np.float32), believed(area))
+    assert (mask is None or mask.shape == (SIDE, SIDE)) and np.isfinite(doubt)
