@@ -30,10 +30,14 @@ _PALM_SIZE = (0.42, 2.6)  # in face sizes: a palm is about 0.7 of a face's width
 _OUT = 0.12  # face sizes that the forearm must lead out of the face
 _ARM_POINT = 0.8  # palm sizes from the wrist to the point of the forearm that must lie outside
 _LEAST_OUTSIDE = 2  # of a hand's 21 points
-_MOST_CORE = 0.45  # share of the face's core, cheeks included, that may stay
+_MOST_CORE = 0.55  # share of the face's core, cheeks included, that may stay
 _UNLIKE = (0.17, 0.27)  # code values from a hand's own colour: kept up to the first, given up from the second on
 _CLOSED, _OPENED, _EDGE = 0.14, 0.05, 0.05  # palm sizes: gaps closed, specks removed, reach of the edge's smoothing
 _HOLE = 0.25  # palm sizes across: holes up to which are filled
+_NOSTRILS = (48, 64, 98, 97, 2, 326, 327, 294, 278, 4)
+_LIPS = (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91)
+_HOLE_ROOM = 0.03  # face widths around nostrils and lips
+_OWN = 0.4  # of a hand's colour: below, what shows between bones in the face's core is the face
 _LEAST_DRAWN = 0.3  # how much hand the skeleton and its colours must see where a gap is closed
 _REDDER, _LIP = 2.5, 0.19  # weight of redness, and how much of it no shade of a hand has
 _GRID = 96  # longest side of the grid that masks are worked out on; palms are at least a sixth of it
@@ -54,6 +58,9 @@ def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray)
     mask = np.zeros((h, w), np.float32)
     inner = filled(core, (h, w))
     face = filled(outline, (h, w))
+    room = disc(_HOLE_ROOM * float(np.ptp(outline[:, 0])))
+    rings = sum(filled(points[list(ring), :2], (h, w)) for ring in (_NOSTRILS, _LIPS))
+    holes = imaging.dilate(np.asarray(rings, np.float32), room) > 0
     for hand in believed:
         drawn = _one(hand, picture)
         told, never = _unlike_the_face(drawn, picture, inner, face)
@@ -61,8 +68,12 @@ def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray)
         thick = imaging.erode(never.astype(np.uint8), disc(_OPENED * hand.palm_size))
         never = np.isin(spots, np.unique(spots[thick > 0])) & never
         drawn[never] = 0
-        np.maximum(mask, _whole(told, drawn, picture, face, hand.palm_size), out=mask)
-        mask[never] = 0
+        # gaps are closed over rings and nails, not over a nostril or a lip that shows beside a finger
+        bones = _drawn(hand.points[:, :2], (w, h), _TIGHT * hand.palm_size, hand.palm_size)
+        never |= (told < _OWN) & (inner > 0) & ((bones <= 0) | holes)
+        whole = _whole(told, drawn, picture, face, hand.palm_size)
+        whole[never] = 0
+        np.maximum(mask, whole, out=mask)
     share = float((mask * inner).sum() / max(float(inner.sum()), 1.0))
     return (None, share) if share > _MOST_CORE else (mask, 0.0)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deid import imaging
-from deid.blending.occlusion import hands_before, plausible
+from deid.blending.occlusion import _LIPS, _NOSTRILS, hands_before, plausible
 from deid.blending.outline import CORE_RING, OVAL
 from deid.detection.hands import FINGERS, Hand, HandFinder
 from deid.detection.landmarks import FaceLandmarker, roi_from_box
@@ -146,3 +146,17 @@ def test_a_puckered_mouth_is_no_hand():
             taken += len(hands)
             assert hands_before(hands, seen[..., ::-1].astype(np.float32) / 255, found.points)[0] is None
     assert taken  # otherwise nothing was tested
+
+
+def test_a_dark_nostril_and_red_lips_under_a_finger_do_not_stay():
+    points, hand = mesh((100, 62), 70), hand_points()
+    at = hand[7, :2]  # the index finger runs over it
+    for ring, way in ((_NOSTRILS, (0, 0)), (_LIPS, (11, 4))):
+        turn = np.linspace(0, 2 * np.pi, len(ring), endpoint=False)
+        points[list(ring), :2] = at + way + 4 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    seen = picture(drawn(hand), (0.8, 0.6, 0.5), (0.6, 0.4, 0.35))
+    y, x = int(at[1]), int(at[0])
+    seen[y - 2 : y + 3, x - 2 : x + 3] = (0.1, 0.05, 0.05)
+    mask, _ = hands_before([Hand(hand, 1.0)], seen, points)
+    assert mask is not None
+    assert mask[y - 1 : y + 2, x - 1 : x + 2].max() < 0.1
