@@ -35,10 +35,10 @@ TILE = 768  # texels a side of the tile that the asset's crop belongs to
 _CROP = (64, 40, 704, 700)  # x0 y0 x1 y1 of the crop in the tile, ends exclusive
 _YEARS = (20.0, 80.0)  # what the age direction is trusted for
 _MEAN_YEARS = 57.0
-_SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution, in which no donor weighs much
+_SPREAD = 0.8  # of the donors' spread: faces from the middle of the distribution, in which no donor weighs much
 _BROW_SPREAD = 1.0  # brows are nobody's
 _LIMIT = 2.0
-_DETAIL = 0.7  # of the donors' remainder, which holds their photographs' noise and sharpening as well
+_DETAIL = 0.88  # of the donors' remainder, which holds their photographs' noise and sharpening as well
 _MELANIN = np.array([0.75, 1.0, 1.25], np.float32)  # how much more a spot takes of each channel
 _FRECKLED = 0.18  # share of people
 _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
@@ -118,6 +118,22 @@ class Appearance:
         fair = not dark and BrowStyle.of(code[-COUNT:]).dark > _FAIR
         iris = _IRISES[kind if fair else kind % _BROWN] * np.exp(rng.normal(0, 0.12, 3))
         return code.astype(np.float32), iris.astype(np.float32), int(rng.integers(2**31))
+
+    def widened(self, code: np.ndarray, seen: np.ndarray, times: float) -> np.ndarray:
+        """Coefficients, float32 (A,), that differ ``times`` as much from the usual of their gender and age along
+        ``seen``, (A - 8, n), orthonormal directions of the albedo's coefficients over their spread, none far out."""
+        count = self.modes - COUNT
+        basis, _ = _trait_space(self)
+        free = code.astype(np.float64) - self.centre
+        free -= basis @ (basis.T @ free)
+        unit = free[:count] / np.maximum(self.spread[:count], 1e-6)
+        more = np.zeros(self.modes)
+        more[:count] = (times - 1) * (seen @ (seen.T @ unit))
+        more[:count] = (np.clip(unit + more[:count], -_LIMIT, _LIMIT) - unit) * self.spread[:count]
+        more -= basis @ (basis.T @ more)
+        more[count:] = 0
+        found: np.ndarray = (code + more).astype(np.float32)
+        return found
 
     def traits(self, code: np.ndarray) -> tuple[float, float]:
         """Gender (-1 to 1) and age (years) that coefficients were drawn for."""
@@ -251,7 +267,7 @@ class Appearance:
 
 
 _GLOSSY = (  # u, v of the centre; u, v spread; gain
-    (0.5, 0.40, 0.035, 0.05, 0.55),
+    (0.5, 0.40, 0.035, 0.05, 0.42),
     (0.5, 0.16, 0.13, 0.05, 0.30),
     (0.5, 0.53, 0.07, 0.03, 0.5),
     (0.5, 0.60, 0.07, 0.03, 0.5),

@@ -49,10 +49,10 @@ class BrowStyle:
         """From :data:`COUNT` standard normal numbers."""
         n = np.clip(np.asarray(numbers, np.float64), -2.5, 2.5)
         return cls(
-            rise=2.4 * n[0] + 0.5,
-            tilt=3.0 * n[1],
-            arch=2.6 * n[2] + 1.0,
-            thick=float(np.clip(np.exp(0.24 * n[3]), 0.8, 1.28)),
+            rise=2.8 * n[0] + 0.5,
+            tilt=3.3 * n[1],
+            arch=3.0 * n[2] + 1.0,
+            thick=float(np.clip(np.exp(0.28 * n[3]), 0.85, 1.4)),
             inner=4.0 * n[4],
             dense=float(np.clip(np.exp(0.25 * n[5]), 0.85, 1.4)),
             dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),

@@ -38,7 +38,8 @@ class Complexion:
     """How strongly each shows. ``pores``, ``blotches``: factors. ``cheeks``, ``nose``, ``chin``: log of green that more
     blood takes there. ``eyes``: the same for the shadows below them, ``eyes_brown`` the share of melanin in these.
     ``stubble``: of a shaved beard. ``lips``: more blood in the lips' red, negative for paler ones;
-    ``made_up``: 0 when the lips to be corrected are those of men among the donors, 1 for women's."""
+    ``made_up``: 0 when the lips to be corrected are those of men among the donors, 1 for women's.
+    ``lines``: fine ones below and beside the eyes."""
 
     pores: float
     blotches: float
@@ -50,12 +51,14 @@ class Complexion:
     stubble: float
     lips: float
     made_up: float
+    lines: float
 
     @classmethod
     def drawn(cls, seed: int, gender: float, age: float) -> Complexion:
         """``gender``: -1 (a man) to 1 (a woman); ``age`` in years."""
         rng = np.random.default_rng((seed, 7))
         normal = rng.normal(size=9)
+        lipstick = float(rng.uniform(0.06, 0.20)) if rng.random() < 0.35 * np.clip(gender, 0, 1) else 0.0
         old = float(np.clip((age - 25) / 40, 0, 1.2))
         man = float(np.clip(-gender, 0, 1)) if age >= _GROWN else 0.0
         return cls(
@@ -64,11 +67,13 @@ class Complexion:
             cheeks=float(np.clip(0.022 + 0.024 * normal[2], 0, 0.08) * (0.8 + 0.3 * old)),
             nose=float(np.clip(0.022 + 0.022 * normal[3], 0, 0.08) * (0.6 + 0.6 * old)),
             chin=float(np.clip(0.014 + 0.015 * normal[4], 0, 0.05)),
-            eyes=float(np.clip(0.09 + 0.075 * normal[5] + 0.04 * old, 0, 0.25) * (1.0 if age >= _GROWN else 0.3)),
+            eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * (1.0 if age >= _GROWN else 0.3)),
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
-            stubble=float(man * np.clip(0.16 + 0.14 * normal[7], 0.0, 0.44)),
-            lips=float(np.clip(0.05 + 0.075 * normal[8] - 0.04 * old, -0.07, 0.21)),
+            stubble=float(man * np.clip(0.18 + 0.17 * normal[7], 0.0, 0.52)),
+            lips=float(np.clip(0.13 + 0.09 * normal[8] - 0.04 * old, -0.04, 0.32))
+            + (lipstick if age >= _GROWN else 0.0),
             made_up=float(np.clip((gender + 1) / 2, 0, 1)) * (1.0 if age >= _GROWN else 1.35),
+            lines=float(np.clip((age - 22) / 40, 0.1, 1.3) * np.exp(0.3 * rng.normal())),
         )
 
 
@@ -80,12 +85,12 @@ def tint(style: Complexion, seed: int) -> np.ndarray:
     wobble = [_field(rng, height, width, sigma) for sigma in (2.0, 5.0, 12.0, 4.0, 1.0, 1.0, 1.8, 3.4)]
     uneven = 1 + 0.35 * wobble[2]
     blood = style.cheeks * zones["cheeks"] + style.nose * zones["nose"] + style.chin * zones["chin"]
-    patches = 0.011 * wobble[4] + 0.010 * wobble[0] + 0.009 * wobble[1]
+    patches = 0.021 * wobble[4] + 0.023 * wobble[0] + 0.018 * wobble[1]
     patches = np.where(patches < 0, 0.5 * patches, patches)  # skin without blood would look green
     blood = blood * uneven + style.blotches * zones["skin"] * patches
     blood = blood + style.lips * zones["lips"] * (1 + 0.3 * wobble[1])
-    melanin = style.blotches * zones["skin"] * (0.006 * wobble[5] + 0.008 * wobble[3] + 0.008 * wobble[2])
-    relief = style.pores * zones["skin"] * (0.018 * _dented(wobble[6]) + 0.014 * _dented(wobble[7]))
+    melanin = style.blotches * zones["skin"] * (0.007 * wobble[5] + 0.009 * wobble[3] + 0.009 * wobble[2])
+    relief = style.pores * zones["skin"] * (0.022 * _dented(wobble[6]) + 0.018 * _dented(wobble[7]))
     shadow = style.eyes * zones["eyes"]
     shaved = 0.7 * style.stubble * zones["beard"] * (1 + 0.25 * wobble[1])
     out = blood[..., None] * _BLOOD + melanin[..., None] * _MELANIN + shaved[..., None] * _STUBBLE
@@ -99,7 +104,7 @@ def tint(style: Complexion, seed: int) -> np.ndarray:
 def grain(style: Complexion, seed: int) -> np.ndarray:
     """What is fine, pores and follicles: float32 (660, 640), to be added to log relative albedo."""
     rng = np.random.default_rng((seed, 9))
-    fine = style.pores * _pores(rng) + _lip_lines(rng)
+    fine = style.pores * _pores(rng) + _lip_lines(rng) + style.lines * _eye_lines(rng)
     if style.stubble > 0.02:
         fine = fine + 1.2 * style.stubble * _follicles(rng)
     return fine.astype(np.float32)
@@ -163,7 +168,19 @@ def _lip_lines(rng: np.random.Generator) -> np.ndarray:
     noise = imaging.gaussian_blur(rng.standard_normal((HEIGHT, WIDTH), np.float32), (0, 0), sigmaX=1.3, sigmaY=9.0)
     noise = noise - imaging.gaussian_blur(noise, (0, 0), sigmaX=5.0, sigmaY=9.0)
     zone = imaging.resize(_zones()["lips"], (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
-    return noise / noise.std() * zone * np.float32(0.035)
+    return noise / noise.std() * zone * np.float32(0.05)
+
+
+def _eye_lines(rng: np.random.Generator) -> np.ndarray:
+    """Float32 (660, 640): fine folds below the eyes and at their outer corners, where skin is thinnest."""
+    zone = imaging.resize(_zones()["thin"], (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
+    out = np.zeros((HEIGHT, WIDTH), np.float32)
+    for across, along, strength in ((1.1, 9.0, 0.055), (2.2, 16.0, 0.055)):
+        noise = rng.standard_normal((HEIGHT, WIDTH), np.float32)
+        lines = imaging.gaussian_blur(noise, (0, 0), sigmaX=along, sigmaY=across)
+        lines -= imaging.gaussian_blur(noise, (0, 0), sigmaX=along, sigmaY=3 * across)
+        out += np.float32(strength) * _dented(lines / lines.std())
+    return out * zone
 
 
 def _follicles(rng: np.random.Generator) -> np.ndarray:
@@ -213,9 +230,10 @@ def _zones() -> dict[str, np.ndarray]:
         (1 - 0.45 * spot(100, 425, 30, 40)) * (1 - 0.6 * spot(0, 466, 24, 8)) * (1 - np.minimum(1.25 * _lips(3.0), 1))
     )
     skin = _step(8, 60, v) * (1 - _step(500, 560, v)) * (1 - _step(225, 275, off))
-    pores = 0.65 + 0.9 * spot(0, 262, 52, 55) + 0.5 * spot(85, 300, 62, 60) + 0.25 * spot(0, 60, 140, 60)
+    pores = 0.75 + 0.6 * spot(0, 262, 52, 55) + 0.5 * spot(85, 300, 62, 60) + 0.25 * spot(0, 60, 140, 60)
     pores += 0.3 * spot(0, 470, 75, 45)
     zones = {
+        "thin": spot(90, 222, 48, 18) + 0.8 * spot(168, 205, 26, 34),
         "skin": np.ones_like(off),
         "cheeks": spot(128, 292, 68, 52) + 0.35 * spot(190, 300, 50, 70),
         "nose": spot(0, 268, 42, 34) + 0.7 * spot(38, 280, 20, 16),
@@ -226,7 +244,7 @@ def _zones() -> dict[str, np.ndarray]:
         "upper": lips * (1 - _step(385, 405, v)),
         "lower": lips * _step(385, 405, v),
         "plain": (1 - spot(110, 118, 95, 34)) * (1 - spot(0, 275, 70, 34)) * bare * (1 - lips) ** 2,
-        "pores": pores * (1 - 0.75 * lips) * (1 - 0.6 * sockets) * 0.03,
+        "pores": pores * (1 - 0.75 * lips) * (1 - 0.6 * sockets) * 0.050,
     }
-    whole = ("eyes", "pores", "lips", "plain", "upper", "lower")
+    whole = ("eyes", "thin", "pores", "lips", "plain", "upper", "lower")
     return {name: (zone * skin * (1 if name in whole else bare)).astype(np.float32) for name, zone in zones.items()}

@@ -51,15 +51,17 @@ def sensitivity(count: int) -> np.ndarray:
     return matrix[:count].copy() if len(matrix) >= count else np.zeros((count, matrix.shape[1]))
 
 
-def telling(count: int, most: int, root: np.ndarray | None = None) -> np.ndarray:
+def telling(count: int, most: int, root: np.ndarray | None = None, start: int = 0) -> np.ndarray:
     """float64 (``count``, n), orthonormal columns, n at most ``most``: the directions of shape, of ``count``
     coefficients, that a recogniser tells people apart by, most telling first; of components when the columns of
-    ``root``, (``count``, ``count``), say what shape they are. What it reads as gender and age is not
+    ``root``, (``count``, ``count``), say what shape they are; ``start``: which of :func:`numbers` is the first of them,
+    for others than shape. What it reads as gender and age is not
     among them. None when the packaged map belongs to another face model."""
     matrix = _matrix()
-    if len(matrix) <= count:
+    if len(matrix) <= start + count:
         return np.zeros((count, 0))
-    rows = matrix[:count] if root is None else root.T @ matrix[:count]
+    rows = matrix[start : start + count]
+    rows = rows if root is None else root.T @ rows
     reads = np.stack([traits()["gender"][:-1], traits()["age"][:-1]], axis=1).astype(np.float64)
     fixed, _ = np.linalg.qr(rows @ reads)
     free = rows - fixed @ (fixed.T @ rows)

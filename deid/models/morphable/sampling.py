@@ -8,13 +8,14 @@ alone say little about it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.brows import COUNT
 from deid.models.morphable.codes import IdentityCode
-from deid.models.morphable.foretell import foretold, shape_reads
+from deid.models.morphable.foretell import foretold, shape_reads, telling
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.population import load_population
 from deid.people import Person, traits
@@ -30,6 +31,7 @@ _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
 _UNSURE, _SURE = 0.2, 0.55  # guesses of a gender up to which neither is meant, and from which one surely is
 _ROUNDED = 1e-3  # log odds, more than single precision may take
+_SEEN, _WIDER = 12, 1.6  # directions of skin that a recogniser goes by, and how much more people differ along these
 _POORLY_SEEN = 0.6  # what a guess counts that rests on dark or blurred pictures only
 _MEANS_LOOK_YOUNGER, _SMOOTH_UNTIL = 0.6, 48.0  # years a year, and years from which on
 _TYPICAL_READING, _TYPICAL_YEARS = 0.5, 5.0
@@ -74,6 +76,7 @@ def _drawn(
     skin, iris, detail = appearance.sample(
         rng, gender=female, age=None if np.isnan(years) else aged(years), dark=dark, brows=tone
     )
+    skin = appearance.widened(skin, _telling(appearance, len(geometry.identity)), _WIDER)
     if female > 0:
         skin[_THICK] = min(float(skin[_THICK]), _BUSHY - female)
     side = float(np.sign(female))
@@ -82,6 +85,13 @@ def _drawn(
     reads = side * shape_reads(len(plain.shape))
     shape = load_population().draw(geometry, rng, female, years, reads, lacking)
     return IdentityCode(shape.astype(np.float32), skin, detail, iris)
+
+
+@lru_cache(maxsize=1)
+def _telling(appearance: Appearance, shapes: int) -> np.ndarray:
+    """float64 (A - 8, n): see :func:`~.foretell.telling`."""
+    count = appearance.modes - COUNT
+    return telling(count, _SEEN, np.diag(appearance.spread[:count].astype(np.float64)), shapes)
 
 
 def aged(years: float) -> float:
