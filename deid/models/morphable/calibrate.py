@@ -15,14 +15,14 @@ import numpy as np
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import Camera, Light, head_rotation
-from deid.models.morphable.echo import Echo, Make, listen, telling_rows
-from deid.models.morphable.finish import to_code
+from deid.models.morphable.echo import Echo, Make, before_wall, listen, telling_rows
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.inversion import TrackCodes
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.retarget import Retargeter
-from deid.models.morphable.surrogate import Likeness, Recognise, in_place
+from deid.models.morphable.side_by_side import side_by_side
+from deid.models.morphable.surrogate import Likeness, Recognise, in_places
 from deid.models.morphable.tracks import AttributeTrack
 from deid.recognition.thresholds import FAR_1E3
 
@@ -66,7 +66,6 @@ LIP_GAPS = np.array([0.0, 0.05, 0.1, 0.17, 0.27, 0.42, 0.65, 1.0, 1.5, 2.2])
 """Centimetres between the lips at which a surrogate's mouth is shown to the landmark model."""
 
 _SIDE, _HEAD = 256, 30.0  # pixels of the pictures it is shown in; centimetres that they are high
-_WALL = 0.45  # behind the head
 _LEAST_RISE = 0.02  # of the reading per centimetre, so that every reading has one gap
 
 
@@ -78,14 +77,15 @@ def lip_readings(
     camera = Camera(np.eye(3), _SIDE / _HEAD, np.array([_SIDE * 0.5, _SIDE * 0.47]), 90.0)
     gaze = np.zeros((2, 2), np.float32)
     pairs, out = face_points.INNER_LIP_PAIRS, []
-    for expression in expressions.astype(np.float32):
+
+    def shown(expression: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         vertices = geometry.pose(sitter.neutral, expression, gaze)
         face = sitter.renderer.render(vertices, camera, light, _SIDE, _SIDE, expression=expression)
-        cover = np.clip(face.alpha + face.head, 0, 1)[..., None]
-        shown = np.clip(to_code(face.rgb), 0, 1) * cover + _WALL * (1 - cover)
-        truth = camera.project(surface_points(geometry, vertices))
+        return before_wall(face), camera.project(surface_points(geometry, vertices))
+
+    for picture, truth in side_by_side(shown, expressions.astype(np.float32)):
         start = np.concatenate([truth, np.repeat(truth.mean(axis=0)[None], 10, axis=0)]).astype(np.float32)
-        found = landmarker.run(np.rint(shown * 255).astype(np.uint8), roi_from_landmarks(start), rgb=True)
+        found = landmarker.run(picture, roi_from_landmarks(start), rgb=True)
         if found is None or found.presence < _PRESENCE:
             return None
         near = camera.scale / (1 - truth[face_points.LIPS, 2].mean() / camera.distance)
@@ -128,7 +128,7 @@ def settled(
     before = recognise(np.stack([likeness.chip for likeness, _ in likenesses]))
     for share in _SHARES:
         track, sitter = make(echo.weaker(share))
-        pictures = [in_place(geometry, sitter, _dressed(of, source, track, row)) for of, row in likenesses]
+        pictures = in_places(geometry, sitter, [_dressed(of, source, track, row) for of, row in likenesses])
         apart = np.linalg.norm(before - recognise(np.stack(pictures)), axis=1)
         if float(apart.min()) > FAR_1E3 + _STRANGER:
             break

@@ -26,6 +26,8 @@ from deid.models.morphable.finish import to_code
 from deid.models.morphable.fit_basis import fit_basis, surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.painter import Sitter
+from deid.models.morphable.render import GeneratedFace
+from deid.models.morphable.side_by_side import side_by_side
 from deid.models.morphable.tracks import AttributeTrack
 
 _SIDE, _HEAD = 256, 30.0  # pixels of the pictures, at most; centimetres that they are high
@@ -211,13 +213,21 @@ def _rest_shapes(geometry: Geometry) -> np.ndarray:
     return np.tensordot(_weights(geometry)[:, used], geometry.expression[used], 1)
 
 
+def before_wall(face: GeneratedFace) -> np.ndarray:
+    """uint8 (h, w, 3) RGB: a rendered head as a camera would show it before a grey wall."""
+    cover = np.clip(face.alpha + face.head, 0, 1)[..., None]
+    shown = np.clip(to_code(face.rgb), 0, 1) * cover + _WALL * (1 - cover)
+    return np.asarray(np.rint(shown * 255), np.uint8)
+
+
 def _read(
     geometry: Geometry, landmarker: FaceLandmarker, track: AttributeTrack, sitter: Sitter, rows: np.ndarray,
     lights: Sequence[Light],
 ) -> np.ndarray:  # fmt: skip
     """(m, 11): what is read off the surrogate in ``rows`` of ``track``; NaN where no face is found."""
-    out = np.full((len(rows), _COUNT), np.nan)
-    for i, (row, light) in enumerate(zip(rows, lights, strict=True)):
+
+    def shown(at: tuple[int, Light]) -> tuple[np.ndarray, np.ndarray]:
+        row, light = at
         scale = min(float(track.scale[row]), _SIDE / _HEAD)
         side = round(scale * _HEAD)
         expression = track.expression[row]
@@ -227,11 +237,12 @@ def _read(
         middle = camera.project(truth)[:, :2].mean(axis=0)
         camera = Camera(camera.rotation, scale, np.array([side * 0.5, side * 0.5]) - middle, camera.distance)
         face = sitter.renderer.render(vertices, camera, light, side, side, expression=expression)
-        cover = np.clip(face.alpha + face.head, 0, 1)[..., None]
-        shown = np.clip(to_code(face.rgb), 0, 1) * cover + _WALL * (1 - cover)
-        start = camera.project(truth)
+        return before_wall(face), camera.project(truth)
+
+    out = np.full((len(rows), _COUNT), np.nan)
+    for i, (picture, start) in enumerate(side_by_side(shown, zip(rows.tolist(), lights, strict=True))):
         start = np.concatenate([start, np.repeat(start.mean(axis=0)[None], 10, axis=0)]).astype(np.float32)
-        found = landmarker.run(np.rint(shown * 255).astype(np.uint8), roi_from_landmarks(start), rgb=True)
+        found = landmarker.run(picture, roi_from_landmarks(start), rgb=True)
         if found is not None and found.presence >= _PRESENCE:
             out[i] = reading(found.points)
     return out

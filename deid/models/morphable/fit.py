@@ -15,6 +15,7 @@ import numpy as np
 from deid.models.morphable import apertures, face_points, fit_kernel, gaze, lids, visibility
 from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.side_by_side import halves, side_by_side
 from deid.models.morphable.tracks import AttributeTrack, Observations
 
 DISTANCES = (30.0, 45.0, 70.0, 120.0, 240.0)
@@ -75,12 +76,18 @@ class _State:
     def fit(
         self, basis: FitBasis, neutral: np.ndarray, distances: np.ndarray, links: np.ndarray, steps: np.ndarray | int
     ) -> None:
-        fit_kernel.fit_sequence(
-            self.seen, np.ascontiguousarray(neutral), basis.shapes, basis.rows, basis.tables, basis.weights,
-            basis.sides, basis.pairs, basis.pair_weights, _DEPTH_WEIGHT, basis.prior, basis.shrink, basis.upper,
-            distances, basis.reach, links, np.broadcast_to(np.asarray(steps, np.int64), links.shape).copy(),
-            self.rotations, self.states, self.expressions, self.errors,
-        )  # fmt: skip
+        shape, turns = np.ascontiguousarray(neutral), np.broadcast_to(np.asarray(steps, np.int64), links.shape).copy()
+
+        def some(rows: slice) -> None:
+            fit_kernel.fit_sequence(
+                self.seen[rows], shape, basis.shapes, basis.rows, basis.tables, basis.weights,
+                basis.sides, basis.pairs, basis.pair_weights, _DEPTH_WEIGHT, basis.prior, basis.shrink, basis.upper,
+                distances[rows], basis.reach, links[rows], turns[rows],
+                self.rotations[rows], self.states[rows], self.expressions[rows], self.errors[rows],
+            )  # fmt: skip
+
+        # frames that do not begin where others end know nothing of each other
+        list(side_by_side(some, (slice(0, len(links)),) if links.any() else halves(len(links))))
 
     def model(self, basis: FitBasis, neutral: np.ndarray) -> np.ndarray:
         """(n, 468, 3) head space."""

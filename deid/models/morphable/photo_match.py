@@ -27,6 +27,7 @@ from .photo_structure import measure_structure, window_of
 from .photo_surface import SampleNormals, sampled, skin_level
 from .render import Renderer
 from .shade import LUMA
+from .side_by_side import side_by_side
 
 _SAMPLES = 6  # frames of a track
 _EXTRA = np.array([0.0, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6])  # pixels
@@ -81,14 +82,15 @@ def match_finish(
     if not len(usable):
         return None
     rows = usable[np.unique(np.linspace(0, len(usable) - 1, _SAMPLES).round().astype(int))]
-    found = []
-    for row in rows.tolist():
+
+    def matched(row: int) -> tuple[float, float, float, np.ndarray, np.ndarray]:
         sh, tone, white, veil, shine, *local = (np.asarray(part[row], np.float32) for part in lights)
         light = Light(sh, tone, white, veil, float(shine), *local)
         facing = (normals.at(expression[row : row + 1]) @ np.asarray(rotation[row], np.float32).T)[0]
-        found.append(
-            _match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row]), facing)
-        )
+        return _match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row]), facing)
+
+    _model_face(geometry)  # made once
+    found = list(side_by_side(matched, rows.tolist()))
     extra, haze, texture = np.array([f[:3] for f in found]).T
     excess, uneven = (np.array([f[k] for f in found]).T for k in (3, 4))
     at = np.arange(len(records))

@@ -23,6 +23,7 @@ from deid.models.morphable.painter import Sitter, paint_picture
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
 from deid.models.morphable.sampling import DRAWS, draw, oddness
+from deid.models.morphable.side_by_side import side_by_side
 from deid.people import Person
 from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
@@ -225,7 +226,7 @@ def _judged(
     draws: int,
 ) -> Surrogate:
     sitter = sketched(geometry, appearance, code)
-    chips = np.stack([in_place(geometry, sitter, likeness) for likeness in likenesses])
+    chips = np.stack(in_places(geometry, sitter, likenesses))
     after = recognise(chips)
     apart = np.linalg.norm(before[:, None] - after[None], axis=-1)
     distance, nearest = float(np.diagonal(apart).mean()), float(np.diagonal(apart).min())
@@ -249,6 +250,11 @@ def in_place(geometry: Geometry, sitter: Sitter, likeness: Likeness) -> np.ndarr
     placed = sitter.in_place_of(geometry, likeness.neutral)
     made = paint_picture(picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0)
     return np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)
+
+
+def in_places(geometry: Geometry, sitter: Sitter, likenesses: Sequence[Likeness]) -> list[np.ndarray]:
+    """:func:`in_place` for each."""
+    return list(side_by_side(lambda likeness: in_place(geometry, sitter, likeness), likenesses))
 
 
 def in_chip(attributes: AttributeCode, transform: np.ndarray) -> AttributeCode:

@@ -1,0 +1,32 @@
+"""Independent pieces of work on two cores, between the passes, when nothing else runs.
+
+Results come in the order of the pieces and depend on nothing else. A piece may not hand out pieces itself: it would
+wait for those it keeps from starting.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+_THREADS = 2
+_LOCK = threading.Lock()
+_POOL: list[ThreadPoolExecutor] = []
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+    """``work`` of every piece, in order; all are begun at once. Raises what the first that fails raises."""
+    with _LOCK:
+        if not _POOL:
+            _POOL.append(ThreadPoolExecutor(_THREADS, thread_name_prefix="beside"))
+    return _POOL[0].map(work, pieces)
+
+
+def halves(count: int) -> tuple[slice, ...]:
+    """``count`` rows as two slices, the first no longer than the second; one where there are few."""
+    return (slice(0, count // 2), slice(count // 2, count)) if count > 3 else (slice(0, count),)
