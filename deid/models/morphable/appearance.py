@@ -35,7 +35,7 @@ TILE = 768  # texels a side of the tile that the asset's crop belongs to
 _CROP = (64, 40, 704, 700)  # x0 y0 x1 y1 of the crop in the tile, ends exclusive
 _YEARS = (20.0, 80.0)  # what the age direction is trusted for
 _MEAN_YEARS = 57.0
-_SPREAD = 0.8  # of the donors' spread: faces from the middle of the distribution, in which no donor weighs much
+_SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution, in which no donor weighs much
 _BROW_SPREAD = 1.0  # brows are nobody's
 _LIMIT = 2.0
 _DETAIL = 0.88  # of the donors' remainder, which holds their photographs' noise and sharpening as well
@@ -121,7 +121,8 @@ class Appearance:
 
     def widened(self, code: np.ndarray, seen: np.ndarray, times: float) -> np.ndarray:
         """Coefficients, float32 (A,), that differ ``times`` as much from the usual of their gender and age along
-        ``seen``, (A - 8, n), orthonormal directions of the albedo's coefficients over their spread, none far out."""
+        ``seen``, (A - 8, n), orthonormal directions of the albedo's coefficients over their spread, and less in others:
+        none is further out than before, nor all together, so that no donor weighs more."""
         count = self.modes - COUNT
         basis, _ = _trait_space(self)
         free = code.astype(np.float64) - self.centre
@@ -129,7 +130,9 @@ class Appearance:
         unit = free[:count] / np.maximum(self.spread[:count], 1e-6)
         more = np.zeros(self.modes)
         more[:count] = (times - 1) * (seen @ (seen.T @ unit))
-        more[:count] = (np.clip(unit + more[:count], -_LIMIT, _LIMIT) - unit) * self.spread[:count]
+        wide = unit + more[:count]
+        wide *= np.linalg.norm(unit) / max(float(np.linalg.norm(wide)), 1e-9)
+        more[:count] = (np.clip(wide, -_LIMIT * _SPREAD, _LIMIT * _SPREAD) - unit) * self.spread[:count]
         more -= basis @ (basis.T @ more)
         more[count:] = 0
         found: np.ndarray = (code + more).astype(np.float32)

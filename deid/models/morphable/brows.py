@@ -52,9 +52,9 @@ class BrowStyle:
             rise=2.8 * n[0] + 0.5,
             tilt=3.3 * n[1],
             arch=3.0 * n[2] + 1.0,
-            thick=float(np.clip(np.exp(0.28 * n[3]), 0.85, 1.4)),
+            thick=float(np.clip(np.exp(0.28 * n[3]), 0.9, 1.4)),
             inner=4.0 * n[4],
-            dense=float(np.clip(np.exp(0.25 * n[5]), 0.85, 1.4)),
+            dense=float(np.clip(np.exp(0.25 * n[5]), 0.95, 1.4)),
             dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),
             grey=float(np.clip(0.10 + 0.16 * n[7], 0.0, 0.7)),
         )

@@ -67,13 +67,13 @@ class Complexion:
             cheeks=float(np.clip(0.022 + 0.024 * normal[2], 0, 0.08) * (0.8 + 0.3 * old)),
             nose=float(np.clip(0.022 + 0.022 * normal[3], 0, 0.08) * (0.6 + 0.6 * old)),
             chin=float(np.clip(0.014 + 0.015 * normal[4], 0, 0.05)),
-            eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * (1.0 if age >= _GROWN else 0.3)),
+            eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * (1.0 if age >= _GROWN else 0.18)),
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
             stubble=float(man * np.clip(0.18 + 0.17 * normal[7], 0.0, 0.52)),
             lips=float(np.clip(0.13 + 0.09 * normal[8] - 0.04 * old, -0.04, 0.32))
             + (lipstick if age >= _GROWN else 0.0),
             made_up=float(np.clip((gender + 1) / 2, 0, 1)) * (1.0 if age >= _GROWN else 1.35),
-            lines=float(np.clip((age - 22) / 40, 0.1, 1.3) * np.exp(0.3 * rng.normal())),
+            lines=float(np.clip((age - 20) / 40, 0, 1.3) * np.exp(0.3 * rng.normal())),
         )
 
 

@@ -23,7 +23,7 @@ from deid.people import Person, traits
 DRAWS = 384
 """Draws that are compared for one person."""
 _STRICT, YEARS_OFF = 256, 9.0  # draws that keep to the age, and how far off the others may be
-_THICK, _BUSHY = 3 - COUNT, 0.7  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
+_THICK, _BUSHY = 3 - COUNT, 1.1  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
 # how light brows are beside the skin in pictures with drawn ones in them, and the number that these were drawn with:
 # medians, less the lightest, which a viewer misses
 _BROWS_SHOWN = (0.23, 0.265, 0.33, 0.44, 0.50, 0.70), (-2.5, -1.5, -0.5, 0.5, 1.0, 1.2)
@@ -31,7 +31,7 @@ _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
 _UNSURE, _SURE = 0.2, 0.55  # guesses of a gender up to which neither is meant, and from which one surely is
 _ROUNDED = 1e-3  # log odds, more than single precision may take
-_SEEN, _WIDER = 12, 1.6  # directions of skin that a recogniser goes by, and how much more people differ along these
+_SEEN, _WIDER = 12, 2.0  # directions of skin that a recogniser goes by, and how much more people differ along these
 _POORLY_SEEN = 0.6  # what a guess counts that rests on dark or blurred pictures only
 _MEANS_LOOK_YOUNGER, _SMOOTH_UNTIL = 0.6, 48.0  # years a year, and years from which on
 _TYPICAL_READING, _TYPICAL_YEARS = 0.5, 5.0
