@@ -38,15 +38,17 @@ _SURE, _CLEAR = 0.65, 0.12  # belief
 _SEED, _LOOSE = 0.5, 0.25  # belief that a piece must have somewhere; with which it hangs together with what is outside
 _LOCAL, _EDGE = 0.12, 0.03  # face widths: reach of a local colour, and of the edge's smoothing
 _COLOUR = 0.9  # how much local colours say where the network is unsure
-_LEAST = 0.012  # of the outline's area
+_LEAST = (0.012, 0.006)  # of the outline's area; the second where belief is sure
 _MOST = 0.62  # of the outline's area: more is a covered face
 _CROSSING = 0.08  # face widths of the outline over which a thing comes in
 _FOREHEAD = (0.5, 0.3)  # share of a piece above the brows from which on it must come in over so many face widths
 _BESIDE = 0.07  # face widths
 _EYE_COVERED = 0.45  # share of an eye, or of an eye and its brow
 _EYE_ROOM, _ROOM = 0.05, 0.03  # face widths around eyes with brows, and around nose and mouth
-_HUE, _SHADE = 0.07, (0.25, 1.7)  # difference of hue, and shares of the skin's brightness, that skin may have
-_RED = 0.02  # more red among the colours than skin has: lips
+_HUE, _SHADE = 0.07, (0.25, 4.0)  # difference of hue, and shares of the skin's brightness, that skin may have
+_RED, _LIT = 0.02, 0.4  # more red among the colours than the skin has: lips, flushed cheeks; shares of its brightness
+_PROFILE = 1.0  # of the way from ear to ear, see _turned(): beyond, the network is not believed
+_MEAN = 0.42  # belief over a piece
 _CLUMP = 0.05  # face widths over which it is asked whether most of a place looks like skin
 _HAND_ROOM = (0.24, 0.15)  # palm sizes around a hand's joints: where it may be, and where it is for certain
 _TIGHT = 0.4  # belief at the mask's edge
@@ -88,14 +90,14 @@ def things_before(
     mesh in its pixels. ``belief``: uint8 (n, n), as :meth:`deid.detection.things.ThingFinder.run` makes it. ``hands``:
     those that the hand model sees, in the same pixels.
     """
-    found = _view(picture, points, belief, hands)
+    found = _view(picture, points, belief, hands) if _turned(points) < _PROFILE else None
     if found is None:
         return None, 0.0
     view, (x0, y0, x1, y1) = found
     told = _edged(view.picture, view.prior, view.width)
     kept = _pieces(view, told > 0.5)
     share = float((kept * view.face).sum()) / view.area
-    if share < _LEAST:
+    if share < _LEAST[1]:
         return None, 0.0
     eyes = [view.zone(ring, 0) for ring in (*_EYES, *_LIDS)]
     hidden = max(float(kept[eye].mean()) if eye.any() else 0.0 for eye in eyes)
@@ -108,6 +110,14 @@ def things_before(
     out = np.zeros(picture.shape[:2], np.float32)
     out[y0:y1, x0:x1] = imaging.resize(mask, (x1 - x0, y1 - y0), interpolation=imaging.INTER_LINEAR)
     return out, 0.0
+
+
+def _turned(points: np.ndarray) -> float:
+    """How far a head is turned: 0 from the front, 1 where the nose lies over an ear."""
+    nose, left, right = (points[i, :2].astype(np.float64) for i in (1, 234, 454))
+    across = right - left
+    place = float((nose - left) @ across) / max(float(across @ across), 1e-9)
+    return abs(2 * place - 1)
 
 
 def kept_of_core(mask: np.ndarray | None, points: np.ndarray) -> float:
@@ -220,7 +230,8 @@ def _pieces(view: _View, solid: np.ndarray) -> np.ndarray:
     for number in range(1, count + 1):
         piece = pieces == number
         inside = piece & (view.face > 0)
-        if inside.sum() < _LEAST * view.area or float(view.prior[inside].max()) < _SEED:
+        mean = float(view.prior[inside].mean()) if inside.any() else 0.0
+        if mean < _MEAN or inside.sum() < _LEAST[mean > _SURE] * view.area:
             continue
         joined = np.isin(loose, np.unique(loose[piece & (loose > 0)])) & border
         crossing = float(joined.sum()) / (_BESIDE * view.width)
@@ -267,13 +278,12 @@ def _drawn(hands: Sequence[Hand], place: tuple[int, int, int, int], size: tuple[
 
 
 def _like_skin(colours: np.ndarray, skin: np.ndarray | None, *, redder: bool = False) -> np.ndarray:
-    """bool (...): which ``colours``, (..., 3), may be those of ``skin``, (3,), in another light, or, if so asked, those
-    of lips; code values."""
+    """bool (...): which ``colours``, (..., 3), may be those of ``skin``, (3,), in another light, or flushed, or, if so
+    asked, those of lips in shade; code values."""
     if skin is None:
         return np.ones(colours.shape[:-1], bool)
     hues, hue = (c / np.maximum(c.sum(axis=-1, keepdims=True), 0.02) for c in (colours, skin))
     bright = colours.mean(axis=-1) / max(float(skin.mean()), 0.02)
     like = np.abs(hues - hue).max(axis=-1) < _HUE
-    if redder:
-        like |= hues[..., 0] > hue[0] + _RED
+    like |= (hues[..., 0] > hue[0] + _RED) & (redder | (bright > _LIT))
     return np.asarray(like & (bright > _SHADE[0]) & (bright < _SHADE[1]))

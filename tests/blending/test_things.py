@@ -145,3 +145,18 @@ def test_a_face_that_leaves_the_picture_does_no_harm(shift: tuple[int, int]) -> 
     area = box(85, 130, 115, 200)
     mask, doubt = things_before(scene(area, (0.1, 0.1, 0.1)), mesh() + np.array(shift, np.float32), believed(area))
     assert (mask is None or mask.shape == (SIDE, SIDE)) and np.isfinite(doubt)
+
+
+def test_a_flushed_cheek_is_no_thing_even_where_the_skin_that_is_seen_is_pale() -> None:
+    area = box(45, 85, 100, 200)
+    picture = scene(area, (0.75, 0.5, 0.45))
+    pale = face() & ~area
+    picture[pale] = (0.7, 0.66, 0.7)
+    mask, _ = things_before(picture, mesh(), believed(area))
+    assert mask is None or mask[face()].max() < 0.1
+
+
+def test_nothing_stays_of_a_profile() -> None:
+    area, points = box(60, 120, 115, 170), mesh()
+    points[1, 0] = points[454, 0] + 4
+    assert things_before(scene(area, (0.1, 0.1, 0.1)), points, believed(area)) == (None, 0.0)
