@@ -19,6 +19,7 @@ from .. import imaging
 from ..detection.hands import FINGERS, PALM, Hand
 from ..detection.things import grid_from_picture
 from ._masks import along_edges, blurred, disc, filled, likeness
+from .occlusion import plausible
 from .outline import CORE_RING, OVAL
 
 _SIZE = 110  # pixels to a face's width of the grid that masks are worked out on
@@ -159,7 +160,8 @@ def _view(
             size[::-1],
             interpolation=imaging.INTER_AREA,
         )
-    drawn = [_drawn(hands, place, size, room) for room in _HAND_ROOM]
+    sure = [hand for hand in hands if plausible(hand, np.ascontiguousarray(outline, np.float32))]
+    drawn = [_drawn(sure, place, size, room) for room in _HAND_ROOM]
     skin = _skin(picture, points, belief)
     area = max(float(inside.sum()) * float(np.prod(step)) * scale * scale, 1.0)
     return _View(part, at, prior, filled(at[OVAL], size), area, wide * scale, skin, *drawn), place

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from deid import imaging
 from deid.blending.outline import OVAL
 from deid.blending.things import kept_of_core, things_before
+from deid.detection.hands import Hand
 from deid.detection.things import GRID, grid_from_picture
 from deid.models.morphable.geometry import load_geometry
 
@@ -160,3 +161,13 @@ def test_nothing_stays_of_a_profile() -> None:
     area, points = box(60, 120, 115, 170), mesh()
     points[1, 0] = points[454, 0] + 4
     assert things_before(scene(area, (0.1, 0.1, 0.1)), points, believed(area)) == (None, 0.0)
+
+
+def test_a_cheek_that_is_taken_for_a_hand_does_not_stay() -> None:
+    """No forearm leads out of the face, so it is none, however sure the hand model is."""
+    points = np.zeros((21, 3), np.float32)
+    points[:, :2] = (78, 120) + np.stack([np.arange(21) % 5 * 8.0, np.arange(21) // 5 * 9.0], axis=1)
+    area = box(60, 100, 125, 165)
+    hand = Hand(points, 1.0)
+    mask, _ = things_before(scene(area, tuple(0.9 * SKIN)), mesh(), believed(area), [hand])
+    assert mask is None or mask[face()].max() < 0.1
