@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,12 +25,11 @@ from deid.models.morphable import photometry
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, echoed, lip_readings, pose_bias
 from deid.models.morphable.casting import Casting, Role, Shown, reports
-from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
 from deid.models.morphable.eyewear_style import eyewear_of
 from deid.models.morphable.geometry import load_geometry
-from deid.models.morphable.inversion import TrackCodes, invert_track
+from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
 from deid.models.morphable.painter import Sitter, paint_frame
 from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.retarget import Retargeter
@@ -176,14 +175,32 @@ class MorphableEngine:
             }
             roles = casting.roles(found.people, progress)
         by_id = {t.id: t for t in analysis.tracks}
-        for role in roles:
+        with ThreadPoolExecutor(1, thread_name_prefix="sitter") as pool:
+            self._cast_all(roles, by_id, worn, pool)
+        self._reports = reports(found.people, roles, self._decisions)
+        return dict(self._replacements)
+
+    def _cast_all(
+        self,
+        roles: Sequence[Role],
+        by_id: Mapping[int, Track],
+        worn: Mapping[int, Future[Eyewear | None]],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        """Casts one role after the other; ``pool`` makes the heads, one ahead."""
+        tracks = [[by_id[i] for i in role.person.tracks if i not in self._decisions.fates] for role in roles]
+        sitters = [pool.submit(self._sitter, role, own) for role, own in zip(roles, tracks, strict=True)]
+        for role, own, sitter in zip(roles, tracks, sitters, strict=True):
             shown = [(s.likeness.chip, s.likeness.points) for s in role.shown]
             pairs = [(a, b, points) for (a, points), b in zip(shown, role.surrogate.pictures, strict=False)]
             bias = pose_bias(self.observer.landmarker, pairs)
-            tracks = [by_id[i] for i in role.person.tracks if i not in self._decisions.fates]
-            self._cast(role, tracks, bias, worn[role.person.id].result())
-        self._reports = reports(found.people, roles, self._decisions)
-        return dict(self._replacements)
+            self._cast(role, own, bias, sitter.result(), worn[role.person.id].result())
+
+    def _sitter(self, role: Role, tracks: list[Track]) -> Sitter:
+        """The role's surrogate, as fine as its largest face needs."""
+        height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
+        size = next(texels for limit, texels in _TEXTURES if height < limit)
+        return Sitter.make(self._geometry, self._appearance, role.surrogate.code, size)
 
     def _codes_of(self, chips: list[Chip]) -> np.ndarray:
         if not chips:
@@ -206,7 +223,7 @@ class MorphableEngine:
             local = points.copy()
             local[:, :2] = points[:, :2] @ transform[:, :2].T + transform[:, 2]
             local[:, 2] *= float(np.hypot(transform[0, 0], transform[1, 0]))
-            attributes = in_chip(_code(of, of.attributes, row), transform)
+            attributes = in_chip(code_at(of, of.attributes, row), transform)
             likeness = Likeness(chip.picture, local, attributes, self._geometry.neutral(of.identity.shape))
             out.append(Shown(likeness, track, row))
         return out
@@ -220,15 +237,14 @@ class MorphableEngine:
             for chip in shown[track]:
                 row = of.attributes.row_of(chip.frame)
                 if row is not None:
-                    seen = in_chip(_code(of, of.attributes, row), chip_from_picture(self._points(of, row)))
+                    seen = in_chip(code_at(of, of.attributes, row), chip_from_picture(self._points(of, row)))
                     sheets.append(unrolled(chip.picture, seen.camera, middle))
         return eyewear_of(np.array(sheets, np.uint8))
 
-    def _cast(self, role: Role, tracks: list[Track], bias: PoseBias, worn: Eyewear | None = None) -> None:
+    def _cast(
+        self, role: Role, tracks: list[Track], bias: PoseBias, sitter: Sitter, worn: Eyewear | None = None
+    ) -> None:
         surrogate = role.surrogate
-        height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
-        size = next(texels for limit, texels in _TEXTURES if height < limit)
-        sitter = Sitter.make(self._geometry, self._appearance, surrogate.code, size)
         readings: np.ndarray | None = None
         for track in tracks:
             of = self._codes[track.id]
@@ -319,7 +335,7 @@ class MorphableEngine:
                 self.source_points(face),
                 cast.sitter,
                 self._geometry,
-                _code(cast.codes, cast.attributes, face.row),
+                code_at(cast.codes, cast.attributes, face.row),
                 self._compositor,
                 seed=self._seed,
                 hands=cast.hands.get(face.row, ()),
@@ -377,17 +393,3 @@ class MorphableEngine:
 
     def commit(self) -> None:
         self._personas.commit()
-
-
-def _code(codes: TrackCodes, attributes: AttributeTrack, row: int) -> AttributeCode:
-    """Everything that a frame says about a face, for the renderer and the compositor."""
-    return AttributeCode(
-        attributes.expression[row],
-        attributes.gaze[row],
-        attributes.camera(row),
-        codes.lights.light(row),
-        float(codes.lights.blur[row]),
-        float(codes.lights.grain[row]),
-        float(codes.lights.chroma_grain[row]),
-        float(codes.lights.grain_size[row]),
-    )

@@ -272,7 +272,8 @@ def _shape_step(
     trust *= min(len(errors), _TRUSTED_FRAMES) / trust.sum()
     normal, right = np.eye(count), -shape
     first = fit_kernel.POSE + size
-    for t in range(len(model)):
+
+    def eliminated(t: int) -> tuple[np.ndarray, np.ndarray]:
         hessian, gradient = fit_kernel.normal_blocks(
             model[t], state.seen[t], basis.all_rows, basis.all_tables, basis.weights, basis.sides, basis.pairs,
             basis.pair_weights, _DEPTH_WEIGHT, state.states[t], state.rotations[t], distances[t], basis.reach,
@@ -284,8 +285,11 @@ def _shape_step(
         local = np.r_[np.arange(fit_kernel.POSE), fit_kernel.POSE + np.flatnonzero(~held)]
         cross = hessian[local, first:]
         solved = np.linalg.solve(hessian[np.ix_(local, local)], np.column_stack([cross, gradient[local]]))
-        normal += trust[t] * (hessian[first:, first:] - cross.T @ solved[:, :-1])
-        right = right + trust[t] * (gradient[first:] - cross.T @ solved[:, -1])
+        return hessian[first:, first:] - cross.T @ solved[:, :-1], gradient[first:] - cross.T @ solved[:, -1]
+
+    for t, (square, line) in enumerate(side_by_side(eliminated, range(len(model)))):
+        normal += trust[t] * square
+        right = right + trust[t] * line
     return np.linalg.solve(normal, right)
 
 

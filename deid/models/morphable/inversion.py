@@ -10,6 +10,7 @@ import numpy as np
 
 from deid.detection.hands import Hand
 from deid.models.morphable import fit, light, smoothing, trust
+from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.held import covered, held
 from deid.models.morphable.photo_hidden import hidden_samples
@@ -84,6 +85,20 @@ class TrackCodes:
     lights: light.LightTrack
     trust: Trust
     things: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+
+def code_at(codes: TrackCodes, attributes: AttributeTrack, row: int) -> AttributeCode:
+    """Everything that a frame says about a face, for the renderer and the compositor."""
+    return AttributeCode(
+        attributes.expression[row],
+        attributes.gaze[row],
+        attributes.camera(row),
+        codes.lights.light(row),
+        float(codes.lights.blur[row]),
+        float(codes.lights.grain[row]),
+        float(codes.lights.chroma_grain[row]),
+        float(codes.lights.grain_size[row]),
+    )
 
 
 def invert_track(
