@@ -40,6 +40,7 @@ how much of that passes, and how much of what is below is the new face."""
 _DIRECT, _FILL = np.float32(-1e6), np.float32(-1e6)  # as places: the pixel itself; nothing known
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _WHOLE = np.float32(0.999)  # of cover: no hole
+_DARKEST, _LEAST = np.float32(0.5), np.float32(0.01)  # shade on skin; squared contrast that can be told
 HAIR_SHOWS = np.float32(0.004)
 """Less hair than this does not show."""
 
@@ -255,16 +256,21 @@ def _strands_row(clean, tables, step, kind, plan, out):  # type: ignore[no-untyp
         row = int(step[x])
         part = step[x] - np.float32(row)
         seen[0], seen[1], seen[2] = _bilinear(clean, plan[x, _HX], plan[x, _HY])
-        along, size, apart = _ZERO, np.float32(1e-6), _ZERO
+        along, size, apart, lit, there = _ZERO, _LEAST, _ZERO, _ZERO, _ZERO
         for k in range(3):
-            skin = _at(tables, row, part, SKIN + k)
+            lit += _at(tables, row, part, SKIN + k)
+            there += out[x, k]
+        # skin in shade, where the new face is, too, is no hair
+        shade = _ONE - plan[x, _FADE] * (_ONE - min(max(there / max(lit, _LEAST), _DARKEST), _ONE))
+        for k in range(3):
+            skin = shade * _at(tables, row, part, SKIN + k)
             line[k] = skin - _at(tables, row, part, HAIR + k)
             away = skin - seen[k]
             along += away * line[k]
             size += line[k] * line[k]
             apart += away * away
         share = min(along / size, _ONE)
-        kept = plan[x, _PASS] * _smooth((share - np.float32(0.35)) / _HALF)
+        kept = plan[x, _PASS] * _smooth((share - np.float32(0.45)) / np.float32(0.42))
         # what is far from every mixture of skin and hair is something else
         kept *= _ONE - _smooth((apart - along * along / size - np.float32(0.02)) / np.float32(0.05))
         skinny = plan[x, _PURE] * (_ONE - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))
