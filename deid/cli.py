@@ -21,6 +21,7 @@ from deid.commands.audit import audit
 from deid.commands.demo import demo
 from deid.commands.info import info
 from deid.commands.key import key
+from deid.commands.models import models
 from deid.commands.run import run
 from deid.commands.surrogates import surrogates
 from deid.errors import DeidError, DiskFull, OutputError, UsageError
@@ -50,6 +51,7 @@ Examples:
   deid key new study.key                      one face a person in all files of a study
   deid audit interview.mp4 interview.deid.mp4 --html audit.html    did it work? every frame, with evidence
   deid surrogates --count 24 -o gallery.png   people who do not exist, to look at
+  deid models info ffhq.pkl                   what networks a checkpoint holds; nothing in it is run
   deid demo                                   a clip to look at, before and after
 """
 
@@ -61,7 +63,7 @@ def cli() -> None:
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
-for _command in (run, info, analyze, audit, surrogates, key, demo):
+for _command in (run, info, analyze, audit, surrogates, models, key, demo):
     cli.add_command(_command)
 
 
