@@ -28,7 +28,7 @@ from deid import imaging
 from deid.errors import ModelError
 from deid.models.morphable.brows import COUNT, BrowStyle, draw_brows
 from deid.models.morphable.codes import IdentityCode
-from deid.models.morphable.complexion import Complexion, grain, reddened, tint, unlined
+from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, beard_zone, grain, reddened, tint, unlined
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
 TILE = 768  # texels a side of the tile that the asset's crop belongs to
@@ -308,6 +308,12 @@ def _sized(tile: np.ndarray, size: int) -> np.ndarray:
         return tile
     way = imaging.INTER_AREA if size < TILE else imaging.INTER_CUBIC
     return np.maximum(imaging.resize(tile, (size, size), interpolation=way), tile.min())
+
+
+def bearded_part(size: int) -> np.ndarray:
+    """Where beards grow on the face's tile: float32 (size, size), 0 to about 1."""
+    zone = imaging.resize(beard_zone(), (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
+    return _sized(_tiled(zone), size)
 
 
 @njit(cache=True, nogil=True)

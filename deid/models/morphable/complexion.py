@@ -248,3 +248,8 @@ def _zones() -> dict[str, np.ndarray]:
     }
     whole = ("eyes", "thin", "pores", "lips", "plain", "upper", "lower")
     return {name: (zone * skin * (1 if name in whole else bare)).astype(np.float32) for name, zone in zones.items()}
+
+
+def beard_zone() -> np.ndarray:
+    """Where beards grow: float32 (165, 160), 0 to about 1."""
+    return _zones()["beard"]
