@@ -24,6 +24,7 @@ from deid.commands.key import key
 from deid.commands.models import models
 from deid.commands.run import run
 from deid.commands.surrogates import surrogates
+from deid.commands.train import train
 from deid.errors import DeidError, DiskFull, OutputError, UsageError
 
 _EXIT_CODES = """\b
@@ -52,6 +53,7 @@ Examples:
   deid audit interview.mp4 interview.deid.mp4 --html audit.html    did it work? every frame, with evidence
   deid surrogates --count 24 -o gallery.png   people who do not exist, to look at
   deid models info ffhq.pkl                   what networks a checkpoint holds; nothing in it is run
+  deid train generator --faces data -o out    train the StyleGAN engine's networks
   deid demo                                   a clip to look at, before and after
 """
 
@@ -63,7 +65,7 @@ def cli() -> None:
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
-for _command in (run, info, analyze, audit, surrogates, models, key, demo):
+for _command in (run, info, analyze, audit, surrogates, models, train, key, demo):
     cli.add_command(_command)
 
 

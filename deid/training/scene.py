@@ -220,3 +220,9 @@ def _spread() -> np.ndarray:
     from deid.models.morphable.appearance import load_appearance
 
     return load_appearance().spread
+
+
+def identity_numbers(geometry: Geometry, appearance: Appearance) -> int:
+    """How many of the first of :func:`parameters` say who it is; skin tone is not among them, because a face has to go
+    with its neck."""
+    return len(geometry.identity) + len(appearance.spread) + 3

@@ -125,4 +125,4 @@ class LandmarkNet(nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         if pictures.shape[-1] != self.side:
             pictures = functional.interpolate(pictures, (self.side, self.side), mode="area")
-        return self.centre + self.head(self.look(pictures * 2 - 1)).view(-1, LANDMARKS, 2)
+        return self.centre + self.head(self.look(pictures * 2 - 1).flatten(1)).view(-1, LANDMARKS, 2)
