@@ -13,7 +13,7 @@ from deid.models.morphable.render_model import head_model
 from deid.models.morphable.shade_eyes import posed_eyes
 from deid.training.scene import AGES, PITCH, YAW, How, Who
 
-_EXPRESSIONS: dict[str, tuple[str, ...]] = {
+EXPRESSIONS: dict[str, tuple[str, ...]] = {
     "smile": ("mouthSmile_L", "mouthSmile_R"),
     "frown": ("mouthFrown_L", "mouthFrown_R"),
     "mouth_open": ("jawOpen",),
@@ -47,7 +47,7 @@ _SHAPES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {  # distances of 
 }
 NAMES: tuple[str, ...] = (
     "yaw", "pitch", "gaze_across", "gaze_up",
-    *_EXPRESSIONS, *_SIDED,
+    *EXPRESSIONS, *_SIDED,
     "brightness", "light_from_left", "light_from_above", "light_contrast", "light_warmth",
     "skin_lightness", "age", "gender", *_SHAPES, "brow_thickness",
     "baldness", "hair_length", "hair_lightness", "beard", "glasses",
@@ -68,7 +68,7 @@ def measure(geometry: Geometry, neutral: np.ndarray, who: Who, how: How) -> np.n
         0.5 + how.pitch / (2 * PITCH),
         0.5 + float(how.gaze[0]) / (2 * _GAZE),
         0.5 + float(how.gaze[1]) / (2 * _GAZE),
-        *(float(np.mean([expression[name] for name in group])) for group in _EXPRESSIONS.values()),
+        *(float(np.mean([expression[name] for name in group])) for group in EXPRESSIONS.values()),
         *(0.5 + (expression[left] - expression[right]) / 2 for left, right in _SIDED.values()),
         1 / (1 + np.exp(-2.0 * (np.log(float(how.white.mean()) * max(lit[0] + 0.5 * lit[3], 0.05)) + 0.6))),
         0.5 - 0.9 * lit[1] / max(lit[0], 0.2),
