@@ -205,7 +205,7 @@ def parameters(who: Who, how: How) -> np.ndarray:
         (how.harmonics - _MEAN_LIGHT) * 4.0,
         (shade * 3 + 1, warm * 3),
         (3 * how.bald - 0.5, 3 * how.length - 1, 4 * how.volume - 1.6),
-        (np.log(how.hair) + 3) / 1.2,
+        (np.log(how.hair + 0.003) + 3) / 1.2,
         (3 * how.beard - 0.5, float(how.glasses > 0) * 2 - 0.6, 3 * how.glasses - 0.5, 2 * how.lens - 1),
         ((np.log(how.backdrop + 0.02) + 1.4) / 0.8).ravel(),
     ]
