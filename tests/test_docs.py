@@ -21,14 +21,23 @@ DOCUMENTS = sorted(ROOT.glob("*.md"))
 COMMANDS = sorted(cli.commands.items())
 
 
+def _all_commands() -> list[tuple[str, click.Command]]:
+    """Commands, and those within groups by their whole names."""
+    found = []
+    for name, command in COMMANDS:
+        inner = sorted(command.commands.items()) if isinstance(command, click.Group) else []
+        found += [(name, command), *((f"{name} {word}", own) for word, own in inner)]
+    return found
+
+
 def options() -> list[tuple[str, click.Option]]:
-    found = [(name, option) for name, command in COMMANDS for option in command.params]
+    found = [(name, option) for name, command in _all_commands() for option in command.params]
     return [(name, option) for name, option in found if isinstance(option, click.Option)]
 
 
-@pytest.mark.parametrize(("name", "command"), COMMANDS)
+@pytest.mark.parametrize(("name", "command"), _all_commands())
 def test_every_command_has_help_with_examples(name: str, command: click.Command) -> None:
-    result = CliRunner().invoke(cli, [name, "--help"])
+    result = CliRunner().invoke(cli, [*name.split(), "--help"])
     assert result.exit_code == 0
     assert "Examples:" in result.output and f"  deid {name}" in result.output
     assert command.help and command.short_help and command.short_help.endswith(".")

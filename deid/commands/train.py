@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from deid.training.session import Budget
 
 _EXAMPLES = """\b
-Examples, in this order:
+Examples:
   deid train faces -o data                                        render what all of them learn from
   deid train generator --faces data -o out/generator --minutes 120
   deid train attributes --faces data -o out/attributes --minutes 15

@@ -82,8 +82,7 @@ def _over(
 ) -> np.ndarray:
     """float32 (size, size), 0 to 1: where hair grows on what is seen of the head, or falls over it; NaN off the
     head."""
-    skin = np.isin(geometry.parts, (int(Part.SKIN), int(Part.HEAD)))
-    triangles = np.ascontiguousarray(geometry.triangles[skin], np.int32)
+    triangles = np.ascontiguousarray(geometry.triangles, np.int32)  # eyes and mouth, too, are no gaps to fill
     places = camera.project(vertices).astype(np.float32)
     rest = np.full((size, size, 3), np.nan, np.float32)
     depth = np.full((size, size), -1e9, np.float32)

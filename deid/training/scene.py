@@ -15,13 +15,14 @@ import numpy as np
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.geometry import Geometry
-from deid.models.morphable.sampling import typical_shape
+from deid.models.morphable.sampling import draw
+from deid.people import Person
 
 AGES = (18.0, 80.0)
 YAW, PITCH = 42.0, 20.0
 """Degrees; heads are turned up to these."""
 
-_SHAPE_SPREAD, _SHAPE_LIMIT = 1.0, 2.2
+_SEEN = np.zeros((1, 128), np.float32)  # a person of whom there are good pictures: the gender is certain
 _LIGHT = 9
 
 _POSED: tuple[tuple[str, ...], ...] = (
@@ -100,11 +101,8 @@ def draw_who(geometry: Geometry, appearance: Appearance, rng: np.random.Generato
     female, age = float(rng.choice((-1.0, 1.0))), float(rng.uniform(*AGES))
     shade = float(rng.beta(1.1, 1.6)) * (len(_TONES) - 1)
     tone = np.array([np.interp(shade, range(len(_TONES)), channel) for channel in _TONES.T], np.float32)
-    skin, iris, detail = appearance.sample(rng, gender=female, age=age, dark=float(tone.mean()) < 0.2)
-    count = len(geometry.identity)
-    shape = np.clip(rng.normal(0, _SHAPE_SPREAD, count), -_SHAPE_LIMIT, _SHAPE_LIMIT)
-    shape = (shape + typical_shape(count, female, age)).astype(np.float32)
-    return Who(IdentityCode(shape, skin, detail, iris), female, age, tone)
+    person = Person(1, (), _SEEN, female, age)
+    return Who(draw(geometry, appearance, rng, person, dark=float(tone.mean()) < 0.2), female, age, tone)
 
 
 def draw_how(geometry: Geometry, rng: np.random.Generator, who: Who | None = None) -> How:
