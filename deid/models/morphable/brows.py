@@ -49,10 +49,10 @@ class BrowStyle:
         """From :data:`COUNT` standard normal numbers."""
         n = np.clip(np.asarray(numbers, np.float64), -2.5, 2.5)
         return cls(
-            rise=2.8 * n[0] + 0.5,
-            tilt=3.3 * n[1],
-            arch=3.0 * n[2] + 1.0,
-            thick=float(np.clip(np.exp(0.28 * n[3]), 0.9, 1.4)),
+            rise=2.2 * n[0] + 0.5,
+            tilt=2.4 * n[1],
+            arch=2.2 * n[2] + 1.0,
+            thick=float(np.clip(0.92 * np.exp(0.24 * n[3]), 0.75, 1.2)),
             inner=4.0 * n[4],
             dense=float(np.clip(np.exp(0.25 * n[5]), 0.95, 1.4)),
             dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),
