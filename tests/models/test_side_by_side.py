@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from deid.models.morphable.photo_smooth import gaussian
-from deid.models.morphable.side_by_side import halves, side_by_side
+from deid.models.morphable.side_by_side import allow, halves, side_by_side
 
 
 def test_results_come_in_the_order_of_the_pieces() -> None:
@@ -17,6 +18,23 @@ def test_results_come_in_the_order_of_the_pieces() -> None:
         return number
 
     assert list(side_by_side(late, range(5))) == list(range(5))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_more_threads_than_allowed(threads: int) -> None:
+    used = set()
+
+    def note(number: int) -> int:
+        used.add(threading.get_ident())
+        time.sleep(0.005)
+        return number
+
+    try:
+        allow(threads)
+        assert list(side_by_side(note, range(8))) == list(range(8))
+    finally:
+        allow(2)
+    assert len(used) <= threads and (threads > 1 or used == {threading.get_ident()})
 
 
 def test_what_a_piece_raises_is_raised() -> None:

@@ -21,7 +21,7 @@ from deid.config import RunConfig
 from deid.detection.hands import Hand, steadied
 from deid.errors import DeidError
 from deid.models.engine import Found
-from deid.models.morphable import photometry
+from deid.models.morphable import photometry, side_by_side
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, echoed, lip_readings, pose_bias
 from deid.models.morphable.casting import Casting, Role, Shown, reports
@@ -79,6 +79,7 @@ class MorphableEngine:
     def __init__(self, config: RunConfig, seed: int, book: Book | None = None) -> None:
         self._seed = seed
         self._threads = config.threads
+        side_by_side.allow(config.threads)
         self._match = config.match
         self._recogniser_lock = threading.Lock()
         self._recogniser: LiteRecogniser | None = None

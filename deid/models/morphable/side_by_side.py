@@ -11,19 +11,27 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-_THREADS = 2
+_MOST = 2  # threads
 _LOCK = threading.Lock()
+_ALLOWED = [_MOST]
 _POOL: list[ThreadPoolExecutor] = []
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
+def allow(threads: int) -> None:
+    """How many threads the run that begins now may use; with one, pieces are worked on where they are handed out."""
+    _ALLOWED[0] = min(threads, _MOST)
+
+
 def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
-    """``work`` of every piece, in order; all are begun at once. Raises what the first that fails raises."""
+    """``work`` of every piece, in order; on several threads all are begun at once. Raises what the first that fails raises."""
+    if _ALLOWED[0] < 2:
+        return map(work, pieces)
     with _LOCK:
         if not _POOL:
-            _POOL.append(ThreadPoolExecutor(_THREADS, thread_name_prefix="beside"))
+            _POOL.append(ThreadPoolExecutor(_MOST, thread_name_prefix="beside"))
     return _POOL[0].map(work, pieces)
 
 
