@@ -26,7 +26,8 @@ def allow(threads: int) -> None:
 
 
 def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
-    """``work`` of every piece, in order; on several threads all are begun at once. Raises what the first that fails raises."""
+    """``work`` of every piece, in order; on several threads all are begun at once. Raises what the first that fails
+    raises."""
     if _ALLOWED[0] < 2:
         return map(work, pieces)
     with _LOCK:
