@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from fractions import Fraction
 from math import lcm
 
@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from ..errors import OutputError, UsageError
 from ..types import Frame, MediaInfo, StreamInfo
-from . import colour, mark, matroska
+from . import colour, mark, matroska, scheduling
 from .codecs import choose_encoder
 from .nal import without_encoder_comment
 from .pixels import plane_view
@@ -166,7 +166,9 @@ class VideoSink:
         self._last_end = begin + duration * frame.time_base
         picture = self._picture(frame)
         picture.pts, picture.time_base = pts, self._base
-        self._mux(self._stream.encode(picture))
+        with scheduling.unchanged() if not self._stream.codec_context.is_open else nullcontext():
+            packets = self._stream.encode(picture)
+        self._mux(packets)
         if self._side is not None:
             self._side.pump(self._last_end)
 
