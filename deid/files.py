@@ -1,4 +1,4 @@
-"""Text files that appear complete or not at all."""
+"""Files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def put(path: Path, text: str, overwrite: bool) -> None:
     with written(path, overwrite) as stream:
         assert stream is not None
         stream.write(text)
+
+
+def put_bytes(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write ``data`` to ``path``. Raises :class:`OutputExists` and :class:`OutputError`."""
+    from deid.media.target import Staged
+
+    staged = Staged(str(path), overwrite=overwrite)
+    try:
+        try:
+            Path(staged.path).write_bytes(data)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place.") from error
+        staged.commit()
+    finally:
+        staged.discard()
 
 
 @contextmanager

@@ -6,7 +6,7 @@ between their templates stays below a threshold (average-linkage clustering with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -128,12 +128,14 @@ def readable(picture: np.ndarray) -> bool:
     return bool(high - low >= _LEAST_RANGE and fine >= max(_LEAST_FINE, _LEAST_SHARP * float(high - low)))
 
 
-def telling(chips: dict[int, list[Chip]], codes: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """Of recognition codes, float32 (n, 128) by track, those of readable pictures: all that may say who somebody is."""
-    return {
-        track: found[[readable(chip.picture) for chip in chips[track]]] if len(found) else found
-        for track, found in codes.items()
-    }
+def clear_ones(chips: Mapping[int, list[Chip]]) -> dict[int, list[bool]]:
+    """By track, which of its pictures are readable: their codes may say who somebody is."""
+    return {track: [readable(chip.picture) for chip in shown] for track, shown in chips.items()}
+
+
+def telling(codes: dict[int, np.ndarray], clear: Mapping[int, list[bool]]) -> dict[int, np.ndarray]:
+    """Of recognition codes, float32 (n, 128) by track, those of :func:`clear_ones`."""
+    return {track: found[clear[track]] if len(found) else found for track, found in codes.items()}
 
 
 @lru_cache(maxsize=1)
@@ -178,16 +180,22 @@ def kept_traits(person: Person, match: str) -> Person:
     return replace(person, female=female, age=person.age if "age" in kept else float("nan"))
 
 
-def find_people(tracks: Sequence[Track], chips: dict[int, list[Chip]], codes: dict[int, np.ndarray]) -> list[Person]:
+def find_people(
+    tracks: Sequence[Track],
+    chips: dict[int, list[Chip]],
+    codes: dict[int, np.ndarray],
+    clear: Mapping[int, list[bool]] | None = None,
+) -> list[Person]:
     """People numbered from 1 in order of appearance. ``codes``: of ``chips``, in the same order, by track id. What
-    pictures tell that are too dark or blurred goes into a guess of age and gender, never into who it is."""
+    pictures tell that are too dark or blurred goes into a guess of age and gender, never into who it is. ``clear``:
+    :func:`clear_ones`, if they are known already."""
     people = []
-    clear = telling(chips, codes)
-    for number, group in enumerate(merge(tracks, clear), start=1):
+    clear = clear_ones(chips) if clear is None else clear
+    for number, group in enumerate(merge(tracks, telling(codes, clear)), start=1):
         seen = [
-            (-chip.quality, not readable(chip.picture), code)
+            (-chip.quality, not legible, code)
             for t in group
-            for chip, code in zip(chips[t.id], codes[t.id], strict=True)
+            for chip, legible, code in zip(chips[t.id], clear[t.id], codes[t.id], strict=True)
         ]
         seen.sort(key=lambda pair: pair[:1])
         own = np.array([code for _, unclear, code in seen if not unclear][:_BEST], np.float32).reshape(-1, 128)

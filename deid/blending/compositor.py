@@ -23,10 +23,11 @@ from ._film import code_table, film, finished
 from ._hair import around
 from ._kernels import BINS, CORE, END, OUTER, STILL, STRETCH, closed, directions
 from ._polar import polar_colours, seen_reach
-from ._scratch import lent
 from .glasses import glasses_seen
 from .hair import FIRST, PITCH, Part, hair_model
-from .outline import CORE_RING, FaceOutline, limits
+from .occlusion import kept_of_core
+from .outline import FaceOutline, limits
+from .scratch import lent
 
 if TYPE_CHECKING:
     from ..models.morphable.codes import AttributeCode
@@ -60,19 +61,18 @@ class Patch:
     """What compositing changes of a crop, in arrays that this thread's next compositing writes over.
 
     ``rgb``: float32 (a, b, 3), code values 0 to 1, from row and column ``corner`` of the crop on, even numbers.
-    ``touched``: bool (a, b); everywhere else ``rgb`` is the crop, bit for bit. ``doubt``: how much of the face lies
-    under something that could be neither told from it nor kept, 0 to 1.
+    ``touched``: bool (a, b); everywhere else ``rgb`` is the crop, bit for bit.
     """
 
     rgb: np.ndarray
     touched: np.ndarray
     corner: tuple[int, int]
-    doubt: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """A crop with another face in it: a :class:`Patch` of the whole crop."""
+    """A crop with another face in it: a :class:`Patch` of the whole crop. ``doubt``: share of the face's core in which
+    the crop's own pixels stay, 0 to 1."""
 
     rgb: np.ndarray
     touched: np.ndarray
@@ -100,7 +100,7 @@ class Compositor:
         out, touched = np.array(crop_rgb, np.float32), np.zeros(crop_rgb.shape[:2], np.bool_)
         area = tuple(slice(at, at + n) for at, n in zip(patch.corner, patch.touched.shape, strict=True))
         out[area], touched[area] = patch.rgb, patch.touched
-        return Composite(out, touched, patch.doubt)
+        return Composite(out, touched, kept_of_core(occlusion, source_points))
 
     def patch(
         self,
@@ -148,7 +148,7 @@ class Compositor:
             picture, clean, part.coded, part.cover, part.corner, centre, shown, hair.gate, fill, mask,
             FIRST, PITCH, (rows.start, columns.start), out, touched,
         )  # fmt: skip
-        return Patch(out, touched, (rows.start, columns.start), _kept(mask, source_points))
+        return Patch(out, touched, (rows.start, columns.start))
 
 
 def _faces_us(rim: np.ndarray) -> np.ndarray:
@@ -215,16 +215,6 @@ def _without_glasses(
     side = max(1, round(width / _ARM_NODES))
     without_arms(picture, clean, centre[0], centre[1], closed(tables), where, reach, side)
     return clean
-
-
-def _kept(occlusion: np.ndarray, points: np.ndarray) -> float:
-    """Share of the face's core in which the frame's own pixels stay."""
-    if occlusion is _NOTHING:
-        return 0.0
-    core = np.zeros(occlusion.shape, np.uint8)
-    imaging.fill_poly(core, [np.round(points[CORE_RING, :2]).astype(np.int32)], 1)
-    inside = occlusion[core > 0]
-    return float(inside.mean()) if inside.size else 0.0
 
 
 def _matched(

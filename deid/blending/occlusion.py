@@ -74,8 +74,16 @@ def hands_before(hands: Sequence[Hand], picture: np.ndarray, points: np.ndarray)
         whole = _whole(told, drawn, picture, face, hand.palm_size)
         whole[never] = 0
         np.maximum(mask, whole, out=mask)
-    share = float((mask * inner).sum() / max(float(inner.sum()), 1.0))
+    share = kept_of_core(mask, points)
     return (None, share) if share > _MOST_CORE else (mask, 0.0)
+
+
+def kept_of_core(mask: np.ndarray | None, points: np.ndarray) -> float:
+    """Share of the core of the face with the mesh ``points`` in which ``mask``, float32 (h, w), keeps the frame."""
+    if mask is None:
+        return 0.0
+    core = filled(points[CORE_RING, :2], (mask.shape[0], mask.shape[1]))
+    return float((mask * core).sum() / max(float(core.sum()), 1.0))
 
 
 def plausible(hand: Hand, outline: np.ndarray) -> bool:

@@ -20,7 +20,7 @@ from ..detection.hands import FINGERS, PALM, Hand
 from ..detection.things import grid_from_picture
 from ._masks import along_edges, blurred, disc, filled, likeness
 from .occlusion import plausible
-from .outline import CORE_RING, OVAL
+from .outline import OVAL
 
 _SIZE = 110  # pixels to a face's width of the grid that masks are worked out on
 _SKIN_POINTS = np.array((50, 280, 205, 425, 4, 5, 195, 101, 330, 117, 346, 36, 266, 151, 9, 108, 337))
@@ -119,14 +119,6 @@ def _turned(points: np.ndarray) -> float:
     across = right - left
     place = float((nose - left) @ across) / max(float(across @ across), 1e-9)
     return abs(2 * place - 1)
-
-
-def kept_of_core(mask: np.ndarray | None, points: np.ndarray) -> float:
-    """Share of the core of the face with the mesh ``points`` in which ``mask``, float32 (h, w), keeps the frame."""
-    if mask is None:
-        return 0.0
-    core = filled(points[CORE_RING, :2], (mask.shape[0], mask.shape[1]))
-    return float((mask * core).sum() / max(float(core.sum()), 1.0))
 
 
 def _view(

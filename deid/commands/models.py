@@ -10,7 +10,7 @@ import click
 
 from deid.commands._shell import StopRequest, common_options, emit, emit_json
 from deid.errors import ModelError, OutputError
-from deid.files import check_places
+from deid.files import check_places, put_bytes
 
 if TYPE_CHECKING:
     from deid.models.checkpoints import Bundle
@@ -65,20 +65,11 @@ def convert(
     if target.suffix.lower() != ".safetensors":
         raise OutputError(f"{target} must end in .safetensors; choose another name.")
     check_places((target,), (source,), overwrite)
-    from deid.media.target import Staged
     from deid.models.checkpoints import native, open_checkpoint
 
     bundle = open_checkpoint(source)
     data = native.write(bundle.networks, half=half, history=f"converted from a {bundle.kind} file")
-    staged = Staged(str(target), overwrite=overwrite)
-    try:
-        try:
-            Path(staged.path).write_bytes(data)
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written: {error.strerror}; choose another place.") from error
-        staged.commit()
-    finally:
-        staged.discard()
+    put_bytes(target, data, overwrite)
     stop.disarm()
     if as_json:
         emit_json(_facts(target, bundle))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from deid.commands._shell import StopRequest, common_options, emit, emit_json
-from deid.errors import OutputError, UsageError
-from deid.files import check_places
+from deid.errors import UsageError
+from deid.files import check_places, put_bytes
 from deid.progress import progress_for
 
 if TYPE_CHECKING:
@@ -63,11 +63,12 @@ def surrogates(
     _check_ending(clip, (".mp4",))
     check_places((picture, clip), (), overwrite)
     female = None if gender is None else (1.0 if gender == "female" else -1.0)
-    from deid import gallery
+    from deid import gallery, imaging
 
     with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
         if picture is not None:
-            _write_picture(picture, overwrite, gallery.sheet(seed, count, female=female, age=age, progress=progress))
+            pixels = gallery.sheet(seed, count, female=female, age=age, progress=progress)
+            put_bytes(picture, imaging.encoded(pixels, picture.suffix.lower()), overwrite)
         if clip is not None:
             pictures = gallery.turntable(seed, female=female, age=age, progress=progress)
             _write_clip(clip, overwrite, pictures)
@@ -83,21 +84,6 @@ def surrogates(
 def _check_ending(path: Path | None, endings: tuple[str, ...]) -> None:
     if path is not None and path.suffix.lower() not in endings:
         raise UsageError(f"{path} must end in {' or '.join(endings)}.")
-
-
-def _write_picture(path: Path, overwrite: bool, pixels: np.ndarray) -> None:
-    from deid import imaging
-    from deid.media.target import Staged
-
-    staged = Staged(str(path), overwrite=overwrite)
-    try:
-        try:
-            Path(staged.path).write_bytes(imaging.encoded(pixels, path.suffix.lower()))
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place.") from error
-        staged.commit()
-    finally:
-        staged.discard()
 
 
 def _write_clip(path: Path, overwrite: bool, pictures: Iterable[np.ndarray]) -> None:

@@ -254,7 +254,7 @@ class ModelWriter:
         values = sum(len(buffer.data) for buffer in self._model.buffers if buffer.data is not None)
         builder = flatbuffers.Builder(values + _TABLES)  # it doubles, and copies, what turns out too small
         builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(builder.Output())
+        return bytes(memoryview(builder.Bytes)[builder.Head() :])  # without a copy between
 
     def _weights(
         self, layer: Layer, source: int, shape: tuple[int, ...], axes: tuple[int, ...], channel_axis: int

@@ -23,6 +23,7 @@ from deid.detection._onnx import Layer
 from deid.detection._tflite import ModelWriter
 from deid.detection.hands import sampled
 from deid.errors import ModelError
+from deid.recognition.chips import similarity
 
 SIDE, GRID = 64, 32
 """Pixels a side of the picture that the network sees, and of what it tells."""
@@ -48,12 +49,7 @@ _SKIPS = (("u3", "b3", "d3"), ("u2", "b2", "d2"), ("u1", "b1", "d1"))
 def grid_from_picture(points: np.ndarray, side: float = GRID) -> np.ndarray:
     """float64 (2, 3): picture pixels to those of a square of ``side`` in which the face with the mesh ``points``, (468
     or more, 2 or more), lies as the network knows it (least squares: S. Umeyama, PAMI 1991)."""
-    seen, aim = points[PINS, :2].astype(np.float64), PLACES * side - 0.5
-    a, b = seen - seen.mean(axis=0), aim - aim.mean(axis=0)
-    size = max(float((a * a).sum()), 1e-9)
-    c, s = float((a * b).sum()) / size, float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / size
-    linear = np.array([[c, -s], [s, c]])
-    return np.column_stack([linear, aim.mean(axis=0) - linear @ seen.mean(axis=0)])
+    return similarity(PLACES * side - 0.5, points[PINS, :2])
 
 
 class ThingFinder:

@@ -41,11 +41,16 @@ class _Reader:
         self.position = 0
 
     def take(self, count: int) -> bytes:
-        chunk = self._data[self.position : self.position + count]
-        if len(chunk) < count:
-            raise FormatError(f"it ends inside a field at byte {self.position}")
+        begin = self._pass(count)
+        return self._data[begin : begin + count]
+
+    def _pass(self, count: int) -> int:
+        """Where the next ``count`` bytes begin; they are behind the cursor now."""
+        begin = self.position
+        if begin + count > len(self._data):
+            raise FormatError(f"it ends inside a field at byte {begin}")
         self.position += count
-        return chunk
+        return begin
 
     def integer(self) -> int:
         start = self.position
@@ -97,12 +102,8 @@ class _Reader:
     def tensor(self) -> np.ndarray:
         self.expect(2)
         start, size = self.position, prod(self.shape())
-        begin = self.position
-        if begin + 4 * size > len(self._data):
-            raise FormatError(f"it ends inside a field at byte {begin}")
-        self.position += 4 * size
         # a view of the file's bytes, where numbers lie as this machine has them
-        values = np.frombuffer(self._data, "<f4", size, begin).astype(np.float32, copy=False)
+        values = np.frombuffer(self._data, "<f4", size, self._pass(4 * size)).astype(np.float32, copy=False)
         if not np.isfinite(values).all():
             raise FormatError(f"weights that are not numbers after byte {start}")
         return values

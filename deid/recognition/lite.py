@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import flatbuffers
 import numpy as np
 
 from deid.detection._mediapipe import Graph, floats, network_graph, schema
@@ -18,7 +17,6 @@ from .chips import CHIP
 from .dlib_weights import BLOCKS, MEAN, WIDTH, Convolution, DlibWeights, load_weights
 
 _Op, _Kind, _Act = schema.BuiltinOperator, schema.BuiltinOptions, schema.ActivationFunctionType
-_FILE = 24 << 20  # bytes that the network's file fills, or a little more
 _SAME, _VALID = schema.Padding.SAME, schema.Padding.VALID
 
 
@@ -81,13 +79,6 @@ class _Writer(ModelWriter):
     Weights are copied once into place and once into the file: every further copy of 22 MB takes the system as long as
     looking at ten faces.
     """
-
-    def finish(self, source: int, target: int) -> bytes:
-        self._graph.inputs, self._graph.outputs = [source], [target]
-        self._model.subgraphs = [self._graph]
-        builder = flatbuffers.Builder(_FILE)
-        builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")
-        return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
     def convolution(self, source: int, layer: Convolution, *, stride: int, padding: int, relu: bool) -> int:
         _, rows, columns, _ = self.shapes[source]

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-from deid.blending._scratch import lent
+from deid.blending.scratch import lent
 
 
 def test_the_same_memory_comes_back_for_what_fits_and_new_memory_for_what_does_not():

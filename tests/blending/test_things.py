@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deid import imaging
+from deid.blending.occlusion import kept_of_core
 from deid.blending.outline import OVAL
-from deid.blending.things import kept_of_core, things_before
+from deid.blending.things import things_before
 from deid.detection.hands import Hand
 from deid.detection.things import GRID, grid_from_picture
 from deid.models.morphable.geometry import load_geometry

@@ -15,7 +15,7 @@ import numpy as np
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import Camera, Light, head_rotation
-from deid.models.morphable.echo import Echo, Make, before_wall, listen, telling_rows
+from deid.models.morphable.echo import Echo, Make, before_wall, listen, read_off, telling_rows
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.inversion import TrackCodes
@@ -84,12 +84,11 @@ def lip_readings(
         return before_wall(face), camera.project(surface_points(geometry, vertices))
 
     for picture, truth in side_by_side(shown, expressions.astype(np.float32)):
-        start = np.concatenate([truth, np.repeat(truth.mean(axis=0)[None], 10, axis=0)]).astype(np.float32)
-        found = landmarker.run(picture, roi_from_landmarks(start), rgb=True)
-        if found is None or found.presence < _PRESENCE:
+        points = read_off(landmarker, picture, truth)
+        if points is None:
             return None
         near = camera.scale / (1 - truth[face_points.LIPS, 2].mean() / camera.distance)
-        out.append(float((found.points[pairs[:, 1], 1] - found.points[pairs[:, 0], 1]).mean()) / near)
+        out.append(float((points[pairs[:, 1], 1] - points[pairs[:, 0], 1]).mean()) / near)
     rising = np.maximum.accumulate(np.maximum(out, 0.0))
     return np.asarray(rising + _LEAST_RISE * LIP_GAPS[: len(rising)])
 

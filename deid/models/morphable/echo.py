@@ -208,7 +208,7 @@ def _weights(geometry: Geometry) -> np.ndarray:
 
 
 def _rest_shapes(geometry: Geometry) -> np.ndarray:
-    """float32 (6, V, 3)."""
+    """float32 (7, V, 3)."""
     used = np.flatnonzero(_weights(geometry).any(axis=0))
     return np.tensordot(_weights(geometry)[:, used], geometry.expression[used], 1)
 
@@ -218,6 +218,14 @@ def before_wall(face: GeneratedFace) -> np.ndarray:
     cover = np.clip(face.alpha + face.head, 0, 1)[..., None]
     shown = np.clip(to_code(face.rgb), 0, 1) * cover + _WALL * (1 - cover)
     return np.asarray(np.rint(shown * 255), np.uint8)
+
+
+def read_off(landmarker: FaceLandmarker, picture: np.ndarray, mesh: np.ndarray) -> np.ndarray | None:
+    """What the landmark model makes of a rendered face, (478, 3); ``None`` where it sees none. ``picture``: uint8 (h,
+    w, 3) RGB; ``mesh``: (468, 3), where its mesh really is."""
+    start = np.concatenate([mesh, np.repeat(mesh.mean(axis=0)[None], 10, axis=0)]).astype(np.float32)
+    found = landmarker.run(picture, roi_from_landmarks(start), rgb=True)
+    return found.points if found is not None and found.presence >= _PRESENCE else None
 
 
 def _read(
@@ -240,9 +248,8 @@ def _read(
         return before_wall(face), camera.project(truth)
 
     out = np.full((len(rows), _COUNT), np.nan)
-    for i, (picture, start) in enumerate(side_by_side(shown, zip(rows.tolist(), lights, strict=True))):
-        start = np.concatenate([start, np.repeat(start.mean(axis=0)[None], 10, axis=0)]).astype(np.float32)
-        found = landmarker.run(picture, roi_from_landmarks(start), rgb=True)
-        if found is not None and found.presence >= _PRESENCE:
-            out[i] = reading(found.points)
+    for i, (picture, mesh) in enumerate(side_by_side(shown, zip(rows.tolist(), lights, strict=True))):
+        points = read_off(landmarker, picture, mesh)
+        if points is not None:
+            out[i] = reading(points)
     return out

@@ -36,7 +36,7 @@ from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, in_chip
 from deid.models.morphable.tracks import AttributeTrack
 from deid.models.morphable.trust import coverage
-from deid.people import Person, chips_of, find_people, telling
+from deid.people import Person, chips_of, clear_ones, find_people, telling
 from deid.personas import Book, open_personas
 from deid.photo import codes_of_photos
 from deid.plan import FaceAt, Replacement, rate_of
@@ -44,7 +44,7 @@ from deid.progress import Progress
 from deid.recognition.chips import chip_from_picture
 from deid.recognition.lite import LiteRecogniser
 from deid.report import PersonReport
-from deid.tracking.observe import Chip, Observer
+from deid.tracking.observe import Chip, Observer, SeenHands, SeenThings
 from deid.tracking.records import RecordFile
 from deid.types import Analysis, Frame, Track
 
@@ -154,7 +154,8 @@ class MorphableEngine:
         seen = [t for t in tracks if t.id in self._codes]
         shown = chips_of(seen, chips)
         known = {t.id: self._codes_of(shown[t.id]) for t in seen}
-        return Found(tuple(find_people(seen, shown, known)), shown, telling(shown, known))
+        clear = clear_ones(shown)
+        return Found(tuple(find_people(seen, shown, known, clear)), shown, telling(known, clear))
 
     def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
         found = self.identify(analysis, seconds, progress)
@@ -271,23 +272,11 @@ class MorphableEngine:
 
     def _seen_hands(self, track: Track) -> dict[int, tuple[Hand, ...]]:
         """The hands found before or beside the face, by frame."""
-        found = {}
-        for seen in self.observer.hands:
-            if track.covers(seen.frame):
-                box = track.box_at(seen.frame)
-                if np.hypot(box[0] - seen.place[0], box[1] - seen.place[1]) < 0.5 * box[3]:
-                    found[seen.frame] = seen.hands
-        return found
+        return {seen.frame: seen.hands for seen in self.observer.hands if _is_of(track, seen)}
 
     def _seen_things(self, track: Track) -> dict[int, bytes]:
         """Looks for what else lies before the face, by frame."""
-        found = {}
-        for seen in self.observer.things:
-            if track.covers(seen.frame):
-                box = track.box_at(seen.frame)
-                if np.hypot(box[0] - seen.place[0], box[1] - seen.place[1]) < 0.5 * box[3]:
-                    found[seen.frame] = seen.likely
-        return found
+        return {seen.frame: seen.likely for seen in self.observer.things if _is_of(track, seen)}
 
     def _hands(self, track: Track, codes: TrackCodes) -> dict[int, tuple[Hand, ...]]:
         """The hands before the face, by row; where none was found although one was there just before or after, that
@@ -394,3 +383,11 @@ class MorphableEngine:
 
     def commit(self) -> None:
         self._personas.commit()
+
+
+def _is_of(track: Track, seen: SeenHands | SeenThings) -> bool:
+    """Whether what was looked at is the face of ``track``."""
+    if not track.covers(seen.frame):
+        return False
+    box = track.box_at(seen.frame)
+    return bool(np.hypot(box[0] - seen.place[0], box[1] - seen.place[1]) < 0.5 * box[3])

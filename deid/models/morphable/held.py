@@ -17,6 +17,7 @@ from deid.models.morphable import face_points
 from deid.models.morphable.photo_hidden import hidden_samples
 from deid.models.morphable.rotations import matrices_of, mean_rotation, vectors_of
 from deid.models.morphable.tracks import AttributeTrack
+from deid.models.morphable.trust import near
 
 _LEFT_EYE = np.concatenate([face_points.LID_RIMS[0], face_points.BROW_TO_EYE_PAIRS[:3, 0]])
 _RIGHT_EYE = np.concatenate([face_points.LID_RIMS[1], face_points.BROW_TO_EYE_PAIRS[3:, 0]])
@@ -34,20 +35,19 @@ def covered(frames: np.ndarray, points: np.ndarray, hands: Mapping[int, Sequence
     """float64 (n, 4): shares of the mouth, the left eye, the right eye and the whole face that lie under a hand.
 
     ``frames``: (n,). ``points``: (n, 478, 3), pixels. ``hands``: by frame, in the same pixels."""
-    out = np.zeros((len(frames), 4))
-    for k, part in enumerate((*_PARTS, _FACE)):
-        behind = hidden_samples(frames, points, hands or {}, np.repeat(part[:, None], 3, axis=1))
-        if behind is None:
-            return out
-        out[:, k] = behind.mean(axis=1)
-    return out
+    parts = (*_PARTS, _FACE)
+    behind = hidden_samples(frames, points, hands or {}, np.repeat(np.concatenate(parts)[:, None], 3, axis=1))
+    if behind is None:
+        return np.zeros((len(frames), len(parts)))
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    return np.stack([some.mean(axis=1) for some in np.split(behind, ends, axis=1)], axis=1)
 
 
 def held(track: AttributeTrack, names: Sequence[str], share: np.ndarray, times: np.ndarray) -> AttributeTrack:
     """``track``, not yet finished, with what hands cover kept as it was. ``names``: of the expressions. ``share``:
     (n, 4), see :func:`covered`. ``times``: (n,) seconds."""
     limits = np.array([_DOUBT] * 3 + [_WHOLE])
-    doubt = _near(share > limits, _AROUND)
+    doubt = near(share > limits, _AROUND)
     doubt[:, :3] |= doubt[:, 3:]
     if not doubt.any():
         return track
@@ -99,15 +99,6 @@ def _across(values: np.ndarray, doubt: np.ndarray, times: np.ndarray) -> np.ndar
     out = values.copy()
     for k in range(values.shape[1]):
         out[doubt, k] = np.interp(times[doubt], times[~doubt], values[~doubt, k])
-    return out
-
-
-def _near(mask: np.ndarray, reach: int) -> np.ndarray:
-    """``mask`` (n, k) and ``reach`` rows either side of where it is true."""
-    out = mask.copy()
-    for step in range(1, reach + 1):
-        out[step:] |= mask[:-step]
-        out[:-step] |= mask[step:]
     return out
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid.blending import Composite, Compositor, FaceOutline, Patch
-from deid.blending.occlusion import hands_before
-from deid.blending.things import kept_of_core, things_before
+from deid.blending.occlusion import hands_before, kept_of_core
+from deid.blending.scratch import lent
+from deid.blending.things import things_before
 from deid.detection.hands import Hand
 from deid.media.region import read_region, write_region
 from deid.models.morphable.appearance import Appearance
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _AROUND = 0.32  # of the face's longer side: how far around it the picture is looked at; what changes lies within 0.2
 _SHOWN = 1.4  # of the reach of the face's outline: what is rendered
 _MOST = 4096  # pixels, side of a crop
-_PICTURES = threading.local()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +91,7 @@ def paint_picture(
     area = tuple(slice(at, at + n) for at, n in zip(patch.corner, patch.touched.shape, strict=True))
     out[area] = patch.rgb
     touched[area] |= patch.touched
-    result = Composite(out, touched, patch.doubt)
+    result = Composite(out, touched)
     return worn(result, *head, attributes, seed=seed, frame=frame, occlusion=occlusion)
 
 
@@ -145,7 +144,7 @@ def paint_frame(
     if region is None:
         return frame, 0.0
     x0, y0, x1, y1 = region
-    picture = read_region(frame, region, _lent(y1 - y0, x1 - x0))
+    picture = read_region(frame, region, lent("picture", (y1 - y0, x1 - x0, 3)))
     local = points.copy()
     local[:, :2] -= (x0, y0)
     found = [replace(hand, points=hand.points - np.array([x0, y0, 0], np.float32)) for hand in hands]
@@ -165,17 +164,8 @@ def paint_frame(
             picture, local, sitter, geometry, moved, compositor,
             seed=seed, frame=frame.index, occlusion=occlusion, own=True,
         )  # fmt: skip
-        patch = Patch(whole.rgb, whole.touched, (0, 0), whole.doubt)
+        patch = Patch(whole.rgb, whole.touched, (0, 0))
     return _written(frame, patch, (x0, y0)), doubt
-
-
-def _lent(height: int, width: int) -> np.ndarray:
-    """float32 (height, width, 3), of any content: this thread's, which the next call gives out again."""
-    count = height * width * 3
-    flat: np.ndarray | None = getattr(_PICTURES, "flat", None)
-    if flat is None or len(flat) < count:
-        flat = _PICTURES.flat = np.empty(count * 3 // 2, np.float32)  # faces come nearer by and by
-    return flat[:count].reshape(height, width, 3)
 
 
 def _region(frame: Frame, points: np.ndarray) -> tuple[int, int, int, int] | None:

@@ -63,6 +63,8 @@ def head_model(geometry: Geometry) -> HeadModel:
     occlusion = geometry.occlusion * _body_shade(geometry, triangles[skin])
     wet = _wetness(geometry)
     covered, moisture = _covered(geometry, triangles[skin], textured, wet)
+    members = np.unique(triangles[skin])
+    transfer, hollows = load_shadows(geometry)
     return HeadModel(
         triangles=triangles,
         parts=parts,
@@ -70,7 +72,7 @@ def head_model(geometry: Geometry) -> HeadModel:
         rims=_rims(geometry),
         skin=skin,
         face=parts == Part.SKIN,
-        skin_vertices=np.unique(triangles[skin]).astype(np.int32),
+        skin_vertices=members.astype(np.int32),
         occlusion=occlusion,
         open_rgb=shade.occlusion_rgb(occlusion) * _lid_tint(geometry),
         lips=lip_tables(geometry),
@@ -82,11 +84,11 @@ def head_model(geometry: Geometry) -> HeadModel:
         wet=wet,
         eyes=eye_tables(geometry),
         strands=lash_strands(geometry),
-        bumps=bumps(geometry, geometry.vertices[np.unique(triangles[skin])]),
+        bumps=bumps(geometry, geometry.vertices[members]),
         eye_bumps=_eye_bumps(geometry),
-        transfer=load_shadows(geometry)[0][np.unique(triangles[skin])],
-        hollows=load_shadows(geometry)[1][np.unique(triangles[skin])],
-        around_eyes=_around_eyes(geometry, np.unique(triangles[skin])),
+        transfer=transfer[members],
+        hollows=hollows[members],
+        around_eyes=_around_eyes(geometry, members),
     )
 
 

@@ -137,22 +137,22 @@ def coverage(
     if not n or trusted.all():
         return np.ones(n, np.float32)
     margin = max(1, round(lead * rate))
-    safe = ~_near(~trusted, margin)
+    safe = ~near(~trusted, margin)
     safe = _without_short(safe, max(2, round(shortest * rate)))
     steps = max(1, round(fade * rate))
     out = np.where(safe, 1.0, 0.0)
     wall = ~safe
     for step in range(1, steps):
-        grown = _near(wall, 1)
+        grown = near(wall, 1)
         ring = grown & ~wall
         out[ring] = np.minimum(out[ring], step / steps)
         wall = grown
     return out.astype(np.float32)
 
 
-def _near(mask: np.ndarray, reach: int) -> np.ndarray:
-    """bool (n,): where ``mask``, bool (n,), is true within ``reach`` places."""
-    sums, at = np.concatenate([[0], np.cumsum(mask)]), np.arange(len(mask))
+def near(mask: np.ndarray, reach: int) -> np.ndarray:
+    """bool (n, ...): where ``mask``, bool (n, ...), is true within ``reach`` rows."""
+    sums, at = np.concatenate([np.zeros((1, *mask.shape[1:]), int), np.cumsum(mask, axis=0)]), np.arange(len(mask))
     return np.asarray(sums[np.minimum(at + reach + 1, len(mask))] > sums[np.maximum(at - reach, 0)])
 
 
