@@ -77,6 +77,10 @@ def check_target(target: str | os.PathLike[str], overwrite: bool, info: MediaInf
         if kind == "folder":
             _require_only_images(name)
     with output_errors(name):
+        nameless = _open_nameless(folder)  # where there are such files, a probe leaves nothing even if killed
+        if nameless is not None:
+            os.close(nameless)
+            return
         probe = os.path.join(folder, f".deid-{secrets.token_hex(6)}")
         os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         os.unlink(probe)

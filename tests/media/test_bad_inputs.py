@@ -208,9 +208,10 @@ def test_folders_that_are_missing_or_read_only(source: Path, tmp_path: Path, mon
     with pytest.raises(OutputError, match="is not a folder"):
         check_target(tmp_path / "no" / "out.mp4", False, probe(source))
     opened = os.open
+    nameless = getattr(os, "O_TMPFILE", os.O_CREAT)
 
     def refuse(path: str, flags: int, mode: int = 0o777) -> int:
-        if flags & os.O_CREAT:
+        if flags & os.O_CREAT or flags & nameless == nameless:
             raise PermissionError(13, "Permission denied", path)
         return opened(path, flags, mode)
 
