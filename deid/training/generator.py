@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from deid.models.checkpoints.build import frozen
 from deid.models.checkpoints.bundle import Network
 from deid.models.mapping.losses import fool_loss, judge_loss, slope_penalty
 from deid.models.stylegan.discriminator import Discriminator
 from deid.models.stylegan.generator import Generator, GeneratorShape
 from deid.progress import Progress
 from deid.training.augment import Augment
-from deid.training.dataset import batches
 from deid.training.faces import Batch
 from deid.training.presets import Preset
-from deid.training.session import Budget, Session
+from deid.training.session import Budget, Session, train
 
 _PENALTY_EVERY, _PATH_EVERY = 16, 8
 _PENALTY_PER_PIXEL = 0.0002  # R1's weight is this times pixels over the batch, as StyleGAN2-ADA sets it
@@ -58,7 +58,7 @@ class GeneratorTraining:
         self.faces, self.preset, self.options = faces, preset, options
         shape: GeneratorShape = preset.generator(faces.parameters.shape[1])
         self.made, self.judge = Generator(shape), Discriminator(shape.channels, shape.colours)
-        self.average = copy.deepcopy(self.made).frozen()
+        self.average = frozen(copy.deepcopy(self.made))
         self.augment = Augment(options.seed)
         slow = [p for n, p in self.made.named_parameters() if n.startswith("mapping.")]
         fast = [p for n, p in self.made.named_parameters() if not n.startswith("mapping.")]
@@ -103,10 +103,14 @@ class GeneratorTraining:
             self._play(real, told, session)
         self._remember(len(rows))
 
-    def network(self) -> Network:
+    def networks(self) -> dict[str, Network]:
         """The averaged generator, with the mean of w over the data set's codes."""
         self._measure_mean()
-        return Network(self.average.shape.numbers(), self.average.state_dict())
+        return {"generator": Network(self.average.shape.numbers(), self.average.state_dict())}
+
+    def show(self, session: Session, name: str) -> None:
+        """A grid."""
+        session.grid(name, self.grid(), _GRID // 3)
 
     @torch.no_grad()
     def grid(self) -> torch.Tensor:
@@ -210,19 +214,5 @@ def train_generator(
     faces: Batch, folder: Path, preset: Preset, options: GeneratorOptions, budget: Budget, progress: Progress
 ) -> Path:
     """Train, or go on training, until the budget is spent; the weights' place."""
-    session = Session(folder, options, budget, progress)
     training = GeneratorTraining(faces, preset, options)
-    session.resume(training.load)
-    order = batches(len(faces.pixels), preset.batch, np.random.default_rng((options.seed, session.pictures)))
-    try:
-        for used in session.steps(preset.batch):
-            training.step(next(order), used, session)
-            if session.due():
-                session.save(training.state())
-                session.grid(f"{session.pictures:08d}", training.grid(), _GRID // 3)
-        session.save(training.state())
-        session.grid("last", training.grid(), _GRID // 3)
-    finally:
-        session.close()
-    history = {"options": asdict(options), "pictures": session.pictures, "seconds": round(session.spent)}
-    return session.write({"generator": training.network()}, history)
+    return train(training, folder, options, budget, progress, pictures=len(faces.pixels), batch=preset.batch)

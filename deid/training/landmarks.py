@@ -4,7 +4,7 @@ are known, as footage shows them."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from deid.models.checkpoints.bundle import Network
-from deid.models.mapping.attributes import MESH_OF_LANDMARKS, LandmarkNet
+from deid.models.mapping.attributes import MESH_OF_LANDMARKS, LandmarkNet, LandmarkShape
 from deid.progress import Progress
-from deid.training.dataset import batches
 from deid.training.faces import Batch, degraded
 from deid.training.presets import Preset
-from deid.training.session import Budget, Session
+from deid.training.session import Budget, Session, train
 
 _HELD_OUT = 16  # one in so many pictures is for measuring
 
@@ -36,7 +35,7 @@ class LandmarkTraining:
     def __init__(self, faces: Batch, preset: Preset, options: LandmarkOptions) -> None:
         torch.manual_seed(options.seed)
         self.faces, self.preset = faces, preset
-        self.net = LandmarkNet(min(preset.size, 64), preset.attributes.channels)
+        self.net = LandmarkNet(LandmarkShape(min(preset.size, 64), preset.attributes.channels))
         self._truth = torch.from_numpy(faces.points[:, list(MESH_OF_LANDMARKS), :2])
         self.net.centre.copy_(self._truth.mean(0))
         self.tutor = torch.optim.Adam(self.net.parameters(), lr=1e-3)
@@ -76,29 +75,18 @@ class LandmarkTraining:
             pixels = np.stack([degraded(picture, self._random) for picture in pixels])
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
-    def network(self) -> Network:
+    def networks(self) -> dict[str, Network]:
         """What is kept."""
-        return Network({"side": self.net.side, "channels": self.preset.attributes.channels}, self.net.state_dict())
+        return {"landmarks": Network(self.net.shape.numbers(), self.net.state_dict())}
+
+    def show(self, session: Session, name: str) -> None:
+        """How far off it is on pictures that it does not learn from."""
+        session.note(held_out=self.error())
 
 
 def train_landmarks(
     faces: Batch, folder: Path, preset: Preset, options: LandmarkOptions, budget: Budget, progress: Progress
 ) -> Path:
     """Train, or go on training, until the budget is spent; the weights' place."""
-    session = Session(folder, options, budget, progress)
     training = LandmarkTraining(faces, preset, options)
-    session.resume(training.load)
-    batch = preset.batch * 2
-    order = batches(len(faces.pixels), batch, np.random.default_rng((options.seed, session.pictures)))
-    try:
-        for used in session.steps(batch):
-            training.step(next(order), used, session)
-            if session.due():
-                session.note(held_out=training.error())
-                session.save(training.state())
-        session.note(held_out=training.error())
-        session.save(training.state())
-    finally:
-        session.close()
-    history = {"options": asdict(options), "pictures": session.pictures, "held out": training.error()}
-    return session.write({"landmarks": training.network()}, history)
+    return train(training, folder, options, budget, progress, pictures=len(faces.pixels), batch=preset.batch * 2)

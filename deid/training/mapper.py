@@ -12,7 +12,7 @@ that came from elsewhere cannot say, and the paper's losses do all the work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,20 @@ from deid.models.mapping import losses
 from deid.models.mapping.attributes import MESH_OF_LANDMARKS, AttributeEncoder, LandmarkNet
 from deid.models.mapping.identity import IdentityEncoder, aligned
 from deid.models.mapping.mapper import LatentDiscriminator, Mapper, MapperShape
+from deid.models.stylegan.alignment import inverse
 from deid.models.stylegan.generator import Generator
 from deid.progress import Progress
-from deid.recognition.chips import chip_from_picture
-from deid.training.dataset import batches
+from deid.recognition.chips import CHIP, chip_from_picture
 from deid.training.faces import Batch
 from deid.training.presets import Preset
-from deid.training.session import Budget, Session
+from deid.training.session import Budget, Session, train
 
 _CROSS_EVERY, _PENALTY_EVERY = 3, 16
 _POOL = 50
 _ADVERSARY = 0.1  # of the paper's weight
 _LANDMARK_PIXELS = 160 / 2  # of a picture from -1 to 1
 _CHUNK = 64
+_GRID = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +104,7 @@ def face_places(points: torch.Tensor, side: int, size: int) -> torch.Tensor:
     """float32 (N, 2, 3), picture_from_face for :func:`~deid.models.mapping.identity.aligned`: from an aligned face of
     ``side`` pixels to a picture of ``size``, where the mesh is ``points``, (N, 478, 3) in -1 to 1."""
     places = ((points.numpy()[..., :2] + 1) * size - 1) / 2
-    out = []
-    for mesh in places:
-        chip = chip_from_picture(mesh) * (side / 150)
-        linear = np.linalg.inv(chip[:, :2])
-        out.append(np.column_stack([linear, -linear @ chip[:, 2]]))
+    out = [inverse(chip_from_picture(mesh) * (side / CHIP)) for mesh in places]
     return torch.from_numpy(np.stack(out).astype(np.float32))
 
 
@@ -255,7 +252,7 @@ class MapperTraining:
         return torch.from_numpy(self.album.pixels[rows]).permute(0, 3, 1, 2).float() / 255
 
     @torch.no_grad()
-    def grid(self, count: int = 6) -> torch.Tensor:
+    def grid(self, count: int = _GRID) -> torch.Tensor:
         """A composition table: identities in the first row, attributes in the first column."""
         rows = np.linspace(1, len(self.album.codes) - 1, count).astype(np.int64)
         top = self._pictures(rows) * 2 - 1
@@ -265,6 +262,10 @@ class MapperTraining:
             made = to_unit(self.generator(codes)) * 2 - 1
             lines.append(torch.cat([self._pictures(np.array([row])) * 2 - 1, made]))
         return torch.cat(lines)
+
+    def show(self, session: Session, name: str) -> None:
+        """A composition table."""
+        session.grid(name, self.grid(), _GRID + 1)
 
     def networks(self) -> dict[str, Network]:
         """What is kept."""
@@ -276,20 +277,5 @@ class MapperTraining:
 
 def train_mapper(training: MapperTraining, folder: Path, preset: Preset, budget: Budget, progress: Progress) -> Path:
     """Train, or go on training, until the budget is spent; the weights' place."""
-    options = training.options
-    session = Session(folder, options, budget, progress)
-    session.resume(training.load)
-    batch = preset.batch * 4
-    order = batches(len(training.album.codes), batch, np.random.default_rng((options.seed, session.pictures)))
-    try:
-        for used in session.steps(batch):
-            training.step(next(order), used, session)
-            if session.due():
-                session.save(training.state())
-                session.grid(f"{session.pictures:08d}", training.grid(), 7)
-        session.save(training.state())
-        session.grid("last", training.grid(), 7)
-    finally:
-        session.close()
-    history = {"options": asdict(options), "pictures": session.pictures, "seconds": round(session.spent)}
-    return session.write(training.networks(), history)
+    count = len(training.album.codes)
+    return train(training, folder, training.options, budget, progress, pictures=count, batch=preset.batch * 4)

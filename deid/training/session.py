@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from deid.models.checkpoints import native
 from deid.models.checkpoints.bundle import Network
 from deid.models.checkpoints.pickles import read_torch
 from deid.progress import Progress
+from deid.training.dataset import batches
 
 _STATE = "state.pt"
 
@@ -37,6 +38,25 @@ class Budget:
     seconds: float
     pictures: int
     every: float = 300.0
+
+
+class Training(Protocol):
+    """What :func:`train` drives: some networks and how they learn."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that has to be kept to go on."""
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """The way back from :meth:`state`."""
+
+    def step(self, rows: np.ndarray, used: float, session: Session) -> None:
+        """One step on the pictures ``rows``; ``used``: share of the budget, 0 to 1."""
+
+    def show(self, session: Session, name: str) -> None:
+        """Grids of pictures and measurements, whenever a state is saved."""
+
+    def networks(self) -> dict[str, Network]:
+        """What is kept in the end."""
 
 
 class Session:
@@ -143,3 +163,35 @@ class Session:
     def close(self) -> None:
         self.flush()
         self._stats.close()
+
+
+def train(
+    training: Training,
+    folder: Path,
+    options: Any,
+    budget: Budget,
+    progress: Progress,
+    *,
+    pictures: int,
+    batch: int,
+) -> Path:
+    """Train, or go on training, until the budget is spent; the weights' place. ``options``: what has to be the same
+    from one call to the next, a dataclass with a ``seed``. ``pictures``: how many there are; ``batch``: of a step."""
+    session = Session(folder, options, budget, progress)
+    session.resume(training.load)
+    order = batches(pictures, batch, np.random.default_rng((options.seed, session.pictures)))
+
+    def keep(name: str) -> None:
+        training.show(session, name)
+        session.save(training.state())
+
+    try:
+        for used in session.steps(batch):
+            training.step(next(order), used, session)
+            if session.due():
+                keep(f"{session.pictures:08d}")
+        keep("last")
+    finally:
+        session.close()
+    history = {"options": asdict(options), "pictures": session.pictures, "seconds": round(session.spent)}
+    return session.write(training.networks(), history)

@@ -1,58 +1,57 @@
-"""Networks out of bundles, ready to be run."""
+"""Networks out of bundles, ready to be run: frozen, and with their weights. Each raises
+:class:`~deid.errors.ModelError` when the network is missing or broken."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar
 
 from torch import nn
 
 from deid.models.checkpoints.bundle import Bundle, fill
-from deid.models.mapping.attributes import AttributeEncoder, AttributeShape, LandmarkNet
+from deid.models.mapping.attributes import AttributeEncoder, AttributeShape, LandmarkNet, LandmarkShape
 from deid.models.mapping.mapper import Mapper, MapperShape
 from deid.models.mapping.style_encoder import StyleEncoder, StyleEncoderShape
+from deid.models.shape import NetworkShape
 from deid.models.stylegan.generator import Generator, GeneratorShape
+
+Module = TypeVar("Module", bound=nn.Module)
+Shape = TypeVar("Shape", bound=NetworkShape)
 
 
 def generator(bundle: Bundle) -> Generator:
-    """The generator in ``bundle``, frozen. Raises :class:`~deid.errors.ModelError` when it is missing or broken."""
-    network = bundle.network("generator")
-    made = Generator(GeneratorShape.of(dict(network.shape)))
-    fill(made, network, "generator")
-    return made.frozen()
+    """The generator."""
+    return _built(bundle, "generator", GeneratorShape, Generator)
 
 
 def style_encoder(bundle: Bundle) -> StyleEncoder:
-    """The pSp or e4e encoder in ``bundle``, frozen; errors as :func:`generator`."""
-    network = bundle.network("style_encoder")
-    made = StyleEncoder(StyleEncoderShape.of(dict(network.shape)))
-    fill(made, network, "encoder")
-    return cast(StyleEncoder, _frozen(made))
+    """The pSp or e4e encoder."""
+    return _built(bundle, "style_encoder", StyleEncoderShape, StyleEncoder)
 
 
 def landmarks(bundle: Bundle) -> LandmarkNet:
-    """The landmark network in ``bundle``, frozen; errors as :func:`generator`."""
-    network = bundle.network("landmarks")
-    made = LandmarkNet(int(network.shape.get("side", 64)), int(network.shape.get("channels", 24)))
-    fill(made, network, "landmark network")
-    return cast(LandmarkNet, _frozen(made))
+    """The landmark network."""
+    return _built(bundle, "landmarks", LandmarkShape, LandmarkNet)
 
 
 def attributes(bundle: Bundle) -> AttributeEncoder:
-    """The attribute encoder in ``bundle``, frozen; errors as :func:`generator`."""
-    network = bundle.network("attributes")
-    made = AttributeEncoder(AttributeShape.of(dict(network.shape)))
-    fill(made, network, "attribute encoder")
-    return cast(AttributeEncoder, _frozen(made))
+    """The attribute encoder."""
+    return _built(bundle, "attributes", AttributeShape, AttributeEncoder)
 
 
 def mapper(bundle: Bundle) -> Mapper:
-    """The mapper in ``bundle``, frozen; errors as :func:`generator`."""
-    network = bundle.network("mapper")
-    made = Mapper(MapperShape.of(dict(network.shape)))
-    fill(made, network, "mapper")
-    return cast(Mapper, _frozen(made))
+    """The mapper."""
+    return _built(bundle, "mapper", MapperShape, Mapper)
 
 
-def _frozen(module: nn.Module) -> nn.Module:
+def frozen(module: Module) -> Module:
+    """``module`` as it is used once it is trained."""
     module.requires_grad_(False)
     return module.eval()
+
+
+def _built(bundle: Bundle, name: str, shape: type[Shape], make: Callable[[Shape], Module]) -> Module:
+    network = bundle.network(name)
+    made = make(shape.of(network.shape))
+    fill(made, network, shape.WHAT)
+    return frozen(made)

@@ -7,14 +7,14 @@ a landmark model that knows real faces, and leaves to pixels what points do not 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from deid.errors import ModelError
+from deid.models.shape import NetworkShape
 
 POINTS = 478
 LANDMARKS = 51
@@ -31,26 +31,16 @@ MESH_OF_LANDMARKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class AttributeShape:
+class AttributeShape(NetworkShape):
     """``side``: pixels of the picture that goes in; ``channels``: of the first convolution; ``width``: numbers that
     come out; ``points``: whether mesh points go in."""
+
+    WHAT: ClassVar[str] = "attribute encoder"
 
     side: int = 64
     channels: int = 24
     width: int = 256
     points: bool = True
-
-    def numbers(self) -> dict[str, Any]:
-        """For a file's header; :meth:`of` is the way back."""
-        return asdict(self)
-
-    @staticmethod
-    def of(numbers: dict[str, Any]) -> AttributeShape:
-        """Raises :class:`ModelError` where something is missing, or is not what it should be."""
-        try:
-            return AttributeShape(**numbers)
-        except TypeError as error:
-            raise ModelError("the file does not say what attribute encoder is in it; use another file.") from error
 
 
 class _Step(nn.Sequential):
@@ -110,19 +100,30 @@ class AttributeEncoder(nn.Module):
         self.spread.copy_((points - points.mean(0)).std().clamp_min(1e-4))
 
 
+@dataclass(frozen=True, slots=True)
+class LandmarkShape(NetworkShape):
+    """``side``: pixels of the picture that goes in; ``channels``: of the first convolution."""
+
+    WHAT: ClassVar[str] = "landmark network"
+
+    side: int = 64
+    channels: int = 24
+
+
 class LandmarkNet(nn.Module):
     """E_lnd: (N, 3, S, S) in [0, 1] to 51 landmarks (N, 51, 2), -1 to 1 over the picture; gradients flow through."""
 
-    def __init__(self, side: int = 64, channels: int = 24) -> None:
+    def __init__(self, shape: LandmarkShape) -> None:
         super().__init__()
-        self.side = side
-        self.look, numbers = _trunk(3, channels, side)
+        self.shape = shape
+        self.look, numbers = _trunk(3, shape.channels, shape.side)
         self.head = nn.Sequential(nn.Linear(numbers, 256), nn.LeakyReLU(0.2), nn.Linear(256, LANDMARKS * 2))
         self.register_buffer("centre", torch.zeros(LANDMARKS, 2))
 
     centre: torch.Tensor
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        if pictures.shape[-1] != self.side:
-            pictures = functional.interpolate(pictures, (self.side, self.side), mode="area")
+        side = self.shape.side
+        if pictures.shape[-1] != side:
+            pictures = functional.interpolate(pictures, (side, side), mode="area")
         return self.centre + self.head(self.look(pictures * 2 - 1).flatten(1)).view(-1, LANDMARKS, 2)

@@ -8,22 +8,25 @@ tells codes that the generator's own mapping network makes from mapped ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from deid.errors import ModelError
+from deid.models.shape import NetworkShape
 
 SLOPE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class MapperShape:
+class MapperShape(NetworkShape):
     """``identity``, ``attributes``: how many numbers come from the two encoders; ``hidden``: widths between; ``width``:
     of w. The paper's: 512, 2048, (2048, 1024, 512), 512."""
+
+    WHAT: ClassVar[str] = "mapper"
 
     identity: int = 512
     attributes: int = 2048
@@ -33,18 +36,6 @@ class MapperShape:
     def __post_init__(self) -> None:
         if min(self.identity, self.attributes, self.width, *self.hidden) < 1:
             raise ModelError(f"no mapper can have this shape: {self}; use another file.")
-
-    def numbers(self) -> dict[str, Any]:
-        """For a file's header; :meth:`of` is the way back."""
-        return asdict(self)
-
-    @staticmethod
-    def of(numbers: dict[str, Any]) -> MapperShape:
-        """Raises :class:`ModelError` where something is missing, or is not what it should be."""
-        try:
-            return MapperShape(**{**numbers, "hidden": tuple(int(width) for width in numbers["hidden"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError("the file does not say what mapper is in it; use another file.") from error
 
 
 def perceptron(widths: Sequence[int]) -> nn.Sequential:

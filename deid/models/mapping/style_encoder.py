@@ -7,14 +7,14 @@ offsets from it). The backbone is ArcFace's improved residual network with squee
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from deid.errors import ModelError
+from deid.models.shape import NetworkShape
 from deid.models.stylegan.layers import Linear
 
 INPUT = 256
@@ -25,11 +25,13 @@ _COARSE, _MIDDLE = 3, 7
 
 
 @dataclass(frozen=True, slots=True)
-class StyleEncoderShape:
+class StyleEncoderShape(NetworkShape):
     """``styles``: layers of the generator; ``units``: residual units of the four stages; ``channels``: of the first;
     ``pools``: halvings from each level of the pyramid to one place; ``offsets``: e4e's way of putting codes together;
     ``from_mean``: whether the generator's average w is added; ``squeeze``: squeeze and excitation;
     ``colours``: channels of the picture."""
+
+    WHAT: ClassVar[str] = "encoder"
 
     styles: int
     units: tuple[int, int, int, int] = (3, 4, 14, 3)
@@ -39,18 +41,6 @@ class StyleEncoderShape:
     from_mean: bool = True
     squeeze: bool = True
     colours: int = 3
-
-    def numbers(self) -> dict[str, Any]:
-        """For a file's header; :meth:`of` is the way back."""
-        return asdict(self)
-
-    @staticmethod
-    def of(numbers: dict[str, Any]) -> StyleEncoderShape:
-        """Raises :class:`ModelError` where something is missing, or is not what it should be."""
-        try:
-            return StyleEncoderShape(**{**numbers, "units": tuple(numbers["units"]), "pools": tuple(numbers["pools"])})
-        except (KeyError, TypeError) as error:
-            raise ModelError("the file does not say what encoder is in it; convert it again.") from error
 
 
 class _Squeeze(nn.Module):

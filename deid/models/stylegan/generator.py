@@ -7,23 +7,26 @@ checkpoint fits; three colours, or four channels, the fourth of them how much of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
 
 from deid.errors import ModelError
+from deid.models.shape import NetworkShape
 from deid.models.stylegan.layers import Linear, ModulatedConv, leaky, upsample
 
 SMALLEST = 4
 
 
 @dataclass(frozen=True, slots=True)
-class GeneratorShape:
+class GeneratorShape(NetworkShape):
     """What a generator is built from. ``size``: of its pictures, a power of two from 8 on; ``channels``: how many at
     4 x 4, 8 x 8 … ``size``; ``latent``: numbers in z; ``width``: in w; ``depth``: layers from z to w; ``colours``: 3,
     or 4 with opacity."""
+
+    WHAT: ClassVar[str] = "generator"
 
     size: int
     channels: tuple[int, ...]
@@ -46,18 +49,6 @@ class GeneratorShape:
     def layers(self) -> int:
         """How many times w enters: the length of W+."""
         return 2 * len(self.channels)
-
-    def numbers(self) -> dict[str, Any]:
-        """For a file's header; :meth:`of` is the way back."""
-        return asdict(self)
-
-    @staticmethod
-    def of(numbers: dict[str, Any]) -> GeneratorShape:
-        """Raises :class:`ModelError` where something is missing, or is not what it should be."""
-        try:
-            return GeneratorShape(**{**numbers, "channels": tuple(int(count) for count in numbers["channels"])})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError("the file does not say what generator is in it; use another file.") from error
 
 
 class MappingNetwork(nn.Module):
@@ -177,10 +168,6 @@ class Generator(nn.Module):
         """See :meth:`SynthesisNetwork.forward`."""
         made: torch.Tensor = self.synthesis(w, fresh)
         return made
-
-    def frozen(self) -> Generator:
-        self.requires_grad_(False)
-        return self.eval()
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from deid.models.checkpoints.build import frozen
 from deid.models.stylegan.generator import Generator, GeneratorShape
 
 
@@ -16,4 +17,4 @@ def generator() -> Generator:
         if name.endswith(("strength", "bias")):
             parameter.data.normal_(0.1, 0.3)
     made.mapping.mean.normal_()
-    return made.frozen()
+    return frozen(made)
