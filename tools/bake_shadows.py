@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from face_light import _depth
+from face_light import seen_from_everywhere
 from safetensors.numpy import save_file
 
 from deid.models.morphable.appearance import load_appearance
@@ -27,7 +27,7 @@ from deid.models.morphable.photo_surface import sampled, skin_level
 from deid.models.morphable.render_model import head_model
 from deid.models.morphable.shade import LUMA
 
-_SIDE, _DIRECTIONS, _BIAS = 320, 320, 0.12
+_DIRECTIONS = 320
 _FACES, _WIDE, _SHARE = 40, 0.9, 0.7
 
 
@@ -36,34 +36,14 @@ def transfer(geometry: Geometry) -> np.ndarray:
     surfaces have 1 in the first place. Vertices that are no skin have nothing in their way."""
     points = geometry.vertices.astype(np.float64)
     triangles = geometry.triangles[geometry.parts <= Part.HEAD]
-    corners = points[triangles]
-    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(points)
-    for k in range(3):
-        np.add.at(normals, geometry.weld[triangles[:, k]], face)
-    normals = normals[geometry.weld]
-    skin = np.linalg.norm(normals, axis=1) > 0
-    normals /= np.maximum(np.linalg.norm(normals, axis=1), 1e-12)[:, None]
-    centre = corners.reshape(-1, 3).mean(axis=0)
-    scale = (_SIDE / 2 - 2) / np.linalg.norm(corners.reshape(-1, 3) - centre, axis=1).max()
-    golden = np.pi * (3 - np.sqrt(5))
     seen, total = np.zeros((len(points), 9)), np.zeros((len(points), 9))
-    for k in range(_DIRECTIONS):
-        z = 1 - 2 * (k + 0.5) / _DIRECTIONS
-        to = np.array([np.sqrt(1 - z * z) * np.cos(golden * k), np.sqrt(1 - z * z) * np.sin(golden * k), z])
-        side = np.cross([0.0, 1.0, 0.0] if abs(to[1]) < 0.9 else [1.0, 0.0, 0.0], to)
-        side /= np.linalg.norm(side)
-        local = (points - centre) @ np.stack([side, np.cross(to, side), to]).T
-        x, y = local[:, 0] * scale + _SIDE / 2, local[:, 1] * scale + _SIDE / 2
-        depth = _depth(x, y, local[:, 2], triangles, _SIDE)
-        i, j = (np.clip(np.rint(v).astype(int), 0, _SIDE - 1) for v in (x, y))
-        bare = np.clip((local[:, 2] - depth[j, i] + 2 * _BIAS) / _BIAS, 0, 1)
-        cosine = np.maximum(normals @ to, 0)[:, None] * basis(to)
-        seen += cosine * bare[:, None]
-        total += cosine
+    for to, cosine, bare in seen_from_everywhere(points, triangles, geometry.weld, _DIRECTIONS):
+        weighted = cosine[:, None] * basis(to)
+        seen += weighted * bare[:, None]
+        total += weighted
     norm = np.maximum(total[:, :1], 1e-9)
     out = np.stack([seen / norm, total / norm], axis=1)
-    out[~skin] = np.eye(9)[0]
+    out[total[:, 0] <= 0] = np.eye(9)[0]
     return out.astype(np.float32)
 
 

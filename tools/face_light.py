@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numba import njit
 
@@ -27,33 +29,40 @@ def _depth(x, y, z, triangles, side):  # type: ignore[no-untyped-def]
     return out
 
 
-def occlusion(points: np.ndarray, triangles: np.ndarray, weld: np.ndarray) -> np.ndarray:
-    """float32 (V,): the cosine-weighted share of directions from which a vertex is seen, 1 = open, from depth maps in
-    ``_DIRECTIONS`` directions (Fibonacci sphere). Vertices of no triangle get 1."""
+def seen_from_everywhere(
+    points: np.ndarray, triangles: np.ndarray, weld: np.ndarray, directions: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each of ``directions`` (a Fibonacci sphere): the direction (3,), its cosine to each normal, (V,) from
+    0 to 1 and 0 for vertices of no triangle, and how far nothing is in the vertex's way, (V,) from 0 to 1."""
     corners = points[triangles]
     face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = np.zeros_like(points)
     for k in range(3):
         np.add.at(normals, weld[triangles[:, k]], face)
     normals = normals[weld]
-    length = np.linalg.norm(normals, axis=1)
-    normals /= np.maximum(length, 1e-12)[:, None]
-    seen, total = np.zeros(len(points)), np.zeros(len(points))
+    normals /= np.maximum(np.linalg.norm(normals, axis=1), 1e-12)[:, None]
+    centre = corners.reshape(-1, 3).mean(axis=0)
+    scale = (_SIDE / 2 - 2) / np.linalg.norm(corners.reshape(-1, 3) - centre, axis=1).max()
     golden = np.pi * (3 - np.sqrt(5))
-    centre = points[triangles].reshape(-1, 3).mean(axis=0)
-    scale = (_SIDE / 2 - 2) / np.linalg.norm(points[triangles].reshape(-1, 3) - centre, axis=1).max()
-    for k in range(_DIRECTIONS):
-        z = 1 - 2 * (k + 0.5) / _DIRECTIONS
+    for k in range(directions):
+        z = 1 - 2 * (k + 0.5) / directions
         to = np.array([np.sqrt(1 - z * z) * np.cos(golden * k), np.sqrt(1 - z * z) * np.sin(golden * k), z])
         side = np.cross([0.0, 1.0, 0.0] if abs(to[1]) < 0.9 else [1.0, 0.0, 0.0], to)
         side /= np.linalg.norm(side)
         local = (points - centre) @ np.stack([side, np.cross(to, side), to]).T
         x, y = local[:, 0] * scale + _SIDE / 2, local[:, 1] * scale + _SIDE / 2
         depth = _depth(x, y, local[:, 2], triangles, _SIDE)
-        cosine = np.maximum(normals @ to, 0)
         i, j = (np.clip(np.rint(v).astype(int), 0, _SIDE - 1) for v in (x, y))
-        open_ = np.clip((local[:, 2] - depth[j, i] + 2 * _BIAS) / _BIAS, 0, 1)
-        seen += cosine * open_
+        bare = np.clip((local[:, 2] - depth[j, i] + 2 * _BIAS) / _BIAS, 0, 1)
+        yield to, np.maximum(normals @ to, 0), bare
+
+
+def occlusion(points: np.ndarray, triangles: np.ndarray, weld: np.ndarray) -> np.ndarray:
+    """float32 (V,): the cosine-weighted share of directions from which a vertex is seen, 1 = open. Vertices of no
+    triangle get 1."""
+    seen, total = np.zeros(len(points)), np.zeros(len(points))
+    for _, cosine, bare in seen_from_everywhere(points, triangles, weld, _DIRECTIONS):
+        seen += cosine * bare
         total += cosine
-    out = np.where(length > 0, seen / np.maximum(total, 1e-9), 1.0)
+    out = np.where(total > 0, seen / np.maximum(total, 1e-9), 1.0)
     return np.clip(out, 0, 1).astype(np.float32)
