@@ -25,6 +25,7 @@ from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.finish import to_code
 from deid.models.morphable.fit_basis import fit_basis, surface_points
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.mouths import holds
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.render import GeneratedFace
 from deid.models.morphable.side_by_side import side_by_side
@@ -35,20 +36,24 @@ _WALL = 0.45  # behind the head
 _PRESENCE = 0.5
 _ROWS = 6
 _MOST_YAW = 40.0  # degrees
-_LEAST_OPEN, _SURE = 0.55, 0.75
+_LEAST_OPEN, _WIDE, _SURE = 0.55, 0.9, 0.75
 _ROUNDS = 2
 
 _BROW_ENDS = np.array([[[285, 336], [276, 300]], [[55, 107], [46, 70]]])
 """(side, inner or outer, 2): the subject's left first."""
 _CORNERS = np.array([[291, 308], [61, 78]])
-_LIPS_MIDDLE = np.array([0, 17, 13, 14])
+_LIPS_MIDDLE = np.array([13, 14])
+_READ_HIGHER = 0.011
+"""Outer eye distances by which the landmark model reads the corners of rendered mouths at rest above the place where
+they are, over people of whom it reads what an eye sees: medians of draws, and of clips of calm people."""
 
 # the reading's parts: brows (inner, outer; left, right), corners of the mouth, its width, lids, lips' gap, gaze
 _REST, _LIDS, _LIPS, _GAZE = slice(0, 7), 7, 8, slice(9, 11)
 _COUNT = 11
-_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.4, -0.4, -0.4])
-_MOST_WEIGHT = np.array([0.4, 0.5, 0.4, 0.5, 0.4, 0.4, 0.4])
-"""By how much of an expression's weight the face at rest may be changed: brows, corners of the mouth, its width."""
+_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.45, -0.45, -0.25])
+_MOST_WEIGHT = np.array([0.4, 0.5, 0.4, 0.5, 0.4, 0.4, 0.3])
+"""By how much the face at rest may be changed: brows by weights of expressions, corners of the mouth and its width by
+units of :func:`~.mouths.holds`."""
 _RIDGE = 0.1  # of the mean diagonal: corrections that only noise asks for stay small
 _GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one radian across, and up
 _MOST_GAZE = np.radians([14.0, 4.0])
@@ -56,6 +61,7 @@ _GAINS = (0.7, 1.6)
 _GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
 _LID_RANGE, _LIP_RANGE = (0.75, 1.2), (0.4, 1.25)
 _LEAST_GAP = 0.03  # outer eye distances: lips that are closer say little about a factor
+_ONE_SIDED = 0.3  # share of a slant of the mouth at rest that is made up for: most of it is how the head is turned
 _TOLD = 0.006  # a step that was meant to be larger tells how much of it comes back
 _KEPT = np.array([0.9] * 7 + [0.6, 0.9, 0.9, 0.9])
 """Share of a difference that is made up for; eyes that are large or small by nature stay so in part."""
@@ -127,6 +133,9 @@ def telling_rows(track: AttributeTrack, trusted: np.ndarray) -> np.ndarray:
     """Up to 6 rows to compare, evenly in time: well seen, not turned far, eyes open."""
     angles = np.abs(track.yaw_pitch_roll())
     good = trusted & (track.presence > _SURE) & (angles[:, 0] < _MOST_YAW) & (track.openness.min(axis=1) > _LEAST_OPEN)
+    if good.any():
+        wide = track.openness.min(axis=1)
+        good &= wide >= min(_WIDE, float(np.median(wide[good])))
     rows = np.flatnonzero(good)
     return (
         rows[np.unique(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).round().astype(int))] if len(rows) else rows
@@ -141,6 +150,7 @@ def listen(
     if not len(rows):
         return Echo()
     wanted = np.stack([reading(p) for p in seen])
+    wanted[:, 4:6] += _READ_HIGHER
     effect = _effects(geometry)
     steps = np.ones(_COUNT)  # how much of what was meant came back, last time
     echo, before, meant = Echo(), None, None
@@ -154,7 +164,9 @@ def listen(
         if before is not None and meant is not None:
             large = np.abs(meant) > _TOLD
             steps = np.where(large, np.clip((now - before) / np.where(large, meant, 1.0), 0.5, 1.5), 1.0)
-        before, meant = now, _KEPT * np.median((wanted - read)[good], axis=0)
+        gap = np.median((wanted - read)[good], axis=0)
+        gap[4:6] = gap[4:6].mean() + _ONE_SIDED * (gap[4:6] - gap[4:6].mean())
+        before, meant = now, _KEPT * gap
         echo = _stepped(echo, meant / steps, effect, read[good], wanted[good], track.gaze[rows[good]])
     return echo
 
@@ -188,29 +200,27 @@ def _gains(shown: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np.ndarra
 def _effects(geometry: Geometry) -> np.ndarray:
     """(7, 7): what a unit of each of the rest's weights adds to those parts of a reading."""
     basis = fit_basis(geometry)
-    moves = np.tensordot(_weights(geometry), basis.seen, 1) * (1, -1, -1)  # (7, 468, 3)
+    brows = np.tensordot(_weights(geometry), basis.seen, 1)  # (4, 468, 3)
+    moves = np.concatenate([brows, surface_points(geometry, holds(geometry))]) * (1, -1, -1)
     points = np.concatenate([basis.mean * (1, -1, -1), np.zeros((10, 3))])
     return np.array([(reading(points + np.pad(m, ((0, 10), (0, 0)))) - reading(points))[_REST] for m in moves])
 
 
 def _weights(geometry: Geometry) -> np.ndarray:
-    """(7, E): each of the rest's weights in expressions."""
+    """(4, E): each of the brows' weights in expressions."""
     names = geometry.expression_names
-    out = np.zeros((7, len(names)), np.float32)
+    out = np.zeros((4, len(names)), np.float32)
     for side, mark in enumerate("LR"):
         out[2 * side, names.index(f"browInnerUp_{mark}")] = 1.0
         out[2 * side + 1, names.index(f"browOuterUp_{mark}")] = 1.0
-        out[4 + side, names.index(f"mouthSmile_{mark}")] = 0.5
-        out[4 + side, names.index(f"mouthFrown_{mark}")] = -0.5
-        out[6, names.index(f"mouthStretch_{mark}")] = 0.5
-    out[6, names.index("mouthPucker")] = -0.3
     return out
 
 
 def _rest_shapes(geometry: Geometry) -> np.ndarray:
     """float32 (7, V, 3)."""
     used = np.flatnonzero(_weights(geometry).any(axis=0))
-    return np.tensordot(_weights(geometry)[:, used], geometry.expression[used], 1)
+    brows = np.tensordot(_weights(geometry)[:, used], geometry.expression[used], 1)
+    return np.concatenate([brows, holds(geometry)])
 
 
 def before_wall(face: GeneratedFace) -> np.ndarray:

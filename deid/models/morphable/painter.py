@@ -20,6 +20,7 @@ from deid.models.morphable.codes import AttributeCode, IdentityCode
 from deid.models.morphable.creases import depth_at
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import GeneratedFace, Renderer
 from deid.types import Frame
@@ -49,7 +50,7 @@ class Sitter:
         # the frame's tone is that of skin at the samples of photometry: there this skin must be as light on average
         skin, age = albedo / skin_level(geometry, albedo), appearance.traits(code.appearance)[1]
         renderer = Renderer(geometry, skin, appearance.gloss(size), code.iris, folds=depth_at(age))
-        return cls(code, geometry.neutral(code.shape), renderer)
+        return cls(code, relaxed(geometry, geometry.neutral(code.shape)), renderer)
 
     def in_place_of(self, geometry: Geometry, subject: np.ndarray) -> Sitter:
         """The same head, sized and shifted so that its features lie where those of the head ``subject``, float32

@@ -14,7 +14,7 @@ import numpy as np
 from deid.models.morphable import face_points
 from deid.models.morphable.apertures import open_and_closed
 from deid.models.morphable.echo import Echo
-from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis, surface_points
+from deid.models.morphable.fit_basis import FitBasis, fit_basis
 from deid.models.morphable.gaze import as_rendered
 from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
 from deid.models.morphable.lids import downcast, lid_curves, rest_apertures, set_lids
@@ -27,8 +27,11 @@ _HABIT, _HABIT_RANGE = 0.85, (0.6, 1.06)
 _STARE = np.array([0.70, 0.92])
 """Centimetres of the lids' mean gap from which they open less than they are told to, and that they never reach: irises
 are alike in everybody, and lids that stand off them are a stare."""
-_LEVEL_CORNERS = -0.07  # cm of the mouth's corners over the middle of closed lips, on average
-_LIFT, _MOST_LIFT = 0.7, 0.2  # share of a lack of that which is made up for, and the weight that may be spent on it
+_LASTING = (
+    "mouthFrown", "mouthStretch", "mouthShrug", "mouthRoll", "mouthPress", "mouthDimple", "mouthLeft", "mouthRight",
+    "jawLeft", "jawRight", "jawForward", "cheekPuff", "noseSneer",
+)  # fmt: skip
+_LASTING_QUANTILE, _LASTING_SHARE, _LASTING_MOST = 0.35, 0.9, 0.3  # beyond that weight it is a grimace that is held
 _BROWS_DRAWN = 0.45  # cm that drawn brows look higher above the eyes than their points: hairs grow upwards
 _MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows go down, and their largest weight
 _WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
@@ -64,7 +67,6 @@ class Retargeter:
         lower = (_brow_height(other) + _BROWS_DRAWN) / _brow_height(own)
         self._lower = float(np.clip(lower, 1.0, _MOST_LOWER))
         self._lip_effects = _lip_gap(self._basis.expression)  # (E,) cm a weight
-        self._lift = self._lifted(_corner_rise(geometry, surrogate))
         self._opens = np.array([name.startswith(OPENERS) for name in self._names])
         self._readings: tuple[np.ndarray, np.ndarray] | None = None
         self._echo = Echo()
@@ -88,8 +90,7 @@ class Retargeter:
         """``track`` with ``expression`` for the surrogate."""
         if not len(track):
             return track
-        expression = track.expression.astype(np.float64)
-        expression = np.minimum(expression + self._lift, UPPER)
+        expression = self._without_lasting(track.expression.astype(np.float64))
         self._knit(expression)
         # what a landmark model hardly tells apart from shut lips are gaps far apart: its noise grows on the way
         gap = parabolas(self._wanted_gap(track)[:, None], track.frames / self._rate)[:, 0]
@@ -98,6 +99,17 @@ class Retargeter:
         track = track.with_values(gaze=self._echo.looking(as_rendered(track).astype(np.float32)))
         set_lids(expression, self._names, self._lids, track)
         return track.with_values(expression=expression.astype(np.float32))
+
+    def _without_lasting(self, expression: np.ndarray) -> np.ndarray:
+        """``expression`` (n, E) without what the lower face does in nearly all of it. That is how somebody's mouth lies
+        at rest, and how the landmark model sees it: as an expression of another face, to whose own rest it would be
+        added, thin lips become rolled ones and long corners a frown. What of it is to be seen at rest the loop finds
+        (:mod:`.echo`)."""
+        usual = np.quantile(expression, _LASTING_QUANTILE, axis=0)
+        usual = _LASTING_SHARE * np.minimum(usual, _LASTING_MOST)
+        lasting = np.array([name.startswith(_LASTING) for name in self._names])
+        without: np.ndarray = np.where(lasting, np.maximum(expression - usual, 0.0), expression)
+        return without
 
     def _knit(self, expression: np.ndarray) -> None:
         """Frowns, in place: they bring brows down to the eyes, however far that is, and outer ends hardly rise."""
@@ -108,15 +120,6 @@ class Retargeter:
             expression[:, outer] *= 1 - _OUTER_HELD * frown
             expression[:, down] *= 1 + (self._lower - 1) * frown
             np.minimum(expression[:, down], _MOST_DOWN, out=expression[:, down])
-
-    def _lifted(self, rise: float) -> np.ndarray:
-        """(E,): a touch of smile for a surrogate whose mouth's corners at rest are only ``rise`` cm over the lips'
-        middle: on corners that hang by nature a smile shows as a frown."""
-        sides = [self._names.index("mouthSmile_L"), self._names.index("mouthSmile_R")]
-        gain = float(_corner_rises(self._basis.expression[sides]).sum())
-        out = np.zeros(len(self._names))
-        out[sides] = np.clip(_LIFT * (_LEVEL_CORNERS - rise) / gain, 0.0, _MOST_LIFT)
-        return out
 
     def _habitual(self, track: AttributeTrack) -> np.ndarray:
         """Openness (n, 2) for the surrogate. How wide somebody usually holds the eyes is in part who it is and in part
@@ -172,18 +175,6 @@ def _eye_widths(points: np.ndarray) -> np.ndarray:
     """(2,) centimetres from corner to corner, of mesh points (468, 3)."""
     corners = points[face_points.EYE_CORNERS]
     return np.asarray(np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1))
-
-
-def _corner_rises(points: np.ndarray) -> np.ndarray:
-    """Centimetres of the mouth's corners over the middle of the lips, of mesh points or displacements (..., 468, 3)."""
-    return points[..., face_points.MOUTH_CORNERS, 1].mean(axis=-1) - points[
-        ..., face_points.INNER_LIP_PAIRS[2], 1
-    ].mean(axis=-1)
-
-
-def _corner_rise(geometry: Geometry, shape: np.ndarray) -> float:
-    """Of the identity ``shape`` (K,) at rest."""
-    return float(_corner_rises(surface_points(geometry, geometry.neutral(shape))))
 
 
 def _brow_height(points: np.ndarray) -> float:

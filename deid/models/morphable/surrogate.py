@@ -19,6 +19,7 @@ from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
 from deid.models.morphable.face_points import BARE_SKIN, BROWS
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.painter import Sitter, paint_picture
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
@@ -241,7 +242,7 @@ def sketched(geometry: Geometry, appearance: Appearance, code: IdentityCode) -> 
     albedo = appearance.draft(code, _DRAW_TEXTURE)
     gloss = appearance.gloss(_DRAW_TEXTURE)
     renderer = Renderer(geometry, albedo / skin_level(geometry, albedo), gloss, code.iris)
-    return Sitter(code, geometry.neutral(code.shape), renderer)
+    return Sitter(code, relaxed(geometry, geometry.neutral(code.shape)), renderer)
 
 
 def in_place(geometry: Geometry, sitter: Sitter, likeness: Likeness) -> np.ndarray:

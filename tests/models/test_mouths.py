@@ -1,0 +1,82 @@
+"""Mouths at rest look relaxed, whoever's they are; what lasts in a subject's mouth is no expression of another's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deid.models.morphable import mouths
+from deid.models.morphable.fit_basis import surface_points
+from deid.models.morphable.foretell import shape_reads
+from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.population import load_population
+from deid.models.morphable.retarget import Retargeter
+
+NOTHING = np.zeros((2, 2), np.float32)
+
+
+def head(seed: int, female: float = 1.0) -> np.ndarray:
+    geometry, people = load_geometry(), load_population()
+    reads = np.sign(female) * shape_reads(len(people.centre))
+    return geometry.neutral(people.draw(geometry, np.random.default_rng(seed), female, 40.0, reads, 0.2))
+
+
+def hanging(neutral: np.ndarray) -> float:
+    """Centimetres by which the ends of the line between closed lips lie under its middle."""
+    geometry = load_geometry()
+    points = surface_points(geometry, geometry.pose(neutral, np.zeros(len(geometry.expression)), NOTHING))
+    return float(points[[13, 14], 1].mean() - points[[78, 308], 1].mean())
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([-1.0, 1.0]))
+def test_no_mouth_at_rest_frowns(seed: int, female: float) -> None:
+    drawn = head(seed, female)
+    relaxed = mouths.relaxed(load_geometry(), drawn)
+    assert -0.1 < hanging(relaxed) < 0.12
+    assert hanging(relaxed) < max(hanging(drawn), 0.0) + 0.02
+
+
+def test_only_the_mouth_is_relaxed_and_it_stays_where_it_was() -> None:
+    geometry, drawn = load_geometry(), head(3)
+    relaxed = mouths.relaxed(geometry, drawn)
+    moved = np.abs(relaxed - drawn).max(axis=1) > 0
+    assert not moved[np.setdiff1d(np.arange(len(drawn)), geometry.motion.lip_region)].any()
+    assert np.allclose(relaxed[:, [0, 2]], drawn[:, [0, 2]])
+    before, after = (mouths._line(geometry, v) for v in (drawn, relaxed))
+    assert abs(float((after[1] - before[1]) @ np.gradient(before[0]))) < 0.02
+    thickness = [np.ptp(v[geometry.lips_outer, 1]) for v in (drawn, relaxed)]
+    assert abs(thickness[1] - thickness[0]) < 0.08
+
+
+def test_a_relaxed_mouth_is_relaxed() -> None:
+    geometry = load_geometry()
+    once = mouths.relaxed(geometry, head(5))
+    twice = mouths.relaxed(geometry, once)
+    first = np.abs(once - head(5)).max()
+    assert np.abs(twice - once).max() < 0.45 * first
+
+
+def test_each_hold_does_what_it_says() -> None:
+    geometry = load_geometry()
+    points = surface_points(geometry, np.array(mouths.holds(geometry)))
+    left, right, wide = points
+    assert left[291, 1] > 0.2 and abs(left[61, 1]) < 0.02 and right[61, 1] > 0.2 and abs(right[291, 1]) < 0.02
+    assert wide[291, 0] > 0.5 and wide[61, 0] < -0.5 and np.abs(wide[[61, 291], 1]).max() == 0
+
+
+@pytest.mark.parametrize("name", ["mouthFrown_L", "mouthShrugLower", "mouthSmile_L"])
+def test_what_lasts_in_a_mouth_is_how_it_lies(name: str) -> None:
+    geometry = load_geometry()
+    turn = Retargeter(geometry, np.zeros(len(geometry.identity)), np.zeros(len(geometry.identity)))
+    expression = np.zeros((20, len(geometry.expression)))
+    column = geometry.expression_names.index(name)
+    expression[:, column] = 0.28
+    expression[15:, column] = 0.8
+    left = turn._without_lasting(expression)[:, column]
+    if name.startswith("mouthSmile"):  # whoever smiles all the time does smile
+        assert np.allclose(left, expression[:, column])
+    else:
+        assert (left[:15] < 0.05).all() and (left[15:] > 0.45).all()
