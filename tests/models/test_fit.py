@@ -7,7 +7,6 @@ import pytest
 from meshes import Truth, act, observe, person, still, turn
 
 from deid.models.morphable import fit
-from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry, load_geometry
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.tracks import AttributeTrack, Observations
