@@ -1,7 +1,8 @@
 """The landmark model on every face of every frame, beside the tracker: what an engine needs to invert a face.
 
-The tracker hands over a frame once nobody will change what it knows of it. The meshes are found in a thread of their
-own, in the order of the frames, so that what is recorded depends on the frames only.
+The tracker hands over a frame's faces as soon as it is through with them, mostly in the order of the frames; those of a
+face that is followed back come when it is. The meshes are found in a thread of their own, in the order in which they
+are handed over, so that what is recorded depends on the frames only.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class _Memory:
 
 
 class Observer:
-    """Feed it frames with their faces, in order; then :meth:`finish`.
+    """Feed it frames with their faces, each face once, then :meth:`finish`.
 
     ``note``: makes the engine's photometric note from a close-up and landmarks in the frame's pixels.
     ``first``: called once, when the first face is seen. ``hands``: those that were seen before or beside a face.
@@ -152,7 +153,7 @@ class Observer:
     def _one(self, frame: Frame, key: int, box: np.ndarray) -> None:
         known = self._known.get(key)
         rois = [roi_from_box(box)]
-        if known is not None and frame.index - known.frame <= _RECENT:
+        if known is not None and abs(frame.index - known.frame) <= _RECENT:
             rois.insert(0, roi_from_landmarks(known.points).shifted(*(box[:2] - known.box[:2])))
         for roi in rois:
             found = self._mesh(frame, roi, box)
@@ -185,8 +186,8 @@ class Observer:
     def _look_for_hands(self, key: int, frame: int, view: Closeup, points: np.ndarray, seen: FaceLandmarks) -> None:
         """Note the hands near the face: now and then, when the landmark model has a doubt, and in every frame for a
         while after one was seen."""
-        since = frame - self._looked.get(key, -_HANDS_EVERY)
-        lately = frame - self._handled.get(key, -_HANDS_EVERY - 1) <= _HANDS_EVERY
+        since = abs(frame - self._looked.get(key, -_HANDS_EVERY))
+        lately = abs(frame - self._handled.get(key, -_HANDS_EVERY - 1)) <= _HANDS_EVERY
         if since < _HANDS_EVERY and seen.presence >= _DOUBTFUL and not lately:
             return
         self._looked[key] = frame
@@ -203,8 +204,8 @@ class Observer:
 
     def _look_for_things(self, key: int, frame: int, view: Closeup, points: np.ndarray, seen: FaceLandmarks) -> None:
         """Note what lies before the face: now and then, and in every frame for a while after something was seen."""
-        since = frame - self._things_looked.get(key, -_THINGS_EVERY)
-        if since < _THINGS_EVERY and frame - self._things_seen.get(key, -_THINGS_LAST - 1) > _THINGS_LAST:
+        since = abs(frame - self._things_looked.get(key, -_THINGS_EVERY))
+        if since < _THINGS_EVERY and abs(frame - self._things_seen.get(key, -_THINGS_LAST - 1)) > _THINGS_LAST:
             return
         self._things_looked[key] = frame
         if self._thing_finder is None:

@@ -35,7 +35,8 @@ MEMORY, _MEMORY_BYTES = 30, 128 << 20  # frames that new faces can be followed b
 
 class Tracker:
     """Feed chunks in order, then call :meth:`finish`. ``threshold``: detector score from which a face is born.
-    ``observer``: shown every frame with its faces as soon as following can no longer change them."""
+    ``observer``: shown every face of every frame, once, as soon as the search at the end of its chunk has put it right:
+    later ones add faces, but hardly move those that are known."""
 
     def __init__(self, examiner: Examiner, *, threshold: float, observer: Observer | None = None) -> None:
         self._examiner = examiner
@@ -45,6 +46,7 @@ class Tracker:
         self._ended: list[Tracklet] = []
         self._done: list[Tracklet] = []
         self._memory: deque[View] = deque()
+        self._shown: dict[int, set[int]] = {}
         self._shot = -1
 
     def feed(self, chunk: Chunk) -> None:
@@ -56,9 +58,10 @@ class Tracker:
             self._forward(tracklet, chunk.views)
         self._key(chunk.views)
         self._memory.extend(new)
+        self._show()
         size = sum(plane.nbytes for plane in new[-1].frame.planes) if new else 1
         while len(self._memory) > min(MEMORY, max(6, _MEMORY_BYTES // size)):
-            self._settled(self._memory.popleft())
+            self._shown.pop(self._memory.popleft().index, None)
         oldest = self._memory[0].index  # nobody follows a face further back, so nobody asks what was there
         self._done += [t for t in self._ended if t.last < oldest]
         self._ended = [t for t in self._ended if t.last >= oldest]
@@ -73,15 +76,21 @@ class Tracker:
         may change in the last ``MEMORY`` frames, and be given new ones. Read only."""
         return chain(self._done, self._ended, self._active)
 
-    def _settled(self, view: View) -> None:
-        """Nobody follows a face through ``view`` any more."""
-        if self._observer is not None:
-            here = [(t, row) for t in (*self._active, *self._ended) if (row := t.rows.get(view.index)) is not None]
-            self._observer.see(view, here)
+    def _show(self) -> None:
+        """The observer gets those faces of the frames at hand that it has not seen."""
+        if self._observer is None:
+            return
+        known = [t for t in (*self._active, *self._ended) if t.confirmed]
+        for view in self._memory:
+            shown = self._shown.setdefault(view.index, set())
+            new = [(t, row) for t in known if id(t) not in shown and (row := t.rows.get(view.index)) is not None]
+            if new:
+                self._observer.see(view, new)
+                shown.update(id(t) for t, _ in new)
 
     def _end_shot(self) -> None:
-        for view in self._memory:
-            self._settled(view)
+        self._show()
+        self._shown.clear()
         self._done += self._active + self._ended
         self._active, self._ended = [], []
         self._memory.clear()
