@@ -28,7 +28,7 @@ from deid import imaging
 from deid.errors import ModelError
 from deid.models.morphable.brows import COUNT, BrowStyle, draw_brows
 from deid.models.morphable.codes import IdentityCode
-from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, beard_zone, grain, reddened, tint, unlined
+from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, beard_zone, grain, lips, tint, unlined
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
 TILE = 768  # texels a side of the tile that the asset's crop belongs to
@@ -158,13 +158,13 @@ class Appearance:
         style = Complexion.drawn(code.detail, gender, age)
         log = low + fine[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
         log += self._resized(tint(style, code.detail))
-        reddened(log)
+        lips(log, style)
         log += grain(style, code.detail)[..., None]
         crop = np.exp(np.clip(log, -3, 0.9) + self._spots(code)[..., None] * _MELANIN)
         core = self._resized(self.domain) > 0.98
         crop /= crop[core].mean(axis=0)
         skin = _sized(_tiled(crop), size)
-        draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:]), code.detail)
+        draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:], gender), code.detail)
         return skin
 
     def draft(self, code: IdentityCode, size: int = 256) -> np.ndarray:
@@ -179,7 +179,7 @@ class Appearance:
         log = mean + self._modes(code.appearance, (width, height))
         unlined(log, age)
         log += imaging.resize(tint(style, code.detail), (width, height), interpolation=imaging.INTER_LINEAR)
-        reddened(log)
+        lips(log, style)
         crop = np.exp(np.clip(log, -3, 0.9))
         crop /= crop[core].mean(axis=0)
         x0, y0, x1, y1 = _CROP
@@ -193,7 +193,7 @@ class Appearance:
         skin = imaging.warp_affine(
             crop, place, (size, size), flags=imaging.INTER_LINEAR, borderMode=imaging.BORDER_REPLICATE
         )
-        draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:]), code.detail)
+        draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:], gender), code.detail)
         return skin
 
     def gloss(self, size: int = 512) -> np.ndarray:
@@ -272,8 +272,8 @@ class Appearance:
 _GLOSSY = (  # u, v of the centre; u, v spread; gain
     (0.5, 0.40, 0.035, 0.05, 0.42),
     (0.5, 0.16, 0.13, 0.05, 0.30),
-    (0.5, 0.53, 0.07, 0.03, 0.5),
-    (0.5, 0.60, 0.07, 0.03, 0.5),
+    (0.5, 0.51, 0.07, 0.02, 0.3),
+    (0.5, 0.625, 0.07, 0.025, 0.9),
     (0.30, 0.36, 0.06, 0.05, 0.15),
     (0.5, 0.68, 0.05, 0.03, 0.1),
 )
@@ -297,10 +297,10 @@ def _lines(age: float) -> float:
 
 
 def _tiled(crop: np.ndarray) -> np.ndarray:
-    """The crop in its tile, its border spread outwards: float32 (768, 768, ...)."""
+    """The crop in its tile, mirrored at its border: float32 (768, 768, ...)."""
     x0, y0, x1, y1 = _CROP
     edges = [(y0, TILE - y1), (x0, TILE - x1)] + [(0, 0)] * (crop.ndim - 2)
-    return np.pad(crop.astype(np.float32, copy=False), edges, mode="edge")
+    return np.pad(crop.astype(np.float32, copy=False), edges, mode="reflect")
 
 
 def _sized(tile: np.ndarray, size: int) -> np.ndarray:

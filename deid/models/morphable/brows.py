@@ -17,16 +17,16 @@ from deid import imaging
 
 COUNT = 8  # numbers that describe brows; see :meth:`BrowStyle.of`
 TILE = 768  # texels a side in which lengths here are measured
-_INNER, _OUTER = 355.0, 196.0  # where a brow begins and ends in the tile's left half
+_INNER, _OUTER = 350.0, 196.0  # where a brow begins and ends in the tile's left half
 _KNOTS = (0.0, 0.15, 0.4, 0.65, 0.85, 1.0)
 _MIDDLE = (174.5, 169.0, 163.0, 160.0, 162.5, 168.5)  # of the band's roots, at the knots from the nose outwards
-_HALF_WIDTH = (9.5, 11.5, 11.0, 9.5, 7.5, 5.0)
-_DEPTH = 1.85  # optical depth through the middle of a hair
+_HALF_WIDTH = (12.5, 16.0, 15.5, 13.5, 10.0, 6.0)
+_DEPTH = 1.5  # optical depth through the middle of a hair
 _HAIR_WIDTH = 0.36
-_HAIRS = 720  # a side, before thinning
-_STRAY = 0.07  # share of hairs outside the band
+_HAIRS = 900  # a side, before thinning
+_STRAY = 0.10  # share of hairs outside the band
 _ROWS = (105, 225)  # of the tile, that hold every brow
-_WARM, _COOL = np.array((1.10, 1.0, 0.88), np.float32), np.array((0.95, 1.0, 1.06), np.float32)  # tints of hair
+_WARM, _COOL = np.array((1.18, 1.0, 0.87), np.float32), np.array((0.95, 1.0, 1.06), np.float32)  # tints of hair
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class BrowStyle:
     grey: float
 
     @classmethod
-    def of(cls, numbers: np.ndarray) -> BrowStyle:
-        """From :data:`COUNT` standard normal numbers."""
+    def of(cls, numbers: np.ndarray, gender: float = 0.0) -> BrowStyle:
+        """From :data:`COUNT` standard normal numbers; ``gender``: -1 (a man's, which lie lower) to 1."""
         n = np.clip(np.asarray(numbers, np.float64), -2.5, 2.5)
         return cls(
-            rise=2.2 * n[0] + 0.5,
+            rise=2.2 * n[0] - 2.2 + 1.4 * gender,
             tilt=2.4 * n[1],
             arch=2.2 * n[2] + 1.0,
-            thick=float(np.clip(0.92 * np.exp(0.24 * n[3]), 0.75, 1.2)),
+            thick=float(np.clip(0.84 * np.exp(0.20 * n[3]), 0.66, 1.06)),
             inner=4.0 * n[4],
             dense=float(np.clip(np.exp(0.25 * n[5]), 0.95, 1.4)),
             dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),
@@ -80,8 +80,8 @@ def brows(style: BrowStyle, seed: int, size: int) -> tuple[slice, np.ndarray, np
         _splat(hairs, _tones(style, rng), depth, light)
     cover = 1 - np.exp(-depth)
     tone = light / np.maximum(depth, 1e-6)
-    below = imaging.gaussian_blur(cover, (0, 0), 5.0 * scale)  # stubs and skin that the hairs shade
-    cover = 1 - (1 - cover) * (1 - 0.3 * below)
+    below = imaging.gaussian_blur(cover, (0, 0), 6.0 * scale)  # stubs and skin that the hairs shade
+    cover = 1 - (1 - cover) * (1 - 0.4 * below)
     tint = np.where(tone[..., None] > 0.62, _COOL, _WARM)
     return rows, cover, np.where(depth > 0.02, tone, np.float32(style.dark * 1.3))[..., None] * tint
 
@@ -97,15 +97,15 @@ def _hairs(style: BrowStyle, rng: np.random.Generator, side: int) -> np.ndarray:
     count = _HAIRS
     own = rng.normal(0, 0.7, 3)  # no face is quite symmetric
     t = np.clip(rng.beta(1.0, 1.2, count) * 1.06 - 0.03, -0.03, 1.03)
-    across = np.clip(rng.normal(0, 0.52, count), -1.3, 1.3)
+    across = np.clip(rng.normal(0.1, 0.55, count), -1.5, 1.1)  # thinning out upwards
     stray = rng.random(count) < _STRAY
-    across = np.where(stray, rng.uniform(-2.1, 2.3, count), across)
+    across = np.where(stray, rng.uniform(-1.9, 1.5, count), across)
     x = _INNER + style.inner - (_INNER + style.inner - _OUTER) * t
     middle = np.interp(t, _KNOTS, _MIDDLE) - style.rise - own[0] - (style.tilt + own[1]) * (t - 0.4)
     middle -= (style.arch + own[2]) * np.exp(-(((t - 0.66) / 0.25) ** 2))
     half = np.interp(t, _KNOTS, _HALF_WIDTH) * style.thick
     y = middle + across * half + 0.25 * half * np.exp(-np.abs(t) / 0.1)
-    rise = np.deg2rad(72 * np.exp(-t / 0.13) + 10 - 22 * t + across * (26 - 8 * t) + rng.normal(0, 12, count))
+    rise = np.deg2rad(72 * np.exp(-t / 0.13) + 10 - 22 * t + across * (15 - 4 * t) + rng.normal(0, 12, count))
     length = (15 + 11 * np.sin(np.pi * np.clip(t + 0.12, 0, 1))) * np.exp(rng.normal(0, 0.2, count))
     length *= (0.75 + 0.25 * style.thick) * np.where(stray, rng.uniform(0.35, 0.8, count), 1)
     bend = rise * (0.35 + 0.4 * np.exp(-np.abs(t) / 0.15)) - np.deg2rad(6 + 10 * t)

@@ -25,11 +25,11 @@ _GROWN = 17.0  # years from which a beard can show
 _BLOOD = np.array((-0.10, -1.0, -0.75), np.float32)  # log albedo that blood takes from each channel
 _MELANIN = np.array((-0.62, -1.0, -1.42), np.float32)
 _STUBBLE = np.array((-1.04, -1.0, -0.92), np.float32)  # seen through skin, hair looks blue
-_LIP_SHIFT = {  # of donors' lips, men's and women's, to bare ones: flashes pale the ones, lipstick reddens the others
-    "upper": (np.array((-0.06, -0.06, -0.10), np.float32), np.array((-0.03, 0.03, -0.03), np.float32)),
-    "lower": (np.array((-0.15, -0.30, -0.30), np.float32), np.array((-0.08, -0.05, -0.12), np.float32)),
-}
-_REDDER = 0.20  # log of red over green, in which lips exceed skin at least
+# log albedo of bare lips beside that of the skin around them: men's on portraits, less what the renderer shades
+_UPPER_LIP = np.array((-0.18, -0.66, -0.42), np.float32)
+_LOWER_LIP = np.array((-0.12, -0.42, -0.20), np.float32)
+_WET = np.array((-0.10, -0.22, -0.16), np.float32)  # and what they lose towards where they meet
+_CORNERS = 0.3
 _VEINS = np.array((-1.0, -1.0, -0.72), np.float32)
 
 
@@ -37,9 +37,8 @@ _VEINS = np.array((-1.0, -1.0, -0.72), np.float32)
 class Complexion:
     """How strongly each shows. ``pores``, ``blotches``: factors. ``cheeks``, ``nose``, ``chin``: log of green that more
     blood takes there. ``eyes``: the same for the shadows below them, ``eyes_brown`` the share of melanin in these.
-    ``stubble``: of a shaved beard. ``lips``: more blood in the lips' red, negative for paler ones;
-    ``made_up``: 0 when the lips to be corrected are those of men among the donors, 1 for women's.
-    ``lines``: fine ones below and beside the eyes."""
+    ``stubble``: of a shaved beard. ``lips``: more blood in the lips' red, negative for paler ones. ``lines``: fine ones
+    below and beside the eyes."""
 
     pores: float
     blotches: float
@@ -50,7 +49,6 @@ class Complexion:
     eyes_brown: float
     stubble: float
     lips: float
-    made_up: float
     lines: float
 
     @classmethod
@@ -70,9 +68,8 @@ class Complexion:
             eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * (1.0 if age >= _GROWN else 0.18)),
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
             stubble=float(man * np.clip(0.18 + 0.17 * normal[7], 0.0, 0.52)),
-            lips=float(np.clip(0.13 + 0.09 * normal[8] - 0.04 * old, -0.04, 0.32))
+            lips=float(np.clip(0.03 + 0.06 * gender + 0.08 * normal[8] - 0.04 * old, -0.12, 0.22))
             + (lipstick if age >= _GROWN else 0.0),
-            made_up=float(np.clip((gender + 1) / 2, 0, 1)) * (1.0 if age >= _GROWN else 1.35),
             lines=float(np.clip((age - 20) / 40, 0, 1.3) * np.exp(0.3 * rng.normal())),
         )
 
@@ -88,15 +85,12 @@ def tint(style: Complexion, seed: int) -> np.ndarray:
     patches = 0.021 * wobble[4] + 0.023 * wobble[0] + 0.018 * wobble[1]
     patches = np.where(patches < 0, 0.5 * patches, patches)  # skin without blood would look green
     blood = blood * uneven + style.blotches * zones["skin"] * patches
-    blood = blood + style.lips * zones["lips"] * (1 + 0.3 * wobble[1])
     melanin = style.blotches * zones["skin"] * (0.007 * wobble[5] + 0.009 * wobble[3] + 0.009 * wobble[2])
     relief = style.pores * zones["skin"] * (0.022 * _dented(wobble[6]) + 0.018 * _dented(wobble[7]))
     shadow = style.eyes * zones["eyes"]
     shaved = 0.7 * style.stubble * zones["beard"] * (1 + 0.25 * wobble[1])
     out = blood[..., None] * _BLOOD + melanin[..., None] * _MELANIN + shaved[..., None] * _STUBBLE
     out += relief[..., None]
-    for place, (man, woman) in _LIP_SHIFT.items():
-        out += zones[place][..., None] * (man + style.made_up * (woman - man))
     out += (shadow * style.eyes_brown)[..., None] * _MELANIN + (shadow * (1 - style.eyes_brown))[..., None] * _VEINS
     return out.astype(np.float32)
 
@@ -124,19 +118,23 @@ def unlined(log: np.ndarray, age: float) -> None:
     log -= imaging.resize(band, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)[..., None]
 
 
-def reddened(log: np.ndarray) -> None:
-    """Sees to it, in place, that the lips of ``log``, float32 (h, w, 3), log relative albedo of the crop, are redder
-    than the skin around them, by as much blood as that takes: nobody's are pale in the middle and red at the border."""
-    lips, plain = _zones()["lips"], _zones()["plain"]
-    height, width = lips.shape
+def lips(log: np.ndarray, style: Complexion) -> None:
+    """Gives the lips of ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, the colour that bare
+    ones have beside the skin around them. Of donors' lips only the finest is kept: smiles stretch them, so that their
+    mean is red along the border and pale inside, and half of them are painted."""
+    shape, wide, wet, corners = _lip_shapes()
+    zones = _zones()
+    height, width = shape.shape
     small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA)
-    red = small[..., 0] - small[..., 1]
-    for place in ("upper", "lower"):
-        zone = _zones()[place]
-        over = float((red * zone).sum() / zone.sum() - (red * plain).sum() / plain.sum())
-        if over < _REDDER:
-            more = imaging.resize(zone, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
-            log += more[..., None] * ((_REDDER - over) / float(_BLOOD[0] - _BLOOD[1]) * _BLOOD)
+    bare = (wide < 0.02).astype(np.float32)
+    near = imaging.gaussian_blur(bare, (0, 0), 5.0)
+    around = imaging.gaussian_blur(small * bare[..., None], (0, 0), 5.0) / np.maximum(near, np.float32(1e-3))[..., None]
+    lower = (zones["lower"] / np.maximum(zones["lips"], 1e-3))[..., None]
+    colour = _UPPER_LIP + lower * (_LOWER_LIP - _UPPER_LIP) + wet[..., None] * _WET
+    colour += np.float32(style.lips) * _BLOOD
+    around = around - np.float32(_CORNERS) * corners[..., None]
+    change = wide[..., None] * (around + shape[..., None] * colour - small)
+    log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
 
 
 def _field(rng: np.random.Generator, height: int, width: int, sigma: float) -> np.ndarray:
@@ -210,6 +208,19 @@ def _lips(soft: float = 5.0) -> np.ndarray:
     imaging.fill_convex_poly(mask, np.rint(ring).astype(np.int32), 1)
     smooth = imaging.gaussian_blur(mask.astype(np.float32), (0, 0), soft)
     return imaging.resize(smooth, (WIDTH // _COARSE, HEIGHT // _COARSE), interpolation=imaging.INTER_AREA)
+
+
+@lru_cache(maxsize=1)
+def _lip_shapes() -> tuple[np.ndarray, ...]:
+    """Float32 (165, 160), each 0 to 1: the lips' red with the mouth between; that and all that its edge colours; how
+    near the line where lips meet it is; the corners, which lie in a fold."""
+    v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE].astype(np.float32) + 0.5) * _COARSE
+    off, up = np.abs(u - WIDTH / 2) / 64, (v - 400) / np.where(v < 400, 29.0, 27.0)
+    inside = np.sqrt(off * off + up * up)  # 1 on the inner edge, about 2 on the outer
+    wet = 1 - _step(1.0, 1.7, inside)
+    corners = np.exp(-(((off - 1.2) / 0.2) ** 2 + ((v - 396) / 13) ** 2)).astype(np.float32)
+    wide = np.minimum(imaging.dilate((_lips(3.0) > 0.1).astype(np.float32), np.ones((5, 5), np.uint8)), 1)
+    return _lips(4.0), imaging.gaussian_blur(wide, (0, 0), 1.0), wet.astype(np.float32), corners
 
 
 @lru_cache(maxsize=1)

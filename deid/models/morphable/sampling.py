@@ -24,9 +24,11 @@ DRAWS = 384
 """Draws that are compared for one person."""
 _STRICT, YEARS_OFF = 256, 9.0  # draws that keep to the age, and how far off the others may be
 _THICK, _BUSHY = 3 - COUNT, 1.1  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
-# how light brows are beside the skin in pictures with drawn ones in them, and the number that these were drawn with:
-# medians, less the lightest, which a viewer misses
-_BROWS_SHOWN = (0.23, 0.265, 0.33, 0.44, 0.50, 0.70), (-2.5, -1.5, -0.5, 0.5, 1.0, 1.2)
+# how light drawn brows are beside the skin in pictures, men's and women's, which are thinner, and the number that these
+# were drawn with: medians, less the lightest, which a viewer misses
+_MENS_BROWS = np.array((0.148, 0.170, 0.219, 0.317, 0.373, 0.400))
+_WOMENS_BROWS = np.array((0.220, 0.253, 0.318, 0.451, 0.522, 0.560))
+_BROW_NUMBERS = (-2.5, -1.5, -0.5, 0.5, 1.0, 1.2)
 _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
 _UNSURE, _SURE = 0.2, 0.55  # guesses of a gender up to which neither is meant, and from which one surely is
@@ -72,7 +74,8 @@ def _drawn(
     dark: bool,
     brows: float,
 ) -> IdentityCode:
-    tone = None if np.isnan(brows) else float(np.interp(brows, *_BROWS_SHOWN)) + float(rng.normal(0, _BROWS_APART))
+    shown = _MENS_BROWS + (female + 1) / 2 * (_WOMENS_BROWS - _MENS_BROWS)
+    tone = None if np.isnan(brows) else float(np.interp(brows, shown, _BROW_NUMBERS) + rng.normal(0, _BROWS_APART))
     skin, iris, detail = appearance.sample(
         rng, gender=female, age=None if np.isnan(years) else aged(years), dark=dark, brows=tone
     )
