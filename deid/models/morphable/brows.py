@@ -49,10 +49,10 @@ class BrowStyle:
         """From :data:`COUNT` standard normal numbers; ``gender``: -1 (a man's, which lie lower) to 1."""
         n = np.clip(np.asarray(numbers, np.float64), -2.5, 2.5)
         return cls(
-            rise=2.2 * n[0] - 2.2 + 1.4 * gender,
+            rise=2.2 * n[0] - 0.5 + 1.7 * gender,
             tilt=2.4 * n[1],
             arch=2.2 * n[2] + 1.0,
-            thick=float(np.clip(0.84 * np.exp(0.20 * n[3]), 0.66, 1.06)),
+            thick=float(np.clip(0.73 * np.exp(0.20 * n[3]), 0.58, 0.95)),
             inner=4.0 * n[4],
             dense=float(np.clip(np.exp(0.25 * n[5]), 0.95, 1.4)),
             dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),
@@ -81,7 +81,7 @@ def brows(style: BrowStyle, seed: int, size: int) -> tuple[slice, np.ndarray, np
     cover = 1 - np.exp(-depth)
     tone = light / np.maximum(depth, 1e-6)
     below = imaging.gaussian_blur(cover, (0, 0), 6.0 * scale)  # stubs and skin that the hairs shade
-    cover = 1 - (1 - cover) * (1 - 0.4 * below)
+    cover = 1 - (1 - cover) * (1 - 0.32 * below)
     tint = np.where(tone[..., None] > 0.62, _COOL, _WARM)
     return rows, cover, np.where(depth > 0.02, tone, np.float32(style.dark * 1.3))[..., None] * tint
 

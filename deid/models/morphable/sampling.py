@@ -23,11 +23,11 @@ from deid.people import Person, traits
 DRAWS = 384
 """Draws that are compared for one person."""
 _STRICT, YEARS_OFF = 256, 9.0  # draws that keep to the age, and how far off the others may be
-_THICK, _BUSHY = 3 - COUNT, 1.1  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
+_THICK, _BUSHY = 3 - COUNT, 1.5  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
 # how light drawn brows are beside the skin in pictures, men's and women's, which are thinner, and the number that these
 # were drawn with: medians, less the lightest, which a viewer misses
-_MENS_BROWS = np.array((0.148, 0.170, 0.219, 0.317, 0.373, 0.400))
-_WOMENS_BROWS = np.array((0.220, 0.253, 0.318, 0.451, 0.522, 0.560))
+_MENS_BROWS = np.array((0.125, 0.156, 0.216, 0.320, 0.371, 0.395))
+_WOMENS_BROWS = np.array((0.238, 0.270, 0.335, 0.468, 0.543, 0.580))
 _BROW_NUMBERS = (-2.5, -1.5, -0.5, 0.5, 1.0, 1.2)
 _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read
