@@ -38,6 +38,7 @@ _FADE, _FX, _FY, _GX, _GY, _HX, _HY, _PASS, _PURE = range(9)
 """Columns of a row's plan: how much of the face, where in it; where in the frame the ground lies; where hair would lie,
 how much of that passes, and how much of what is below is the new face."""
 _DIRECT, _FILL = np.float32(-1e6), np.float32(-1e6)  # as places: the pixel itself; nothing known
+_FAST = {"contract", "nsz", "reassoc"}  # the order of sums is free, the same in every run
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _WHOLE = np.float32(0.999)  # of cover: no hole
 _DARKEST, _LEAST = np.float32(0.5), np.float32(0.01)  # shade on skin; squared contrast that can be told
@@ -45,7 +46,7 @@ HAIR_SHOWS = np.float32(0.004)
 """Less hair than this does not show."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occluder, first, pitch, place, out, touched):  # type: ignore[no-untyped-def]
     """Lay a face over a frame whose surroundings are drawn to the face's outline.
 
@@ -88,7 +89,7 @@ def blend(picture, clean, face, cover, corner, centre, tables, gate, fill, occlu
             touched[y, x] = kind[x] != _STAYS
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _hairy(gate):  # type: ignore[no-untyped-def]
     """bool (BINS + 1,): between which directions hair may hang."""
     out = np.zeros(BINS + 1, np.bool_)
@@ -99,7 +100,7 @@ def _hairy(gate):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _polar_row(y, x, r, step):  # type: ignore[no-untyped-def]
     """Distance and direction, in steps, of a row of pixels from ``x, y`` on, relative to the centre. One loop without
     branches, which is turned into vector instructions."""
@@ -111,7 +112,7 @@ def _polar_row(y, x, r, step):  # type: ignore[no-untyped-def]
         step[i] = turn if turn < np.float32(256) else _ZERO
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _squares(tables, cx, cy, y, left, out):  # type: ignore[no-untyped-def]
     """What squares of ``_SIDE`` pixels, from row ``y`` and column ``left`` on, are: surroundings that stay, face alone,
     or anything."""
@@ -136,7 +137,7 @@ def _squares(tables, cx, cy, y, left, out):  # type: ignore[no-untyped-def]
             out[n] = _FACE
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _plan_row(tables, gate, hairy, first, pitch, cx, cy, nearest, y, left, size, corner, r, step, squares, kind, plan):  # type: ignore[no-untyped-def]
     """What every pixel of a row shows, into ``kind``, and from where, into ``plan``."""
     for x in range(len(kind)):
@@ -191,7 +192,7 @@ def _plan_row(tables, gate, hairy, first, pitch, cx, cy, nearest, y, left, size,
                 plan[x, _PURE] = fading if far_off >= e else _ONE
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _draw_row(picture, clean, face, cover, corner, fill, y, left, kind, plan, out):  # type: ignore[no-untyped-def]
     """A row as planned, but for hair, into ``out``, float32 (n, 3). Runs of one kind are copied whole."""
     i, x = y - corner[0], 0
@@ -209,14 +210,14 @@ def _draw_row(picture, clean, face, cover, corner, fill, y, left, kind, plan, ou
             _mixed_run(clean, face, cover, fill, i, j, what == _MOVED, plan[start:x], out[start:x])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _copied(line, out):  # type: ignore[no-untyped-def]
     for x in range(len(out)):
         for k in range(3):
             out[x, k] = line[x, k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _filled(cover, fill, out):  # type: ignore[no-untyped-def]
     for x in range(len(out)):
         if cover[x] < _WHOLE:
@@ -224,7 +225,7 @@ def _filled(cover, fill, out):  # type: ignore[no-untyped-def]
                 out[x, k] = fill[k] + cover[x] * (out[x, k] - fill[k])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _mixed_run(clean, face, cover, fill, i, j, bare, plan, out):  # type: ignore[no-untyped-def]
     """Pixels of the face's edge and around it; ``i``, ``j``: the first one's place in ``face``. ``bare``: no face."""
     for x in range(len(out)):
@@ -245,7 +246,7 @@ def _mixed_run(clean, face, cover, fill, i, j, bare, plan, out):  # type: ignore
         out[x, 0], out[x, 1], out[x, 2] = red, green, blue
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _strands_row(clean, tables, step, kind, plan, out):  # type: ignore[no-untyped-def]
     """Lay the hair that the frame shows over a row: what of a pixel is not hair is the frame's own skin, and is taken
     out where there is nothing but the new face below."""
@@ -278,7 +279,7 @@ def _strands_row(clean, tables, step, kind, plan, out):  # type: ignore[no-untyp
             out[x, k] += kept * (seen[k] - skinny * line[k] - out[x, k])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def _covered_row(picture, occluder, left, out):  # type: ignore[no-untyped-def]
     """What lies before the face, over a row."""
     for x in range(len(out)):

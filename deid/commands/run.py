@@ -162,7 +162,7 @@ def _run(source: Path, target: Path | None, config: RunConfig, stop: StopRequest
     """The pipeline, with progress; a signal that strikes after the output got its name takes it away again."""
     from deid.memory import keep_memory_together
 
-    keep_memory_together(at_ease=config.engine in OBSCURING)
+    keep_memory_together(at_ease=True)
     from deid.pipeline import run as run_pipeline
 
     was_there = target is not None and os.path.lexists(target)

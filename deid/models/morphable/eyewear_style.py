@@ -81,38 +81,58 @@ def _eyes() -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+def _along(flat, planes, row, column):  # type: ignore[no-untyped-def]
+    """How much of one outline lies on lines: of all of it, and of that quarter that does least. ``planes``, int64
+    (n, 2), ``row``, (n,), and ``column``, (n, 2): where in ``flat`` its points are; negative beyond the sheet."""
+    n = len(row)
+    total, least, part = np.float32(0), np.float32(1e9), np.float32(0)
+    quarter, count = n // 4, 0
+    for p in range(n):
+        if row[p] >= 0:
+            for side in range(2):
+                if column[p, side] >= 0:
+                    part += flat[np.uintp(planes[p, side] + row[p] + column[p, side])]
+        count += 1
+        if count == quarter:
+            total += part
+            least = min(least, part)
+            part, count = np.float32(0), 0
+    return total / (2 * n) * np.float32(0.6) + least / (n / 2) * np.float32(0.4)
+
+
+@njit(cache=True, nogil=True)
 def _scores(strength, shapes, turns, x, y, a, b, shifts, step, left, top):  # type: ignore[no-untyped-def]
     """float32 (shapes, len(x), len(y), len(a), len(b), len(shifts)): how much of every outline lies on lines."""
     n = shapes.shape[1]
     h, w = strength.shape[1], strength.shape[2]
     out = np.zeros((shapes.shape[0], len(x), len(y), len(a), len(b), len(shifts)), np.float32)
+    flat = strength.reshape(-1)
+    # where each point lies on the sheet, worked out once: -1 beyond it
+    rows, columns = np.empty((len(b), len(y), n), np.int64), np.empty((len(a), len(x), len(shifts), n, 2), np.int64)
     for s in range(shapes.shape[0]):
+        for ib in range(len(b)):
+            for iy in range(len(y)):
+                for p in range(n):
+                    row = int((top - (y[iy] + b[ib] * shapes[s, p, 1] + shapes[s, p, 2])) / step + 0.5)
+                    rows[ib, iy, p] = row * w if 0 <= row < h else -1
+        for ia in range(len(a)):
+            for ix in range(len(x)):
+                for k in range(len(shifts)):
+                    for p in range(n):
+                        for side in range(2):
+                            sign = 1 - 2 * side
+                            u = (sign * (x[ix] + a[ia] * shapes[s, p, 0]) + shifts[k] - left) / step
+                            column = int(u + 0.5)
+                            columns[ia, ix, k, p, side] = column if 0 <= column < w else -1
         for ia in range(len(a)):
             for ib in range(len(b)):
+                planes = turns[s, ia, ib] * (h * w)
                 for ix in range(len(x)):
                     if a[ia] > x[ix] - 0.2:
                         continue
                     for iy in range(len(y)):
                         for k in range(len(shifts)):
-                            total = np.float32(0)
-                            least = np.float32(1e9)
-                            part = np.float32(0)
-                            for p in range(n):
-                                v = (top - (y[iy] + b[ib] * shapes[s, p, 1] + shapes[s, p, 2])) / step
-                                row = int(v + 0.5)
-                                for side in range(2):
-                                    sign = 1 - 2 * side
-                                    u = (sign * (x[ix] + a[ia] * shapes[s, p, 0]) + shifts[k] - left) / step
-                                    column = int(u + 0.5)
-                                    if 0 <= row < h and 0 <= column < w:
-                                        part += strength[turns[s, ia, ib, p, side], row, column]
-                                if (p + 1) % (n // 4) == 0:
-                                    total += part
-                                    least = min(least, part)
-                                    part = np.float32(0)
-                            out[s, ix, iy, ia, ib, k] = total / (2 * n) * np.float32(0.6) + least / (
-                                n / 2
-                            ) * np.float32(0.4)
+                            out[s, ix, iy, ia, ib, k] = _along(flat, planes, rows[ib, iy], columns[ia, ix, k])
     return out
 
 

@@ -28,9 +28,16 @@ _ASSET = Path(__file__).with_name("foretelling.safetensors")
 
 def numbers(code: IdentityCode) -> np.ndarray:
     """float64 (n,): what the map is applied to: shape, skin, the iris's logarithm, and what of the complexion shows."""
-    style = Complexion.drawn(code.detail, *load_appearance().traits(code.appearance))
-    shows = 10 * np.array([style.stubble, style.lips, style.eyes, style.cheeks])
+    shows = _shows(code.detail, code.appearance.tobytes())
     return np.concatenate([code.shape, code.appearance, np.log(np.maximum(code.iris, 1e-3)), shows]).astype(np.float64)
+
+
+@lru_cache(maxsize=1024)
+def _shows(detail: int, appearance: bytes) -> np.ndarray:
+    """float64 (4,): what of a complexion shows; kept, since every draw is asked about more than once. ``appearance``:
+    float32 coefficients."""
+    style = Complexion.drawn(detail, *load_appearance().traits(np.frombuffer(appearance, np.float32)))
+    return 10 * np.array([style.stubble, style.lips, style.eyes, style.cheeks])
 
 
 def foretold(codes: Sequence[IdentityCode]) -> np.ndarray:

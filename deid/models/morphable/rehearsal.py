@@ -20,7 +20,7 @@ from deid.models.morphable.light import estimate_light
 from deid.models.morphable.painter import Sitter, paint_picture
 from deid.models.morphable.tracks import Observations
 
-_FRAMES, _SIZE, _SCALE = 8, 96, 4.0  # pictures, pixels to a side, pixels a centimetre
+_FRAMES, _SIZE, _SCALE = 4, 96, 4.0  # pictures, pixels to a side, pixels a centimetre
 _TEXTURE = 128
 _IRISES = ((468, (33, 133)), (473, (362, 263)))  # mesh points: the first of five of each iris, corners of that eye
 

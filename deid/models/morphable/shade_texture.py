@@ -70,23 +70,26 @@ def _near(size: int, number: int) -> int:
 @njit(cache=True, nogil=True)
 def _highest(level: np.ndarray) -> np.ndarray:
     """float64 (2,), above 0: the largest colour and gloss in ``level``, float32 (n, 4)."""
-    top = np.full(2, 1e-6)
+    colour = gloss = np.float32(0.0)
     for i in range(level.shape[0]):
-        for c in range(4):
-            top[c // 3] = max(top[c // 3], level[i, c])
+        colour = max(colour, level[i, 0], level[i, 1], level[i, 2])
+        gloss = max(gloss, level[i, 3])
+    top = np.empty(2)
+    top[0], top[1] = max(1e-6, colour), max(1e-6, gloss)
     return top
 
 
 @njit(cache=True, nogil=True)
 def _pack(level: np.ndarray, scales: np.ndarray, texels: np.ndarray) -> None:
     """``level``, float32 (n, 4), times ``scales`` (4,), rounded, into ``texels``, uint64 (n,)."""
+    red, green, blue, gloss = scales[0], scales[1], scales[2], scales[3]
+    half, zero, colour = np.float32(0.5), np.float32(0.0), np.float32(_COLOUR)
     for i in range(level.shape[0]):
-        packed = np.uint64(0)
-        for c in range(4):
-            most = np.float32(_COLOUR if c < 3 else _GLOSS)
-            value = min(max(level[i, c] * scales[c] + np.float32(0.5), np.float32(0.0)), most)
-            packed |= np.uint64(np.int32(value)) << np.uint64(_BITS * c)
-        texels[i] = packed
+        r = np.uint64(np.int32(min(max(level[i, 0] * red + half, zero), colour)))
+        g = np.uint64(np.int32(min(max(level[i, 1] * green + half, zero), colour)))
+        b = np.uint64(np.int32(min(max(level[i, 2] * blue + half, zero), colour)))
+        s = np.uint64(np.int32(min(max(level[i, 3] * gloss + half, zero), np.float32(_GLOSS))))
+        texels[i] = r | g << np.uint64(_BITS) | b << np.uint64(2 * _BITS) | s << np.uint64(3 * _BITS)
 
 
 def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
