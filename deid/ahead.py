@@ -244,7 +244,7 @@ class Ahead:
 def _since(tracklet: Tracklet, first: int) -> Tracklet:
     """A copy with the rows from frame ``first`` on, at least one, and the turn of the head from before."""
     rows = {f: row for f in range(first, tracklet.last + 1) if (row := tracklet.rows.get(f)) is not None}
-    piece = Tracklet(tracklet.shot, template=tracklet.template, tint=tracklet.tint)
+    piece = Tracklet(tracklet.shot, begins=tracklet.begins, ends=tracklet.ends, tint=tracklet.tint)
     piece.keep(rows)
     piece.confirmed = tracklet.confirmed or not is_lonely(tracklet)
     if piece.first > tracklet.first and math.isnan(rows[piece.first].yaw):

@@ -9,6 +9,9 @@ import numpy as np
 from deid.tracking import boxes
 
 _REFUSED = 1e6
+_UNLIKE, _AWAY = 0.4, 0.45
+"""Correlation of templates, and overlap, below which together a box is another face's: the same face moves a little or
+looks the same, and among people who pass before each other the nearest box is not always one's own."""
 
 
 def affinity(
@@ -28,8 +31,15 @@ def affinity(
     reach = 0.55 + 0.06 * min(frames_unseen, 15)
     if (overlap < 0.1 and apart > reach) or boxes.size_ratio(predicted, measured) > 2.2:
         return -1.0
+    if is_another(overlap, likeness):
+        return -1.0
     appearance = 0.35 * max(likeness, 0.0) - 0.01 * min(tint_distance, 20.0)
     return max(1.0 + overlap - 0.5 * min(apart, 1.5) + appearance, 0.01)
+
+
+def is_another(overlap: float, likeness: float) -> bool:
+    """Whether what was found is too far from where the face should be to look so little like it."""
+    return likeness < _UNLIKE and overlap < _AWAY
 
 
 def assign(affinities: np.ndarray) -> list[tuple[int, int]]:

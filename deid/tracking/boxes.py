@@ -27,6 +27,14 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return corner_iou(corners(a), corners(b))
 
 
+def shared(a: np.ndarray, b: np.ndarray) -> float:
+    """How much of the smaller of two boxes lies in the other, 0 to 1."""
+    first, second = corners(a), corners(b)
+    sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
+    inside = float(np.prod(np.maximum(sides, 0)))
+    return inside / max(float(min(a[2] * a[3], b[2] * b[3])), 1e-6)
+
+
 def size(box: np.ndarray) -> float:
     """Geometric mean of width and height, in pixels."""
     return float(np.sqrt(max(box[2], 1e-3) * max(box[3], 1e-3)))

@@ -12,6 +12,8 @@ from deid.tracking.tracklet import Row, Tracklet
 from deid.types import Evidence, Shot, Track
 
 BRIDGE_SECONDS = 2.0  # a face that comes back near where it went within this time was there all along
+_BRIDGE_UNLIKE_SECONDS = 0.3  # and if it does not look as it did, within this
+_STILL_LIKE = 0.3  # correlation of templates
 _HOLD_AFTER_SECONDS = 0.3
 _HOLD_BEFORE_SECONDS = 0.16
 _SURE = 0.5
@@ -32,19 +34,20 @@ def stitch(tracklets: list[Tracklet], shots: list[Shot], rate: float) -> list[Tr
         _steady(tracklet, forward=False)
     joined: list[Tracklet] = []
     for number in sorted({t.shot for t in tracklets}):
-        joined += _join([t for t in tracklets if t.shot == number], max(2, round(rate * BRIDGE_SECONDS)))
+        joined += _join([t for t in tracklets if t.shot == number], rate)
     joined.sort(key=lambda t: (t.shot, t.first, float(t.rows[t.first].box[0])))
     return [_track(i + 1, t, shots[t.shot], rate) for i, t in enumerate(joined)]
 
 
-def _join(pieces: list[Tracklet], longest: int) -> list[Tracklet]:
+def _join(pieces: list[Tracklet], rate: float) -> list[Tracklet]:
     """Join ends to beginnings, the likeliest pair first; every piece has at most one before it and one after."""
     pieces = sorted(pieces, key=lambda t: (t.first, t.last, float(t.rows[t.first].box[0])))
     starts = [t.first for t in pieces]
+    longest, unlike = max(2, round(rate * BRIDGE_SECONDS)), max(2, round(rate * _BRIDGE_UNLIKE_SECONDS))
     pairs = []
     for i, a in enumerate(pieces):
         for j in range(bisect_right(starts, a.first), bisect_right(starts, a.last + longest + 1)):
-            cost = _bridge_cost(a, pieces[j], longest)
+            cost = _bridge_cost(a, pieces[j], longest, unlike)
             if cost < _REFUSED:
                 pairs.append((cost, i, j))
     after: dict[int, int] = {}
@@ -63,12 +66,13 @@ def _chained(pieces: list[Tracklet], index: int, after: dict[int, int]) -> Track
         for frame, row in part.rows.items():
             whole.put(frame, row)
         whole.confirmed |= part.confirmed
-        whole.template, whole.tint = part.template, part.tint
+        whole.ends, whole.tint = part.ends, part.tint
     return whole
 
 
-def _bridge_cost(a: Tracklet, b: Tracklet, longest: int) -> float:
-    """Cost of holding that the face ``a`` that was lost is the face ``b`` that appeared later (or just before)."""
+def _bridge_cost(a: Tracklet, b: Tracklet, longest: int, unlike: int) -> float:
+    """Cost of holding that the face ``a`` that was lost is the face ``b`` that appeared later (or just before), at most
+    ``longest`` frames, or ``unlike`` if it does not look as it did: among many people somebody else comes by."""
     if b.last <= a.last or b.first <= a.first:
         return _REFUSED
     gap = b.first - a.last - 1
@@ -81,11 +85,11 @@ def _bridge_cost(a: Tracklet, b: Tracklet, longest: int) -> float:
     apart = min(boxes.distance(a.predict(b.first), begin), boxes.distance(end, begin))
     if apart > 0.7 + 0.04 * min(gap, 20) or boxes.size_ratio(end, begin) > 1.6:
         return _REFUSED
-    likeness = 0.0 if a.template is None or b.template is None else flow.similarity(a.template, b.template)
+    likeness = max((flow.similarity(end, begin) for end in a.ends for begin in b.begins), default=None)
     tint = 0.0 if a.tint is None or b.tint is None else float(np.hypot(*(a.tint - b.tint)))
-    if tint > 18:
+    if tint > 18 or (gap > unlike and likeness is not None and likeness < _STILL_LIKE):
         return _REFUSED
-    return apart + 0.01 * gap + 0.02 * tint - 0.3 * likeness
+    return apart + 0.01 * gap + 0.02 * tint - 0.3 * (likeness or 0.0)
 
 
 def _steady(tracklet: Tracklet, *, forward: bool) -> None:

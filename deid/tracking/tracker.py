@@ -15,7 +15,7 @@ from itertools import chain
 import numpy as np
 
 from deid.tracking import boxes, flow
-from deid.tracking.associate import affinity, assign, mean_chroma
+from deid.tracking.associate import affinity, assign, is_another, mean_chroma
 from deid.tracking.examine import Examiner, row_of
 from deid.tracking.observe import Observer
 from deid.tracking.scan import Chunk, View
@@ -24,9 +24,11 @@ from deid.types import Evidence
 
 _STEP_QUALITY = 0.45  # share of points that must agree before flow alone is believed
 _STEP_LIKENESS = 0.55  # correlation of a face with itself one frame later; below it something came between
+_STILL_LIKE = 0.15  # and with itself when it was last seen for sure; below it flow has slid onto something else
 _BLIND_SEARCHES = 2  # searches in a row that may miss a face which flow still follows
 _ESTABLISHED = 5  # sightings from which a confirmed face is not given up without a second detector's opinion
 _DUPLICATE = 0.55  # overlap from which two tracks are one face
+_INSIDE = 0.4  # of the smaller box that lies in the other, from which a second look has found a face that a search saw
 _MESH_HEIGHT = 24.0
 _CONFIRM_HEIGHT = 40.0  # the mesh finds "faces" in any smaller texture that is symmetric
 _COARSE_HEIGHT = 40.0  # searched pixels below which a search at reduced resolution says nothing by its silence
@@ -109,6 +111,9 @@ class Tracker:
         """Carry the face through ``views``, whose first holds a row, until the evidence ends; sets ``lost_at``."""
         box = tracklet.rows[views[0].index].box
         likeness = flow.template(views[0].luma, box)
+        seen = likeness
+        if tracklet.rows[views[0].index].evidence == Evidence.FLOW and tracklet.template is not None:
+            seen = tracklet.template
         shift, blind = np.zeros(2), 0
         if not backward:
             shift = tracklet.velocity(views[0].index)
@@ -117,16 +122,17 @@ class Tracker:
             row: Row | None = None
             if step is not None and step.quality >= _STEP_QUALITY:
                 now = flow.template(after.luma, step.box)
-                if flow.similarity(now, likeness) >= _STEP_LIKENESS:
+                alike = flow.similarity(now, likeness) >= _STEP_LIKENESS
+                if alike and flow.similarity(now, seen) >= _STILL_LIKE:
                     row, likeness = Row(step.box, Evidence.FLOW, 0.5 + 0.5 * step.quality), now
             if row is None:
                 guess = box.copy()
                 guess[:2] += shift
                 row = self._examiner.doubt(after, guess)
-                if row is None:
+                if row is None or self._taken(tracklet, after.index, row.box):
                     tracklet.lost_at = after.index
                     return
-                likeness = flow.template(after.luma, row.box)
+                seen = likeness = flow.template(after.luma, row.box)
             if self._outside(row.box, after):
                 tracklet.lost_at = after.index
                 return
@@ -138,6 +144,8 @@ class Tracker:
                     if blind > _BLIND_SEARCHES:
                         return
                     likeness = flow.template(after.luma, row.box)
+                    if row.evidence != Evidence.FLOW:
+                        seen = likeness
             shift = 0.5 * shift + 0.5 * (row.box[:2] - box[:2]).astype(np.float64)
             box = row.box
             tracklet.put(after.index, row)
@@ -158,14 +166,16 @@ class Tracker:
         return boxes.visible_share(box, view.frame.width, view.frame.height) < 0.15
 
     def _taken(self, tracklet: Tracklet, frame: int, box: np.ndarray) -> bool:
-        """Whether another face is already known at this place."""
+        """Whether another face is already known at this place: one that a search found there just now, or any that
+        lies there all over."""
         for other in (*self._active, *self._ended):
             if other is tracklet:
                 continue
             row = other.rows.get(frame)
             if row is None or abs(row.box[0] - box[0]) > box[2] or abs(row.box[1] - box[1]) > box[3]:
                 continue
-            if boxes.iou(row.box, box)[0, 0] > _DUPLICATE:
+            searched = row.evidence == Evidence.SEARCHED
+            if boxes.iou(row.box, box)[0, 0] > _DUPLICATE or (searched and boxes.shared(row.box, box) > _INSIDE):
                 return True
         return False
 
@@ -206,7 +216,7 @@ class Tracker:
             for j in np.flatnonzero(near):
                 row = rows[j]
                 template, tint = looks[j]
-                likeness = 0.0 if tracklet.template is None else flow.similarity(template, tracklet.template)
+                likeness = 1.0 if tracklet.template is None else flow.similarity(template, tracklet.template)
                 apart = 0.0 if tracklet.tint is None else float(np.hypot(*(tint - tracklet.tint)))
                 table[i, j] = affinity(predicted, row.box, unseen, likeness, apart)
         return assign(table)
@@ -240,7 +250,7 @@ class Tracker:
 
     def _remember(self, tracklet: Tracklet, key: View, row: Row) -> None:
         tracklet.set(key.index, row)
-        tracklet.template = flow.template(key.luma, row.box)
+        tracklet.looks(flow.template(key.luma, row.box))
         tint = self._tint(key, row.box)
         tracklet.tint = tint if tracklet.tint is None else 0.7 * tracklet.tint + 0.3 * tint
         tracklet.misses = 0
@@ -288,12 +298,21 @@ class Tracker:
         last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.confirmed and tracklet.searched >= _ESTABLISHED
         inside = boxes.visible_share(box, key.frame.width, key.frame.height) > 0.3
         row = self._examiner.doubt(key, box, last_word=last_word) if inside else None
-        if row is not None and not self._taken(tracklet, key.index, row.box):
+        taken = row is not None and self._taken(tracklet, key.index, row.box)
+        if row is not None and not taken and self._is_still(tracklet, key, box, row):
             self._match(tracklet, row, views)
             return
         if tracklet.misses > _BLIND_SEARCHES or not (followed or inside):
             self._active.remove(tracklet)
             self._ended.append(tracklet)
+
+    @staticmethod
+    def _is_still(tracklet: Tracklet, key: View, predicted: np.ndarray, row: Row) -> bool:
+        """Whether the face that a second look found can be the one that was looked for."""
+        if tracklet.template is None:
+            return True
+        likeness = flow.similarity(flow.template(key.luma, row.box), tracklet.template)
+        return not is_another(float(boxes.iou(predicted, row.box)[0, 0]), likeness)
 
     def _drop_duplicates(self, frame: int) -> None:
         """Of two tracks that came to lie on one face keep the better established."""

@@ -9,6 +9,8 @@ import numpy as np
 from deid.tracking import boxes
 from deid.types import Evidence
 
+_LOOKS = 3
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
@@ -26,6 +28,8 @@ class Tracklet:
 
     ``rows`` is read by anyone and changed by the methods here only, which keep ``first``, ``last`` and ``searched``
     (the number of frames in which a detector found the face) up to date: clips are long, and these are asked for often.
+    ``begins``, ``ends``: three templates each (:mod:`.flow`) of when it was first and last found, three because
+    something may already lie before part of it.
     """
 
     shot: int
@@ -33,11 +37,23 @@ class Tracklet:
     first: int = 1 << 62
     last: int = -1
     searched: int = 0
-    template: np.ndarray | None = None
+    begins: tuple[np.ndarray, ...] = ()
+    ends: tuple[np.ndarray, ...] = ()
     tint: np.ndarray | None = None
     misses: int = 0
     lost_at: int | None = None
     confirmed: bool = False
+
+    @property
+    def template(self) -> np.ndarray | None:
+        """What the face looked like when it was last found."""
+        return self.ends[-1] if self.ends else None
+
+    def looks(self, template: np.ndarray) -> None:
+        """Remember what it looks like now."""
+        if len(self.begins) < _LOOKS:
+            self.begins += (template,)
+        self.ends = (*self.ends, template)[-_LOOKS:]
 
     def set(self, frame: int, row: Row) -> None:
         """Store a row in the place of any other."""

@@ -20,7 +20,12 @@ def test_nearer_is_better_and_far_is_impossible():
 
 
 def test_room_grows_while_a_face_is_unseen():
-    assert affinity(box(100, 100), box(155, 100), 0, 0.0, 0) < 0 < affinity(box(100, 100), box(155, 100), 12, 0.0, 0)
+    assert affinity(box(100, 100), box(155, 100), 0, 0.5, 0) < 0 < affinity(box(100, 100), box(155, 100), 12, 0.5, 0)
+
+
+def test_a_box_that_is_away_must_look_the_same_and_one_in_place_need_not() -> None:
+    assert affinity(box(100, 100), box(130, 100), 0, 0.1, 0) < 0 < affinity(box(100, 100), box(130, 100), 0, 0.8, 0)
+    assert affinity(box(100, 100), box(105, 100), 0, -0.5, 0) > 0
 
 
 def test_another_size_is_another_face():

@@ -52,3 +52,12 @@ def test_visible_share():
     assert boxes.visible_share(np.array([50, 50, 20, 20, 0], np.float32), 100, 100) == pytest.approx(1)
     assert boxes.visible_share(np.array([0, 50, 20, 20, 0], np.float32), 100, 100) == pytest.approx(0.5)
     assert boxes.visible_share(np.array([-50, 50, 20, 20, 0], np.float32), 100, 100) == 0
+
+
+@given(box, box)
+def test_what_two_boxes_share_is_symmetric_and_whole_where_one_lies_in_the_other(a, b):
+    assert boxes.shared(a, b) == pytest.approx(boxes.shared(b, a), abs=1e-6)
+    inner = a.copy()
+    inner[2:4] *= 0.5
+    assert boxes.shared(a, inner) == pytest.approx(1, abs=1e-4)
+    assert 0 <= boxes.shared(a, b) <= 1 + 1e-6

@@ -94,6 +94,45 @@ def test_two_people_are_two_unbroken_tracks(two_people):
     assert all(covered(box, i, tracks) for i, picture in enumerate(two_people) for box in picture.faces)
 
 
+def test_who_passes_before_somebody_takes_nobody_along():
+    """A face slides across another, from one side to the other: no track is at one's place first and at the other's
+    later."""
+    count, low, high = 60, 70.0, 410.0
+    picture = COLLINS.read()
+    x0, y0, x1, y1 = (int(v) for v in COLLINS.face)
+    head = imaging.resize(picture[y0 - 30 : y1 + 30, x0 - 30 : x1 + 30], (126, 164), interpolation=imaging.INTER_AREA)
+    y, x = np.mgrid[-1:1:164j, -1:1:126j]
+    opaque = (x**2 + y**2 < 0.95)[..., None]
+
+    def place(frame: int) -> float:
+        return low + (high - low) * frame / (count - 1)
+
+    def pass_by(frame: int, pixels: np.ndarray) -> np.ndarray:
+        left, top = round(place(frame)) - 63, 100
+        window = slice(top, top + 164), slice(max(left, 0), min(left + 126, WIDTH))
+        part = slice(max(-left, 0), min(126, WIDTH - left))
+        pixels[window] = np.where(opaque[:, part], head[:, part], pixels[window])
+        return pixels
+
+    still = filmed(shot([HOPPER], count, Pose(0, 225, 225, 620), Pose(2.4, 225, 225, 621)))
+    behind = (still[0].faces[0][:2] + still[0].faces[0][2:]) / 2
+    tracks, _ = analyse(still, pass_by)
+    stays = 0
+    for track in tracks:
+        if len(track.boxes) < 10:
+            continue
+        owners = set()
+        for frame in (track.first, track.last):
+            near = {
+                "who passes": abs(track.box_at(frame)[0] - place(frame)),
+                "who stays": abs(track.box_at(frame)[0] - behind[0]),
+            }
+            owners |= {name for name, apart in near.items() if apart < 25 and max(near.values()) > 60}
+        assert len(owners) <= 1, (track.id, track.first, track.last)
+        stays += owners == {"who stays"}
+    assert stays >= 1
+
+
 def test_far_fewer_searches_than_frames(two_people):
     _, result = analyse(two_people)
     assert result.searches <= 12

@@ -38,6 +38,16 @@ def test_two_people_are_not_joined():
     assert len(tracks) == 2
 
 
+def test_after_a_while_only_who_looks_the_same_is_the_same():
+    chance = np.random.default_rng(5)
+    one, other = (v / np.linalg.norm(v) for v in chance.normal(size=(2, 576)).astype(np.float32))
+    for gap, look, count in ((30, one, 1), (30, other, 2), (4, other, 1)):
+        before, after = tracklet(range(20)), tracklet(range(20 + gap, 60 + gap))
+        before.looks(one)
+        after.looks(look)
+        assert len(stitch([before, after], [Shot(0, 199)], RATE)) == count
+
+
 def test_people_side_by_side_stay_two():
     tracks = stitch([tracklet(range(40), x=100), tracklet(range(5, 45), x=160)], [Shot(0, 99)], RATE)
     assert len(tracks) == 2
