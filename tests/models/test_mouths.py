@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.models.morphable import mouths
-from deid.models.morphable.fit_basis import surface_points
+from deid.models.morphable import apertures, mouths
+from deid.models.morphable.fit_basis import fit_basis, surface_points
 from deid.models.morphable.foretell import shape_reads
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.population import load_population
@@ -80,3 +80,25 @@ def test_what_lasts_in_a_mouth_is_how_it_lies(name: str) -> None:
         assert np.allclose(left, expression[:, column])
     else:
         assert (left[:15] < 0.05).all() and (left[15:] > 0.45).all()
+
+
+def test_somebody_who_mostly_looks_down_still_holds_the_eyes_as_others_do() -> None:
+    aperture = np.r_[np.full(60, 0.05), np.full(50, 0.15), np.full(10, 0.31)]
+    usual, _ = apertures.open_and_closed(aperture, np.ones(120))
+    assert 0.22 < usual < 0.3
+
+
+def test_eyes_that_hardly_differ_are_alike_and_a_wink_is_a_wink() -> None:
+    aperture = np.full((80, 2), 0.26)
+    aperture[10:20, 1] = 0.235
+    aperture[40:50, 1] = 0.05
+    openness = apertures.relative_openness(aperture, np.ones((80, 2)))
+    assert np.abs(openness[10:20, 0] - openness[10:20, 1]).max() < 0.02
+    assert openness[40:50, 1].max() < 0.1 and openness[40:50, 0].min() > 0.9
+
+
+def test_brows_that_rise_are_not_lowered_at_once() -> None:
+    geometry = load_geometry()
+    at = geometry.expression_names.index
+    prior = fit_basis(geometry).prior
+    assert prior[at("browDown_L"), at("browOuterUp_L")] > 1 and prior[at("browDown_L"), at("browInnerUp_L")] == 0

@@ -19,7 +19,11 @@ _OPEN = (
 )
 _OPEN_RANGE = (0.17, 0.42)
 _OPEN_EVIDENCE = 4.0  # frames after which a person's own state counts more than the average
+_LIFTED, _OF_WIDE = 0.12, 0.8
+"""Gap over width from which a lid is not lowered, and what share of the widest is usual at least: somebody who winks
+and looks down through most of a clip still holds the eyes open as others do."""
 _WIDEST = 1.5
+_ALIKE, _APART = 0.15, 0.45  # differences of openness between the eyes that are noise, and that surely are none
 _LIPS_SLANT = 0.25  # an opening jaw takes the lower lip backwards, too
 
 
@@ -65,7 +69,8 @@ def open_and_closed(aperture: np.ndarray, trust: np.ndarray) -> tuple[float, flo
     seen = aperture[trust > 0.5]
     if not len(seen):
         return _OPEN, CLOSED
-    usual = float(np.quantile(seen, 0.7))
+    lifted = seen[seen > _LIFTED] if (seen > _LIFTED).any() else seen
+    usual = max(float(np.quantile(lifted, 0.7)), _OF_WIDE * float(np.quantile(lifted, 0.97)))
     kept = len(seen) / (len(seen) + _OPEN_EVIDENCE)
     usual = float(np.clip(kept * usual + (1 - kept) * _OPEN, *_OPEN_RANGE))
     return usual, float(np.clip(np.quantile(seen, 0.005) + 0.03, 0.035, CLOSED))
@@ -80,6 +85,9 @@ def relative_openness(aperture: np.ndarray, trust: np.ndarray) -> np.ndarray:
     for eye in range(2):
         usual, closed = open_and_closed(aperture[:, eye], trust[:, eye])
         out[:, eye] = (aperture[:, eye] - closed) / (usual - closed)
+    apart = (out[:, 0] - out[:, 1])[:, None] * (0.5, -0.5)
+    believed = np.clip((np.abs(apart).max(axis=1, keepdims=True) * 2 - _ALIKE) / (_APART - _ALIKE), 0.0, 1.0)
+    out = out - (1 - believed) * apart * trust.min(axis=1, keepdims=True)
     weight = np.maximum(trust, 1e-3)
     both = (out * weight).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
     return np.clip(trust * out + (1 - trust) * both, 0.0, _WIDEST)

@@ -50,21 +50,22 @@ they are, over people of whom it reads what an eye sees: medians of draws, and o
 # the reading's parts: brows (inner, outer; left, right), corners of the mouth, its width, lids, lips' gap, gaze
 _REST, _LIDS, _LIPS, _GAZE = slice(0, 7), 7, 8, slice(9, 11)
 _COUNT = 11
-_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.45, -0.45, -0.25])
+_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.5, -0.5, -0.25])
 _MOST_WEIGHT = np.array([0.4, 0.5, 0.4, 0.5, 0.4, 0.4, 0.3])
 """By how much the face at rest may be changed: brows by weights of expressions, corners of the mouth and its width by
 units of :func:`~.mouths.holds`."""
 _RIDGE = 0.1  # of the mean diagonal: corrections that only noise asks for stay small
 _GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one radian across, and up
-_MOST_GAZE = np.radians([14.0, 4.0])
-_GAINS = (0.7, 1.6)
+_MOST_GAZE = np.radians([14.0, 3.0])
+_GAINS = np.array([[0.7, 0.75], [1.5, 1.25]])  # least and most, across and up
 _GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
 _LID_RANGE, _LIP_RANGE = (0.75, 1.2), (0.4, 1.25)
 _LEAST_GAP = 0.03  # outer eye distances: lips that are closer say little about a factor
 _ONE_SIDED = 0.3  # share of a slant of the mouth at rest that is made up for: most of it is how the head is turned
 _TOLD = 0.006  # a step that was meant to be larger tells how much of it comes back
-_KEPT = np.array([0.9] * 7 + [0.6, 0.9, 0.9, 0.9])
-"""Share of a difference that is made up for; eyes that are large or small by nature stay so in part."""
+_KEPT = np.array([0.9] * 4 + [0.8, 0.8, 0.5] + [0.6, 0.9, 0.9, 0.9])
+"""Share of a difference that is made up for; eyes that are large or small by nature, and mouths that are wide, stay so
+in part."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,9 @@ _SEEN = Path(__file__).with_name("mesh_expressions.safetensors")
 _SEEN_SHARE = 0.7
 _EXCLUSIVE = (("mouthLeft", "mouthRight"), ("jawLeft", "jawRight"))  # together they would pass for a pucker
 _EXCLUSION = 400.0
+_OPPOSED = (("browDown_L", "browOuterUp_L"), ("browDown_R", "browOuterUp_R"))
+"""Together they nearly cancel in the mesh, and look worried: brows that only rise are neither."""
+_OPPOSITION = 5.0
 _TOGETHER = (("browDown_L", "browDown_R"), ("browInnerUp_L", "browInnerUp_R"))  # few people can do one alone
 _TOGETHERNESS = 4.0
 _SIGMA = 0.11  # cm, how far mesh points lie from the model's for reasons other than noise
@@ -144,9 +147,10 @@ def _seen_expressions(expression: np.ndarray, names: tuple[str, ...]) -> np.ndar
 def _priors(names: tuple[str, ...]) -> np.ndarray:
     """(E, E): quadratic costs of weights, and of what excludes each other together."""
     out = np.diag([_prior(name) for name in names])
-    for a, b in _EXCLUSIVE:
-        i, k = names.index(a), names.index(b)
-        out[i, k] = out[k, i] = _EXCLUSION
+    for pairs, cost in ((_EXCLUSIVE, _EXCLUSION), (_OPPOSED, _OPPOSITION)):
+        for a, b in pairs:
+            i, k = names.index(a), names.index(b)
+            out[i, k] = out[k, i] = cost
     for a, b in _TOGETHER:
         i, k = names.index(a), names.index(b)
         out[np.ix_([i, k], [i, k])] += _TOGETHERNESS * np.array([[1.0, -1.0], [-1.0, 1.0]])
