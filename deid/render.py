@@ -50,13 +50,13 @@ class Finisher:
     def __call__(self, frame: Frame) -> Frame:
         if frame.index in self._damaged:
             return self._obscurer.obscure_frame(frame)
+        # new faces go over what is obscured: who walks behind somebody else is no blot on that one's new face
+        frame = self._obscurer.apply(frame, self._plan.regions.get(frame.index, ()))
         faces = self._plan.faces.get(frame.index, ())
-        done = frame
-        if faces:
-            assert self._engine is not None
-            done = self._engine.paint(frame, faces)
-            done = self._veiled(frame, done, self._plan.veils.get(frame.index, ()))
-        return self._obscurer.apply(done, self._plan.regions.get(frame.index, ()))
+        if not faces:
+            return frame
+        assert self._engine is not None
+        return self._veiled(frame, self._engine.paint(frame, faces), self._plan.veils.get(frame.index, ()))
 
     def _veiled(self, frame: Frame, done: Frame, veils: Sequence[Veil]) -> Frame:
         """Obscured versions of the source laid over finished faces, partly transparent."""

@@ -29,6 +29,7 @@ _BLIND_SEARCHES = 2  # searches in a row that may miss a face which flow still f
 _ESTABLISHED = 5  # sightings from which a confirmed face is not given up without a second detector's opinion
 _DUPLICATE = 0.55  # overlap from which two tracks are one face
 _INSIDE = 0.4  # of the smaller box that lies in the other, from which a second look has found a face that a search saw
+_CARRIED = 0.6  # and from which flow has slid onto it
 _MESH_HEIGHT = 24.0
 _CONFIRM_HEIGHT = 40.0  # the mesh finds "faces" in any smaller texture that is symmetric
 _COARSE_HEIGHT = 40.0  # searched pixels below which a search at reduced resolution says nothing by its silence
@@ -320,12 +321,34 @@ class Tracker:
         here.sort(key=lambda t: (t.misses, -t.searched, t.first))
         kept: list[Tracklet] = []
         for tracklet in here:
-            box = tracklet.rows[frame].box
-            if any(boxes.iou(box, k.rows[frame].box)[0, 0] > _DUPLICATE for k in kept):
-                self._active.remove(tracklet)
-                self._ended.append(tracklet)
-            else:
+            over = next((k for k in kept if self._lies_on(tracklet.rows[frame], k.rows[frame])), None)
+            if over is None:
                 kept.append(tracklet)
+                continue
+            self._active.remove(tracklet)
+            self._ended.append(tracklet)
+            self._slid(tracklet, over, frame)
+
+    @staticmethod
+    def _lies_on(row: Row, other: Row) -> bool:
+        """Whether two tracks are on one face, or flow has carried this one onto a face that was searched and found."""
+        if boxes.iou(row.box, other.box)[0, 0] > _DUPLICATE:
+            return True
+        carried = row.evidence == Evidence.FLOW and other.evidence == Evidence.SEARCHED
+        return carried and boxes.shared(row.box, other.box) > _CARRIED
+
+    @staticmethod
+    def _slid(tracklet: Tracklet, over: Tracklet, frame: int) -> None:
+        """Forget where flow carried ``tracklet`` while it lay on the face of ``over``, up to ``frame``."""
+        rows = dict(tracklet.rows)
+        for index in range(frame, tracklet.first, -1):
+            row, other = rows.get(index), over.rows.get(index)
+            if row is None or other is None or row.evidence != Evidence.FLOW:
+                break
+            if boxes.shared(row.box, other.box) < _INSIDE:
+                break
+            del rows[index]
+        tracklet.keep(rows)
 
     def _born(self, row: Row, views: list[View]) -> None:
         key = views[-1]
