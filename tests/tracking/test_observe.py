@@ -90,3 +90,20 @@ def test_what_is_not_confirmed_is_not_even_looked_at(watched, face_clip) -> None
         assert (len(records) > 0) == confirmed
         observer.close()
         records.close()
+
+
+def test_faces_are_shown_once_and_soon(face_clip) -> None:
+    """What is looked at late is looked at when nothing else is left to do: no face waits for longer than a chunk."""
+    shown: list[int] = []
+    late: list[int] = []
+
+    class Shown:
+        def see(self, view: View, faces: list[tuple[Tracklet, Row]]) -> None:
+            assert all(row is tracklet.rows[view.index] for tracklet, row in faces)
+            shown.extend(view.index for tracklet, _ in faces if tracklet.confirmed)
+            late.append(max(tracklet.last for tracklet, _ in faces) - view.index)
+
+    analysis, _ = analyse(face_clip, RunConfig(), QuietProgress(), Shown())  # type: ignore[arg-type]
+    (track,) = analysis.tracks
+    assert sorted(shown) == list(range(track.first, track.last + 1))
+    assert max(late) <= 12
