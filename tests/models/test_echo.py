@@ -123,3 +123,11 @@ def test_what_is_off_is_put_right(heard: tuple[np.ndarray, np.ndarray, echo.Echo
 def test_corrections_are_bounded(heard: tuple[np.ndarray, np.ndarray, echo.Echo]) -> None:
     _, _, found = heard
     assert (np.abs(found.rest) <= 1).all() and 0.7 <= found.lids <= 1.25 and np.abs(found.gaze).max() < np.radians(15)
+
+
+def test_a_slant_counts_less_than_what_both_sides_share() -> None:
+    gap = np.array([0.03, 0.01, 0.01, 0.01, 0.02, -0.02, 0.0, 0.1, 0.0, 0.1, 0.2])
+    out = echo._evened(gap)
+    assert np.allclose(out[[0, 2]].mean(), 0.02) and 0 < out[0] - out[2] < 0.01
+    assert np.allclose(out[4:6].sum(), 0) and 0 < out[4] < 0.01
+    assert np.allclose(out[[1, 3, 6, 7, 8, 9, 10]], gap[[1, 3, 6, 7, 8, 9, 10]])

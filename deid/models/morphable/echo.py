@@ -61,7 +61,8 @@ _GAINS = np.array([[0.7, 0.75], [1.5, 1.25]])  # least and most, across and up
 _GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
 _LID_RANGE, _LIP_RANGE = (0.75, 1.2), (0.4, 1.25)
 _LEAST_GAP = 0.03  # outer eye distances: lips that are closer say little about a factor
-_ONE_SIDED = 0.3  # share of a slant of the mouth at rest that is made up for: most of it is how the head is turned
+_SIDES = np.array([[0, 2], [1, 3], [4, 5]])  # brows' inner ends, outer ends, corners of the mouth: left and right
+_ONE_SIDED = 0.3  # share of a slant of brows or mouth at rest that is made up for: most of it is how the head is turned
 _TOLD = 0.006  # a step that was meant to be larger tells how much of it comes back
 _KEPT = np.array([0.9] * 4 + [0.8, 0.8, 0.5] + [0.6, 0.9, 0.9, 0.9])
 """Share of a difference that is made up for; eyes that are large or small by nature, and mouths that are wide, stay so
@@ -165,11 +166,16 @@ def listen(
         if before is not None and meant is not None:
             large = np.abs(meant) > _TOLD
             steps = np.where(large, np.clip((now - before) / np.where(large, meant, 1.0), 0.5, 1.5), 1.0)
-        gap = np.median((wanted - read)[good], axis=0)
-        gap[4:6] = gap[4:6].mean() + _ONE_SIDED * (gap[4:6] - gap[4:6].mean())
-        before, meant = now, _KEPT * gap
+        before, meant = now, _KEPT * _evened(np.median((wanted - read)[good], axis=0))
         echo = _stepped(echo, meant / steps, effect, read[good], wanted[good], track.gaze[rows[good]])
     return echo
+
+
+def _evened(gap: np.ndarray) -> np.ndarray:
+    """``gap`` (11,) with less of what differs between the sides of the face."""
+    out = gap.copy()
+    out[_SIDES] += (1 - _ONE_SIDED) * (gap[_SIDES].mean(axis=1, keepdims=True) - gap[_SIDES])
+    return out
 
 
 def _stepped(
