@@ -54,7 +54,14 @@ def light_at(upper: float, lower: float, height: float) -> float:
     radius = np.float32(1.5)
     return float(
         shade_eyes._lid_light(
-            np.float32(0), np.float32(height), heights, np.float32(-0.8), np.float32(0.8), radius, np.float32(0.6)
+            np.float32(0),
+            np.float32(height),
+            heights,
+            np.float32(-0.8),
+            np.float32(0.8),
+            radius,
+            np.float32(0.6),
+            np.float32(0),
         )[0]
     )
 

@@ -59,9 +59,21 @@ def test_whatever_the_light_says_factors_stay_within_limits() -> None:
 def test_hollows_darken_below_the_eyes_and_leave_the_rest() -> None:
     geometry = load_geometry()
     hollows = load_shadows(geometry)[1]
-    assert (hollows > 0.7).all() and (hollows < 1.25).all()
+    assert (hollows > 0.5).all() and (hollows < 1.35).all() and 0.95 < np.median(hollows) < 1.05
     corners = geometry.triangles[geometry.landmark_triangles]
     assert hollows[corners[119]].mean() < hollows[corners[50]].mean() - 0.02
+
+
+def test_corners_of_the_mouth_and_lid_edges_are_dark_as_on_photographs() -> None:
+    geometry = load_geometry()
+    hollows = load_shadows(geometry)[1]
+    corners = geometry.triangles[geometry.landmark_triangles]
+    assert hollows[corners[[61, 291]]].max() < 0.8
+    for lid in (geometry.lid_upper_left, geometry.lid_upper_right, geometry.lid_lower_left, geometry.lid_lower_right):
+        assert hollows[lid].mean() < 0.85
+    np.testing.assert_allclose(
+        hollows[geometry.lid_upper_left].mean(), hollows[geometry.lid_upper_right].mean(), atol=0.02
+    )
 
 
 def test_a_broken_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,11 @@ def _pores(rng: np.random.Generator) -> np.ndarray:
     fine /= fine.std()
     wide /= wide.std()
     mixed = 0.7 * fine + 1.1 * wide
+    # where the tile is stretched downwards, on chin and hairline, what is as wide as high there
+    flat = imaging.gaussian_blur(noise[:, ::-1], (0, 0), sigmaX=2.6, sigmaY=1.1)
+    flat -= imaging.gaussian_blur(noise[:, ::-1], (0, 0), sigmaX=4.5, sigmaY=2.2)
+    tall = imaging.resize(_zones()["tall"], (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
+    mixed += tall * (1.3 * flat / flat.std() - mixed)
     dots = np.minimum(mixed, 1.1) - 0.35 * np.maximum(-mixed - 0.8, 0)  # pores are deep and narrow
     strength = imaging.resize(_zones()["pores"], (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
     return (dots - dots.mean()) * strength
@@ -244,6 +249,8 @@ def _zones() -> dict[str, np.ndarray]:
     pores = 0.75 + 0.6 * spot(0, 262, 52, 55) + 0.5 * spot(85, 300, 62, 60) + 0.25 * spot(0, 60, 140, 60)
     pores += 0.3 * spot(0, 470, 75, 45)
     zones = {
+        "tall": (_step(410, 450, v) * (1 - _step(560, 600, v)) * (1 - _step(60, 100, off)) + _step(530, 590, v))
+        + (1 - _step(30, 75, v)),
         "thin": spot(90, 222, 48, 18) + 0.8 * spot(168, 205, 26, 34),
         "skin": np.ones_like(off),
         "cheeks": spot(128, 292, 68, 52) + 0.35 * spot(190, 300, 50, 70),
@@ -257,7 +264,7 @@ def _zones() -> dict[str, np.ndarray]:
         "plain": (1 - spot(110, 118, 95, 34)) * (1 - spot(0, 275, 70, 34)) * bare * (1 - lips) ** 2,
         "pores": pores * (1 - 0.75 * lips) * (1 - 0.6 * sockets) * 0.050,
     }
-    whole = ("eyes", "thin", "pores", "lips", "plain", "upper", "lower")
+    whole = ("tall", "eyes", "thin", "pores", "lips", "plain", "upper", "lower")
     return {name: (zone * skin * (1 if name in whole else bare)).astype(np.float32) for name, zone in zones.items()}
 
 

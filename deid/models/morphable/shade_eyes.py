@@ -107,8 +107,9 @@ def _lid_angles(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(cache=True, nogil=True)
-def _lid_light(azimuth, height, lids, low, high, radius, from_above):  # type: ignore[no-untyped-def]
-    """Share of light that the lids let through to a place on the eyeball, and how near a corner it is, 0 to 1."""
+def _lid_light(azimuth, height, lids, low, high, radius, from_above, nose):  # type: ignore[no-untyped-def]
+    """Share of light that the lids let through to a place on the eyeball, and how near a corner it is, 0 to 1.
+    ``nose``: 0 where angles grow away from the nose, 1 where they grow towards it."""
     t = (azimuth - low) / max(high - low, np.float32(1e-3))
     t = min(max(t, np.float32(0.0)), np.float32(1.0))
     x = t * np.float32(BINS - 1)
@@ -125,7 +126,9 @@ def _lid_light(azimuth, height, lids, low, high, radius, from_above):  # type: i
     seen *= np.float32(_OPENED) * slit * slit / (slit * slit + np.float32(_SLIT * _SLIT))
     side = min(t, np.float32(1.0) - t) * (high - low) * radius
     corner = np.float32(1.0) - smoothstep(np.float32(0.0), np.float32(0.8), side)
-    return seen * (np.float32(1.0) - np.float32(0.6) * corner * corner), corner
+    # lashes and the lids' fold lie over the outer corner; the inner one is open, and its flesh sends light back
+    dark = np.float32(0.3) if abs(t - nose) < np.float32(0.5) else np.float32(0.8)
+    return seen * (np.float32(1.0) - dark * corner * corner), corner
 
 
 @njit(cache=True, nogil=True)
@@ -145,7 +148,7 @@ def _iris(r, angle, colour, pixels, seed, light_angle, out):  # type: ignore[no-
     # light bends through the cornea and falls on the side away from its source
     caustic = one + np.float32(0.38) * r * np.cos(angle - light_angle - np.float32(3.14159))
     gain = (
-        np.float32(0.40)
+        np.float32(0.47)
         * (one + np.float32(0.75) * fibres + np.float32(0.12) * ring)
         * (one - np.float32(0.55) * rim)
         * caustic
@@ -251,7 +254,7 @@ def shade_eyes(
         azimuth = np.arctan2(hx, hz)
         height = np.arctan2(hy, np.sqrt(hx * hx + hz * hz))
         seen, corner = _lid_light(
-            azimuth, height, lids[eye], span[eye, 0], span[eye, 1], np.float32(radius), from_above
+            azimuth, height, lids[eye], span[eye, 0], span[eye, 1], np.float32(radius), from_above, np.float32(eye)
         )
         r = np.sqrt((lx * lx + ly * ly) / max(lx * lx + ly * ly + lz * lz, np.float32(1e-6))) / span[eye, 2]
         if lz < 0.0:
