@@ -27,8 +27,8 @@ _MELANIN = np.array((-0.62, -1.0, -1.42), np.float32)
 _STUBBLE = np.array((-1.04, -1.0, -0.92), np.float32)  # seen through skin, hair looks blue
 # log albedo of bare lips beside that of the skin around them: men's on portraits, less what the renderer shades
 _UPPER_LIP = np.array((-0.18, -0.66, -0.42), np.float32)
-_LOWER_LIP = np.array((-0.12, -0.42, -0.20), np.float32)
-_WET = np.array((-0.10, -0.22, -0.16), np.float32)  # and what they lose towards where they meet
+_LOWER_LIP = np.array((-0.17, -0.46, -0.25), np.float32)
+_WET = np.array((-0.36, -0.56, -0.48), np.float32)  # and what they lose towards where they meet
 _CORNERS = 0.3
 _VEINS = np.array((-1.0, -1.0, -0.72), np.float32)
 
@@ -68,7 +68,7 @@ class Complexion:
             eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * (1.0 if age >= _GROWN else 0.18)),
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
             stubble=float(man * np.clip(0.18 + 0.17 * normal[7], 0.0, 0.52)),
-            lips=float(np.clip(0.03 + 0.06 * gender + 0.08 * normal[8] - 0.04 * old, -0.12, 0.22))
+            lips=float(np.clip(0.04 + 0.07 * gender + 0.08 * normal[8] - 0.04 * old, -0.12, 0.24))
             + (lipstick if age >= _GROWN else 0.0),
             lines=float(np.clip((age - 20) / 40, 0, 1.3) * np.exp(0.3 * rng.normal())),
         )
@@ -222,7 +222,7 @@ def _lip_shapes() -> tuple[np.ndarray, ...]:
     v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE].astype(np.float32) + 0.5) * _COARSE
     off, up = np.abs(u - WIDTH / 2) / 64, (v - 400) / np.where(v < 400, 29.0, 27.0)
     inside = np.sqrt(off * off + up * up)  # 1 on the inner edge, about 2 on the outer
-    wet = 1 - _step(1.0, 1.7, inside)
+    wet = 1 - 0.4 * _step(1.0, 1.7, inside) - 0.6 * _step(0.98, 1.3, inside)
     corners = np.exp(-(((off - 1.2) / 0.2) ** 2 + ((v - 396) / 13) ** 2)).astype(np.float32)
     wide = np.minimum(imaging.dilate((_lips(3.0) > 0.1).astype(np.float32), np.ones((5, 5), np.uint8)), 1)
     return _lips(4.0), imaging.gaussian_blur(wide, (0, 0), 1.0), wet.astype(np.float32), corners
