@@ -57,10 +57,10 @@ def test_folds_leave_the_young_and_stay_with_the_old() -> None:
 def test_lips_are_those_of_bare_lips_whatever_the_modes_make_of_them() -> None:
     from dataclasses import replace
 
-    from deid.models.morphable.complexion import _zones, lips
+    from deid.models.morphable.complexion import _lip_shapes, _zones, lips
 
     style = replace(Complexion.drawn(3, 0.0, 40.0), lips=0.0)
-    red, ratio = _zones()["lips"] > 0.9, {}
+    red, ratio = (_zones()["lips"] > 0.6) & (_lip_shapes()[2] < 0.4), {}
     for name, before in (("pale", (0.2, 0.2, 0.2)), ("painted", (-0.2, -1.2, -0.9))):
         log = np.zeros((HEIGHT // 4, WIDTH // 4, 3), np.float32)
         log[_zones()["lips"] > 0.5] = before
@@ -74,3 +74,5 @@ def test_lips_are_those_of_bare_lips_whatever_the_modes_make_of_them() -> None:
         assert 0.2 < ratio["pale", place][0] - ratio["pale", place][1] < 0.8
         assert ratio["pale", place][2] > ratio["pale", place][1]
     assert ratio["pale", "upper"].mean() < ratio["pale", "lower"].mean() - 0.08
+    middle = log[HEIGHT // 8 - 3 :, WIDTH // 8 - 2 : WIDTH // 8 + 2].mean(axis=(1, 2))[: HEIGHT // 20]
+    assert middle.min() < ratio["painted", "lower"].mean() - 0.1  # darkest where they meet
