@@ -18,7 +18,8 @@ _AOM_CPU_USED = (9, 9, 8, 7, 6, 5, 4, 3, 2, 1)
 _SVT_SMALLEST = 64
 _AVX2 = "AVX2,FMA3,LZCNT,BMI2"
 _QUICK = {"veryfast": ("subme=1", "partitions=i8x8,i4x4")}
-"""What x264's preset of this name does without here: a third of its time goes into refining motion twice and into splitting squares that were already predicted, and leaving that out is hardly to be seen in size or likeness
+"""What x264's preset of this name does without here: a third of its time goes into refining motion twice and into
+splitting squares that were already predicted, and leaving that out is hardly to be seen in size or likeness
 (``benchmarks/encoder_options.py``)."""
 
 
