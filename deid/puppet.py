@@ -19,6 +19,7 @@ from deid.models.morphable.codes import Camera, IdentityCode, Light, head_rotati
 from deid.models.morphable.creases import depth_at
 from deid.models.morphable.finish import to_code
 from deid.models.morphable.geometry import Geometry, Part, load_geometry
+from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.render import GeneratedFace, Renderer
 
 _AGE = 45.0  # years
@@ -116,7 +117,7 @@ def film(frames: int, fps: float, width: int, height: int, seed: int = 7) -> Ite
     code = IdentityCode(shape, skin, detail, iris)
     skin, gloss = appearance.albedo(code, 1024), appearance.gloss(1024)
     renderer = Renderer(geometry, skin, gloss, iris, folds=depth_at(_AGE))
-    neutral = geometry.neutral(shape)
+    neutral = relaxed(geometry, geometry.neutral(shape))
     room = _room(width, height)
     light = Light(_key_light(), np.array([0.36, 0.23, 0.17], np.float32), np.array([0.62, 0.58, 0.54], np.float32))
     grain = np.random.default_rng(seed + 1)

@@ -19,6 +19,7 @@ from deid.models.morphable.creases import depth_at
 from deid.models.morphable.finish import soften, to_code
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry, load_geometry
+from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.render import GeneratedFace, Renderer
 from deid.models.stylegan import alignment
 from deid.training import labels
@@ -69,7 +70,7 @@ class Studio:
     def cast(self, who: Who) -> Model:
         """``who``, made ready to be rendered: the costly part of a picture, for as many as wanted of one person."""
         albedo = self.appearance.draft(who.code, _TEXTURE)
-        return Model(who, albedo, self.geometry.neutral(who.code.shape))
+        return Model(who, albedo, relaxed(self.geometry, self.geometry.neutral(who.code.shape)))
 
     def shoot(self, model: Model, how: How) -> Picture:
         """One picture."""
