@@ -152,4 +152,5 @@ def rgb8(frame: Frame) -> np.ndarray:
     fmt = frame.format
     if fmt.depth == 10 and fmt.full_range and fmt.chroma_shift == (0, 0) and fmt.matrix == "bt601" and not fmt.grey:
         return carrier_to_rgb(frame.planes)
-    return np.ascontiguousarray(bgr(frame)[:, :, ::-1])
+    # as a region: without accurate rounding libswscale darkens by a code value, and green by one and a half
+    return np.ascontiguousarray(bgr(frame, region=(0, 0, frame.width, frame.height))[:, :, ::-1])

@@ -15,15 +15,15 @@ from av.container.core import Flags
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from ..errors import OutputError, UsageError
-from ..types import Frame, MediaInfo, StreamInfo
+from ..types import Frame, MediaInfo, PixelFormat, StreamInfo
 from . import colour, mark, matroska, scheduling
 from .codecs import choose_encoder
+from .convert import ycbcr
 from .nal import without_encoder_comment
-from .pixels import plane_view
+from .pixels import carrier_to_rgb, plane_view
 from .settings import EncodeSettings
 from .sidestreams import SideStreams, passed_disposition, passed_metadata
 from .source import main_video, opened
@@ -65,7 +65,6 @@ class VideoSink:
         self._first_pts = 0
         self._pending: Packet | None = None
         self._stripped = False
-        self._reformatter = VideoReformatter()
         self._watermark: Watermark | None = None
         self._stack = ExitStack()
         try:
@@ -211,26 +210,22 @@ class VideoSink:
         return ticks
 
     def _picture(self, frame: Frame) -> VideoFrame:
-        fmt = frame.format
+        fmt, planes = frame.format, frame.planes
+        if self._choice.converts:
+            # not by libswscale, whose dithering from ten bits lifts every chroma sample by 0.4: a tint
+            if self._watermark is not None:
+                planes = tuple(plane.copy() for plane in planes)
+                self._watermark.draw(list(planes))
+            shift = (1, 1) if self._choice.pixel_format == "yuv420p" else (0, 0)
+            fmt = PixelFormat(self._choice.pixel_format, 8, shift, False, "bt709" if frame.height >= 720 else "bt601")
+            planes = ycbcr(carrier_to_rgb(planes), fmt)
         picture = VideoFrame(frame.width, frame.height, fmt.name)
-        dtype = np.uint8 if fmt.depth == 8 else np.uint16
-        planes = [plane_view(picture, i, dtype) for i in range(len(frame.planes))]
-        for target, plane in zip(planes, frame.planes, strict=True):
+        targets = [plane_view(picture, i, np.uint8 if fmt.depth == 8 else np.uint16) for i in range(len(planes))]
+        for target, plane in zip(targets, planes, strict=True):
             target[:] = plane
-        if self._watermark is not None:
-            self._watermark.draw(planes)
-        if not self._choice.converts:
-            return picture
-        matrix = 1 if frame.height >= 720 else 5
-        return self._reformatter.reformat(
-            picture,
-            format=self._choice.pixel_format,
-            src_colorspace=5,
-            dst_colorspace=matrix,
-            src_color_range=2,
-            dst_color_range=1,
-            interpolation=0x2 | 0x40000 | 0x2000,
-        )
+        if self._watermark is not None and not self._choice.converts:
+            self._watermark.draw(targets)
+        return picture
 
     def _mux(self, packets: Iterable[Packet]) -> None:
         """Write all packets but the newest, whose duration is only known to be the last one's at the end."""

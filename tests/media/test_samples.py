@@ -278,3 +278,19 @@ def test_scaling_down(tmp_path: Path) -> None:
     ffmpeg("-display_rotation", "90", "-i", source, "-c", "copy", tmp_path / "turned.mp4")
     turned = frames(tmp_path / "turned.mp4", max_height=160)[0]
     assert turned.planes[0].shape == (160, 120)
+
+
+@pytest.mark.parametrize("size", [(96, 64), (97, 65), (1280, 720)])
+def test_rgb_pictures_get_no_tint(tmp_path: Path, size: tuple[int, int]) -> None:
+    """The mean colour of a GIF comes out as it went in: rounding goes up as often as down."""
+    from PIL import Image
+
+    from deid.media.convert import rgb8
+
+    chance = np.random.default_rng(3)
+    shown = chance.integers(60, 200, (200, 3), np.uint8)[chance.integers(200, size=(size[1], size[0]))]
+    source, target = tmp_path / "a.gif", tmp_path / "b.mp4"
+    Image.fromarray(shown).save(source, save_all=True, append_images=[Image.fromarray(shown[::-1])], duration=100)
+    process(source, target, EncodeSettings(threads=2, crf=1))
+    before, after = (rgb8(frames(path)[0]).astype(float).mean(axis=(0, 1)) for path in (source, target))
+    np.testing.assert_allclose(after, before, atol=0.5)
