@@ -16,14 +16,16 @@ from deid.plan import FaceAt, Plan, State
 from deid.recognition.chips import CHIP, chip_from_picture, cut_chip
 from deid.types import Analysis, Frame
 
-_EACH = 5  # crops of every track that are looked at
+_EACH, _EVERY, _MOST = 5, 12, 120  # crops of every track that are looked at, at least; one in so many frames; at most
+_CAUTION = 0.02  # what is this little beyond the limit is taken for a match: frames beside it were not looked at
 _DOUBTFUL = 8
 _PENDING = 4
 _LEFT = 0.45  # share of a face's texture that may pass for the source's: a hand before it, which stays, is texture too
 
 
 def choose_faces(analysis: Analysis, plan: Plan) -> dict[int, list[FaceAt]]:
-    """Five replaced faces of every track, spread over it, those beside a change-over, and doubtful ones: by frame."""
+    """Replaced faces of every track, spread over it, five at least and one in twelve, those beside a change-over, and
+    doubtful ones: by frame."""
     at: dict[int, dict[int, FaceAt]] = {}
     for frame, faces in plan.faces.items():
         for face in faces:
@@ -38,7 +40,8 @@ def choose_faces(analysis: Analysis, plan: Plan) -> dict[int, list[FaceAt]]:
             continue
         edges = whole[np.flatnonzero(np.diff(whole) > 1)]
         doubtful = whole[plan.doubtful[track.id][whole]] if track.id in plan.doubtful else whole[:0]
-        picked = {*_spread(whole, _EACH), *_spread(doubtful, _DOUBTFUL), *(int(i) for i in edges[:_EACH])}
+        spread = min(max(_EACH, len(whole) // _EVERY), _MOST)
+        picked = {*_spread(whole, spread), *_spread(doubtful, _DOUBTFUL), *(int(i) for i in edges[:_EACH])}
         for row in sorted(picked):
             out.setdefault(track.first + row, []).append(at[track.id][track.first + row])
     return out
@@ -60,7 +63,7 @@ class Comparer:
     def __init__(self, faces: dict[int, list[FaceAt]], engine: Engine | None, limit: float) -> None:
         self._faces = faces
         self._engine = engine
-        self._limit = limit
+        self._limit = limit + _CAUTION
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="compare")
         self._pending: list[Future[list[tuple[int, FaceAt, float]]]] = []
         self.matches: list[tuple[int, FaceAt]] = []
