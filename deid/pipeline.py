@@ -163,7 +163,7 @@ def _run(
             break
         with clock.stage("patch"):
             analysis, replacements = _repair(
-                source, config, analysis, seconds, replacements, rendered, progress, engine
+                source, config, analysis, seconds, replacements, rendered, progress, engine, attempt == _ROUNDS - 1
             )
         plan = make_plan(analysis, config, replacements, fates)
         rendered = None
@@ -293,19 +293,21 @@ def _repair(
     rendered: Rendered,
     progress: Progress,
     engine: Engine | None,
+    last: bool,
 ) -> tuple[Analysis, dict[int, Replacement]]:
-    """What the check found, taken into the plan: bare faces are followed, recognisable and doubtful ones obscured."""
+    """What the check found, taken into the plan: bare faces are followed, recognisable and doubtful ones obscured, with
+    all of their tracks if this repair is the ``last``: a check of samples would go on finding others."""
     if rendered.doubts and engine is not None:
         progress.note("something lies before a face that could not be told from it: obscuring there, rendering again")
         replacements = {**replacements}
         for _, face in rendered.doubts:
-            replacements[face.track] = engine.refuse(face.track, face.row, "covered")
+            replacements[face.track] = engine.refuse(face.track, face.row, "covered", everywhere=last)
     if rendered.matches and engine is not None:
         when = ", ".join(sorted({f"{seconds[frame]:.2f} s" for frame, _ in rendered.matches}))
         progress.note(f"a replaced face was still recognised at {when}: obscuring it and rendering again")
         replacements = {**replacements}
         for _, face in rendered.matches:
-            replacements[face.track] = engine.refuse(face.track, face.row)
+            replacements[face.track] = engine.refuse(face.track, face.row, everywhere=last)
     if rendered.leaks:
         when = ", ".join(f"{seconds[frame]:.2f} s" for frame in rendered.leaks)
         progress.note(f"a face was found uncovered at {when}: following it and rendering again")

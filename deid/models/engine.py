@@ -68,9 +68,9 @@ class Engine(Protocol):
         it; forgets them."""
         ...
 
-    def refuse(self, track: int, row: int, why: str = ...) -> Replacement:
+    def refuse(self, track: int, row: int, why: str = ..., *, everywhere: bool = ...) -> Replacement:
         """This face was still recognised after it was replaced, or is in doubt: the track's replacement without it and
-        its like. ``why``: for the report."""
+        its like, or without any of its faces (``everywhere``). ``why``: for the report."""
         ...
 
     def people(self) -> tuple[PersonReport, ...]:

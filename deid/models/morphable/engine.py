@@ -361,12 +361,12 @@ class MorphableEngine:
                 self._recogniser = LiteRecogniser()
             return self._recogniser
 
-    def refuse(self, track: int, row: int, why: str = _MATCHED) -> Replacement:
+    def refuse(self, track: int, row: int, why: str = _MATCHED, *, everywhere: bool = False) -> Replacement:
         codes = self._casts[track].codes
         old = self._replacements[track]
         times = np.asarray(self._seconds, np.float64)
         frames = np.arange(len(old.rows)) + self._casts[track].track.first
-        near = np.abs(times[frames] - times[int(codes.witnessed.frames[row])]) <= _AROUND_MATCH
+        near = everywhere | (np.abs(times[frames] - times[int(codes.witnessed.frames[row])]) <= _AROUND_MATCH)
         weights = np.where(near, 0, old.weights).astype(np.float32)
         reasons = tuple(why if n else r for n, r in zip(near, old.reasons, strict=True))
         self._replacements[track] = replace(old, weights=weights, reasons=reasons)
