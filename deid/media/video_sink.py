@@ -134,8 +134,11 @@ class VideoSink:
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, choice.pixel_format
         context.time_base = stream.time_base = self._base
         context.sample_aspect_ratio = info.sample_aspect_ratio
-        converted = choice.converts
-        space = ("bt709" if info.height >= 720 else "smpte170m") if converted else info.color_space
+        converted, space, self._fed = choice.converts, info.color_space, info.format
+        if converted:
+            shift = (1, 1) if choice.pixel_format == "yuv420p" else (0, 0)
+            space, matrix = ("bt709", "bt709") if info.height >= 720 else ("smpte170m", "bt601")
+            self._fed = PixelFormat(choice.pixel_format, 8, shift, False, matrix)
         context.color_range = colour.code(colour.RANGES, "tv" if converted else info.color_range)
         context.colorspace = colour.code(colour.SPACES, space)
         context.color_primaries = colour.code(colour.PRIMARIES, info.color_primaries)
@@ -146,7 +149,7 @@ class VideoSink:
         if choice.tag is not None:
             context.codec_tag = choice.tag
         if self._settings.watermark is not None:
-            self._watermark = Watermark(self._settings.watermark, info.width, info.height, info.format)
+            self._watermark = Watermark(self._settings.watermark, info.width, info.height, self._fed)
         return stream
 
     def write(self, frame: Frame) -> None:
@@ -210,20 +213,15 @@ class VideoSink:
         return ticks
 
     def _picture(self, frame: Frame) -> VideoFrame:
-        fmt, planes = frame.format, frame.planes
+        fmt, planes = self._fed, frame.planes
         if self._choice.converts:
             # not by libswscale, whose dithering from ten bits lifts every chroma sample by 0.4: a tint
-            if self._watermark is not None:
-                planes = tuple(plane.copy() for plane in planes)
-                self._watermark.draw(list(planes))
-            shift = (1, 1) if self._choice.pixel_format == "yuv420p" else (0, 0)
-            fmt = PixelFormat(self._choice.pixel_format, 8, shift, False, "bt709" if frame.height >= 720 else "bt601")
             planes = ycbcr(carrier_to_rgb(planes), fmt)
         picture = VideoFrame(frame.width, frame.height, fmt.name)
         targets = [plane_view(picture, i, np.uint8 if fmt.depth == 8 else np.uint16) for i in range(len(planes))]
         for target, plane in zip(targets, planes, strict=True):
             target[:] = plane
-        if self._watermark is not None and not self._choice.converts:
+        if self._watermark is not None:
             self._watermark.draw(targets)
         return picture
 

@@ -120,15 +120,23 @@ def test_every_container_into_every_other(tmp_path: Path) -> None:
 
 
 SCRIPT = """
-import sys
+import os, sys
 from deid.media import EncodeSettings, Reader, Writer
+
+def policies():
+    there = hasattr(os, "sched_getscheduler")
+    return {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} if there else set()
+
+before = policies()
 source, target, codec = sys.argv[1:]
 with Reader(source, threads=2) as reader, Writer(
     target, reader.info, source=source, settings=EncodeSettings(codec=codec, threads=2)
 ) as writer:
     for frame in reader:
         writer.write(frame)
+        assert policies() == before, policies()
     writer.commit()
+assert policies() == before, policies()
 """
 
 
@@ -149,33 +157,12 @@ def test_no_byte_depends_on_memory_that_nobody_wrote(tmp_path: Path, codec: str)
     assert len(outputs) == 1
 
 
-SCHEDULING = """
-import os, sys
-from deid.media import Reader, Writer
-from deid.media.settings import EncodeSettings
-
-def policies():
-    return {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")}
-
-before = policies()
-source, target, codec = sys.argv[1:]
-with Reader(source, threads=2) as reader, Writer(
-    target, reader.info, source=source, settings=EncodeSettings(codec=codec, threads=2)
-) as writer:
-    for frame in reader:
-        writer.write(frame)
-        assert policies() == before, policies()
-    writer.commit()
-assert policies() == before, policies()
-"""
-
-
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="no scheduling policies here")
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_an_encoder_leaves_scheduling_as_it_was(tmp_path: Path, codec: str) -> None:
     """SVT-AV1 makes threads real-time ones where it may: they then keep the rest of the process from running."""
     source = clip(tmp_path / "a.mp4", size="320x240", seconds=1)
-    words = [sys.executable, "-c", SCHEDULING, str(source), str(tmp_path / "b.mp4"), codec]
+    words = [sys.executable, "-c", SCRIPT, str(source), str(tmp_path / "b.mp4"), codec]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
