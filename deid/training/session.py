@@ -60,13 +60,15 @@ class Training(Protocol):
 
 
 class Session:
-    """One training, from the first call to the last. Raises :class:`UsageError` when the folder holds one with other
-    options, :class:`OutputError` when it cannot be written."""
+    """One training, from the first call to the last. ``latest``: the newest line of statistics. Raises
+    :class:`UsageError` when the folder holds one with other options, :class:`OutputError` when it cannot be
+    written."""
 
     def __init__(self, folder: Path, options: Any, budget: Budget, progress: Progress) -> None:
         self.folder, self.budget, self.progress = folder, budget, progress
         self.pictures, self._spent = 0, 0.0
         self._began, self._saved, self._told = time.monotonic(), time.monotonic(), 0.0
+        self.latest: dict[str, float] = {}
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         wanted = json.loads(json.dumps(asdict(options) if is_dataclass(options) else options))  # type: ignore[arg-type]
         try:
@@ -136,6 +138,7 @@ class Session:
         line = {"pictures": self.pictures, "seconds": round(self.spent, 1)}
         line |= {name: round(total / count, 6) for name, (total, count) in self._sums.items()}
         self._stats.write(json.dumps(line) + "\n")
+        self.latest = line
         self._stats.flush()
         self._sums.clear()
         self._told = self.spent
@@ -193,5 +196,5 @@ def train(
         keep("last")
     finally:
         session.close()
-    history = {"options": asdict(options), "pictures": session.pictures, "seconds": round(session.spent)}
+    history = {"options": asdict(options), **session.latest}
     return session.write(training.networks(), history)
