@@ -29,7 +29,7 @@ from deid.progress import Progress
 from deid.training.augment import Augment
 from deid.training.faces import Batch
 from deid.training.presets import Preset
-from deid.training.session import Budget, Session, train
+from deid.training.session import Budget, Session, short, train
 
 _PENALTY_EVERY, _PATH_EVERY = 16, 8
 _PENALTY_PER_PIXEL = 0.0002  # R1's weight is this times pixels over the batch, as StyleGAN2-ADA sets it
@@ -134,7 +134,9 @@ class GeneratorTraining:
             group["lr"] = rate * (1.0 if number == 0 else 0.5)
 
     def _teach(self, real: torch.Tensor, told: torch.Tensor, session: Session) -> None:
-        loss = likeness(self.made(self.made.mapping(told)), real)
+        with short():
+            made = self.made(self.made.mapping(told))
+        loss = likeness(made.float(), real)
         self.teacher.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.made.parameters(), 5.0)
@@ -142,8 +144,12 @@ class GeneratorTraining:
         session.note(likeness=loss)
 
     def _play(self, real: torch.Tensor, told: torch.Tensor, session: Session) -> None:
-        made = self.made(self.made.mapping(told))
-        fooled, like = fool_loss(self.judge(self.augment(made))), likeness(made, real)
+        with short():
+            made = self.made(self.made.mapping(told))
+        made = made.float()
+        with short():
+            heard = self.judge(self.augment(made))
+        fooled, like = fool_loss(heard.float()), likeness(made, real)
         self.player.zero_grad(set_to_none=True)
         (fooled + _STILL_TAUGHT * like).backward()
         self.player.step()

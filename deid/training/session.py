@@ -40,6 +40,13 @@ class Budget:
     every: float = 300.0
 
 
+def short() -> torch.autocast:
+    """A context in which networks multiply in bfloat16 where the processor does that itself: a third less time. For
+    forward passes whose slopes are taken once; losses and penalties stay in float32."""
+    able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) if torch.backends.mkldnn.is_available() else False
+    return torch.autocast("cpu", torch.bfloat16, enabled=able)
+
+
 class Training(Protocol):
     """What :func:`train` drives: some networks and how they learn."""
 
