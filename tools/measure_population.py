@@ -89,7 +89,7 @@ def mirror(geometry: Geometry) -> np.ndarray:
 
 def _whitening(rest: np.ndarray) -> np.ndarray:
     """(R, R); what is no difference from a mean, asymmetry, stays out."""
-    even = np.arange(len(NAMES)) != NAMES.index("asymmetry")
+    even = np.array(["asymmetry" not in name for name in NAMES])
     out = np.zeros((len(NAMES), len(NAMES)))
     covariance = np.cov(rest[:, even], rowvar=False)
     covariance += _RIDGE * np.diag(np.diag(covariance))  # shares of one height add up to it

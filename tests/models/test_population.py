@@ -50,6 +50,24 @@ def test_what_is_lacking_of_a_gender_is_made_up_for() -> None:
     assert min(told) > 0.6 - 1e-6
 
 
+@pytest.mark.parametrize("female", [-1.0, 1.0])
+def test_noses_are_brought_within_people_s_limits_and_keep_what_they_read_as(female: float) -> None:
+    geometry, people = load_geometry(), load_population()
+    reads = np.sign(female) * shape_reads(len(people.centre))
+    free = people.mean(female, 40.0) + people.components(np.random.default_rng(3)) @ people.root.T
+    bent = people.bent(geometry, free, female, reads)
+    assert np.abs((bent - free) @ reads).max() < 1e-6
+
+    def over(shapes: np.ndarray) -> np.ndarray:
+        off = proportions(geometry, shapes) - people.proportions[0] - female * people.proportions[1]
+        return np.maximum(off / people.limits[1], off / people.limits[0]) / module._SCALES
+
+    seen = NAMES.index("nostrils seen")
+    assert (over(free)[:, seen] > 1).mean() > 0.2
+    assert (over(bent)[:, seen] > 1.02).mean() < 0.1
+    assert people.standard(bent - bent.mean(0)).std() > 0.7 * people.standard(free - free.mean(0)).std()
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 55), st.floats(-3, 3))
 def test_proportions_of_every_mode_are_those_of_a_face(mode: int, amount: float) -> None:

@@ -40,10 +40,20 @@ _HELD = {
     "nostrils apart": 1.7,
     "brow tilt": 1.6,
     "lower lip": 1.7,
+    "nose tip width": 1.2,
+    "nose ridge width": 1.2,
+    "nose tip turned up": 1.0,
+    "nostrils seen": 1.0,
+    "nostrils turned": 1.0,
+    "nose over lip": 1.2,
+    "nose asymmetry": 0.7,
 }
+_SIGNED = np.array(["asymmetry" not in name for name in NAMES])  # the others are odd only where they are large
+_BENT = [i for i, name in enumerate(NAMES) if name in _HELD and "asymmetry" not in name]
+_BENDS, _KNEE = 2, 6  # steps in which heads are brought within these limits, and how late they come to them
 _TOGETHER = 1.3  # how far out all may be together, the usual being 1
 _AGES = (30.0, 80.0)
-_BATCH, _TRIES = 32, 6
+_BATCH, _TRIES = 12, 12
 _SCALES = np.array([_HELD.get(name, _MEASURED) for name in NAMES])
 
 
@@ -82,6 +92,7 @@ class Population:
         for _ in range(_TRIES):
             shapes = self.mean(female, years) + self.components(rng) @ self.root.T
             shapes += np.maximum(least - shapes @ reads, 0)[:, None] * way
+            shapes = self.bent(geometry, shapes, female, reads)
             odd = self.oddness(geometry, shapes, female)
             fine = np.flatnonzero(odd <= 1)
             number = int(fine[0]) if len(fine) else int(np.argmin(odd))
@@ -100,6 +111,19 @@ class Population:
         found: np.ndarray = _WIDER * free + (_WIDEST - _WIDER) * (free @ seen) @ seen.T
         return found
 
+    def bent(self, geometry: Geometry, shapes: np.ndarray, female: float, reads: np.ndarray) -> np.ndarray:
+        """(n, K): heads, (n, K), with what casting looks at most closely, noses above all, within its limits: changed
+        as little as that takes, in the way in which people differ, but not in what a recogniser ``reads``, (K,). What
+        would be far out comes near the limit, so that few are drawn again."""
+        low, high = (limit[_BENT] for limit in self.limits)
+        back = _unbending(self, geometry, tuple(reads))
+        for _ in range(_BENDS):
+            off = (proportions(geometry, shapes) - self.proportions[0] - female * self.proportions[1])[:, _BENT]
+            over = np.maximum(off / high, off / low) / _SCALES[_BENT]
+            keep = (1 + np.maximum(over, 0) ** _KNEE) ** (-1 / _KNEE)
+            shapes = shapes - (off * (1 - keep)) @ back
+        return shapes
+
     def standard(self, differences: np.ndarray) -> np.ndarray:
         """(n, K): differences between heads, (n, K), as components of about unit variance."""
         found: np.ndarray = np.linalg.solve(self.root, differences.T).T / _WIDER
@@ -110,7 +134,7 @@ class Population:
         off = proportions(geometry, shapes) - self.proportions[0] - female * self.proportions[1]
         off /= _SCALES
         low, high = self.limits
-        single = np.maximum(off / high, off / low).max(axis=1)
+        single = np.maximum(off / high, np.where(_SIGNED, off / low, 0)).max(axis=1)
         whole = np.sqrt(np.square(off @ self.whitening).mean(axis=1)) / _TOGETHER
         found: np.ndarray = np.maximum(single, whole)
         return found
@@ -120,6 +144,20 @@ class Population:
 def _telling(population: Population) -> np.ndarray:
     """float64 (K, n): the components that a recogniser goes by, see :func:`~.foretell.telling`."""
     return telling(len(population.centre), _TELLING, population.root)
+
+
+@lru_cache(maxsize=4)
+def _unbending(population: Population, geometry: Geometry, reads: tuple[float, ...]) -> np.ndarray:
+    """float64 (n, K): the change of shape by one of each of :data:`_BENT` and by nothing of the others nor of what is
+    read; the likeliest such change."""
+    step = 0.5 * np.eye(len(population.centre))
+    sides = [proportions(geometry, population.centre + sign * step)[:, _BENT] for sign in (1, -1)]
+    slopes = np.column_stack([sides[0] - sides[1], np.array(reads)])  # (K, n + 1)
+    if not np.any(reads):
+        slopes = slopes[:, :-1]
+    likely = population.root @ (population.root.T @ slopes)
+    found: np.ndarray = np.linalg.solve(slopes.T @ likely, likely.T)[: len(_BENT)]
+    return found
 
 
 @lru_cache(maxsize=1)
