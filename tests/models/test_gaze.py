@@ -6,8 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.models.morphable import gaze
+from deid.models.morphable import face_points, gaze
 from deid.models.morphable.codes import head_rotation
+from deid.models.morphable.fit_basis import surface_points
+from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.tracks import AttributeTrack
 
 
@@ -32,12 +34,38 @@ def test_an_eyeball_fitted_too_far_out_does_not_make_a_squint() -> None:
     assert np.abs(out[:, 0, 0] - out[:, 1, 0]).max() < 0.05
 
 
-def test_eyes_may_converge() -> None:
+def test_eyes_that_seem_to_squint_all_the_time_do_not() -> None:
     raw = glances()
-    raw[:, 0, 0] -= 0.05
-    raw[:, 1, 0] += 0.05
+    raw[:, 0, 0] -= 0.08
+    raw[:, 1, 0] += 0.08
+    assert np.abs(gaze.conjugate(raw, np.ones((40, 2))) - glances()).max() < 1e-9
+
+
+def test_eyes_may_converge_for_a_moment_a_little_and_never_differ_in_height() -> None:
+    raw = glances()
+    raw[10:14, 0] += (-0.12, 0.05)
+    raw[10:14, 1] += (0.12, -0.05)
     out = gaze.conjugate(raw, np.ones((40, 2)))
-    assert np.abs(out - raw).max() < 0.02
+    apart = out[:, 0] - out[:, 1]
+    assert np.all(apart[10:14, 0] < -0.04) and np.abs(apart[14:, 0]).max() < 1e-9
+    assert np.abs(apart[:, 1]).max() < 1e-9
+    track = watching(out[:, 0], np.ones(40)).with_values(gaze=out.astype(np.float32))
+    shown = gaze.as_rendered(track)
+    assert np.abs(shown[:, 0, 0] - shown[:, 1, 0]).max() <= 2 * np.radians(1.5) + 1e-6
+
+
+def test_irises_of_every_head_lie_in_its_eyes_where_peoples_do() -> None:
+    geometry, rng = load_geometry(), np.random.default_rng(3)
+    offs = []
+    for _ in range(12):
+        shape = rng.normal(0, 1.0, len(geometry.identity)).clip(-2, 2).astype(np.float32)
+        turn = gaze.straight(geometry, shape)
+        assert turn[0, 0] == -turn[1, 0] and not turn[:, 1].any()
+        centres, radii = gaze.eyeballs(geometry, shape)
+        corners = surface_points(geometry, geometry.neutral(shape))[face_points.EYE_CORNERS][..., 0]
+        irises = centres[:, 0] + radii * np.sin(turn[:, 0])
+        offs.append(np.mean((irises - corners.mean(axis=1)) * (1, -1) / np.abs(corners[:, 1] - corners[:, 0])))
+    assert np.abs(np.array(offs) - 0.044).max() < 0.03 and np.abs(np.median(offs) - 0.044) < 0.003
 
 
 def test_gaze_goes_straight_through_a_blink() -> None:

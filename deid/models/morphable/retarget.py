@@ -15,7 +15,7 @@ from deid.models.morphable import face_points
 from deid.models.morphable.apertures import open_and_closed
 from deid.models.morphable.echo import Echo
 from deid.models.morphable.fit_basis import FitBasis, fit_basis
-from deid.models.morphable.gaze import as_rendered
+from deid.models.morphable.gaze import as_rendered, straight
 from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
 from deid.models.morphable.lids import downcast, lid_curves, rest_apertures, set_lids
 from deid.models.morphable.smoothing import parabolas
@@ -60,6 +60,7 @@ class Retargeter:
         self._names = geometry.expression_names
         self._basis: FitBasis = fit_basis(geometry)
         self._lids = lid_curves(geometry, surrogate)
+        self._straight = straight(geometry, surrogate)
         own, other = (self._points(shape) for shape in (subject, surrogate))
         self._eye_width = float(_eye_widths(own).mean())
         self._open_gap = float((rest_apertures(other) * _eye_widths(other)).mean())
@@ -96,7 +97,8 @@ class Retargeter:
         gap = parabolas(self._wanted_gap(track)[:, None], track.frames / self._rate)[:, 0]
         self._open_mouth(expression, np.maximum(gap, 0.0))
         track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
-        track = track.with_values(gaze=self._echo.looking(as_rendered(track).astype(np.float32)))
+        gaze = self._echo.looking(as_rendered(track)) + self._straight
+        track = track.with_values(gaze=gaze.astype(np.float32))
         set_lids(expression, self._names, self._lids, track)
         return track.with_values(expression=expression.astype(np.float32))
 
