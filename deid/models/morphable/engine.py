@@ -163,18 +163,19 @@ class MorphableEngine:
             self._plan_file.check(fingerprint(analysis, seconds, found.people), found.people)
         self._decisions = decide(analysis, found.people, found.codes, self._plan_file, self._photos)
 
-        def show(person: Person) -> list[Shown]:
-            return self._likenesses(person, self._codes, found.chips)
-
-        casting = Casting(
-            self._geometry, self._appearance, self._match, show, self.recognise, self._personas, self._decisions
-        )
         with ThreadPoolExecutor(1, thread_name_prefix="eyewear") as pool:
             worn = {
                 person.id: pool.submit(self._eyewear, person, self._codes, found.chips)
                 for person in found.people
                 if not self._decisions.spared(person)
             }
+
+            def show(person: Person) -> list[Shown]:
+                return self._likenesses(person, self._codes, found.chips, worn[person.id].result())
+
+            casting = Casting(
+                self._geometry, self._appearance, self._match, show, self.recognise, self._personas, self._decisions
+            )
             roles = casting.roles(found.people, progress)
         by_id = {t.id: t for t in analysis.tracks}
         with ThreadPoolExecutor(1, thread_name_prefix="sitter") as pool:
@@ -209,8 +210,10 @@ class MorphableEngine:
             return np.empty((0, 128), np.float32)
         return self.recognise(np.stack([c.picture for c in chips]))
 
-    def _likenesses(self, person: Person, codes: dict[int, TrackCodes], shown: Mapping[int, list[Chip]]) -> list[Shown]:
-        """The person's best pictures, with codes in their pixels."""
+    def _likenesses(
+        self, person: Person, codes: dict[int, TrackCodes], shown: Mapping[int, list[Chip]], worn: Eyewear | None = None
+    ) -> list[Shown]:
+        """The person's best pictures, with codes in their pixels. ``worn``: the glasses to be drawn."""
         best = sorted(
             ((chip, track) for track in person.tracks for chip in shown[track]), key=lambda x: (-x[0].quality, x[1])
         )
@@ -226,7 +229,7 @@ class MorphableEngine:
             local[:, :2] = points[:, :2] @ transform[:, :2].T + transform[:, 2]
             local[:, 2] *= float(np.hypot(transform[0, 0], transform[1, 0]))
             attributes = in_chip(code_at(of, of.attributes, row), transform)
-            likeness = Likeness(chip.picture, local, attributes, self._geometry.neutral(of.identity.shape))
+            likeness = Likeness(chip.picture, local, attributes, self._geometry.neutral(of.identity.shape), worn)
             out.append(Shown(likeness, track, row))
         return out
 

@@ -124,6 +124,16 @@ class Population:
             shapes = shapes - (off * (1 - keep)) @ back
         return shapes
 
+    @property
+    def wider(self) -> float:
+        """How much more heads differ than :attr:`root` says."""
+        return _WIDER
+
+    @property
+    def component(self) -> float:
+        """How far out a component of a drawn head may be, in units of :attr:`wider`."""
+        return _COMPONENT * _WIDEST / _WIDER
+
     def standard(self, differences: np.ndarray) -> np.ndarray:
         """(n, K): differences between heads, (n, K), as components of about unit variance."""
         found: np.ndarray = np.linalg.solve(self.root, differences.T).T / _WIDER
@@ -131,13 +141,17 @@ class Population:
 
     def oddness(self, geometry: Geometry, shapes: np.ndarray, female: float) -> np.ndarray:
         """(n,): how unlike people's the proportions of heads, (n, K), are, up to 1 for ordinary ones."""
+        found: np.ndarray = self.shares(geometry, shapes, female).max(axis=1)
+        return found
+
+    def shares(self, geometry: Geometry, shapes: np.ndarray, female: float) -> np.ndarray:
+        """(n, R + 1): each proportion of heads, (n, K), and all together, as shares of what people's may be off."""
         off = proportions(geometry, shapes) - self.proportions[0] - female * self.proportions[1]
         off /= _SCALES
         low, high = self.limits
-        single = np.maximum(off / high, np.where(_SIGNED, off / low, 0)).max(axis=1)
+        single = np.maximum(off / high, np.where(_SIGNED, off / low, 0))
         whole = np.sqrt(np.square(off @ self.whitening).mean(axis=1)) / _TOGETHER
-        found: np.ndarray = np.maximum(single, whole)
-        return found
+        return np.concatenate([single, whole[:, None]], axis=1)
 
 
 @lru_cache(maxsize=2)

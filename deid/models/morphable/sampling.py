@@ -51,7 +51,7 @@ def draw(
     """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: late ones may be
     some years off. ``dark``: the subject's skin is. ``brows``: how light the subject's brows are beside the skin, NaN
     unknown: the surrogate's are about as light."""
-    female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else settled(_guess(person))
+    female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else apparent(person)
     years = person.age + (float(rng.uniform(-YEARS_OFF, YEARS_OFF)) if number >= _STRICT else 0.0)
     best, least = None, -np.inf
     for _ in range(_TRIES):
@@ -101,6 +101,11 @@ def aged(years: float) -> float:
     """The age in years whose skin looks like that of somebody of ``years``: means over many faces look younger than
     each of them, the more so the older they are (Burt and Perrett 1995)."""
     return years + _MEANS_LOOK_YOUNGER * max(years - _SMOOTH_UNTIL, 0.0)
+
+
+def apparent(person: Person) -> float:
+    """The gender that a person's surrogate reads as, -1 to 1; 0 where it is of no matter."""
+    return 0.0 if np.isnan(person.female) else settled(_guess(person))
 
 
 def _guess(person: Person) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +18,14 @@ from deid.blending import Compositor
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
 from deid.models.morphable.face_points import BARE_SKIN, BROWS
+from deid.models.morphable.farther import Aim, moved
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.painter import Sitter, paint_picture
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
-from deid.models.morphable.sampling import DRAWS, draw, oddness
+from deid.models.morphable.sampling import DRAWS, apparent, draw, oddness
 from deid.models.morphable.side_by_side import side_by_side
 from deid.people import Person
 from deid.recognition.chips import CHIP
@@ -37,10 +39,15 @@ _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates 
 _UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
+_LEAST_MEAN, _LEAST_EACH = 0.76, 0.68  # distances from the subject below which the best draw is moved away
+_ELSE_APART = 0.05  # beyond the match threshold, what it then keeps from other surrogates of the clip
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
 _DARK = 0.3  # reflectance
 _BROW_PIXELS = 12  # of a brow, at least
+
+if TYPE_CHECKING:
+    from deid.models.morphable.eyewear import Eyewear
 
 Recognise = Callable[[np.ndarray], np.ndarray]
 
@@ -48,12 +55,14 @@ Recognise = Callable[[np.ndarray], np.ndarray]
 @dataclass(frozen=True, slots=True, eq=False)
 class Likeness:
     """One good picture of a subject: the aligned chip, uint8 (150, 150, 3) RGB, the mesh and the attributes in its
-    pixels, and the subject's head at rest, float32 (V, 3)."""
+    pixels, and the subject's head at rest, float32 (V, 3). ``eyewear``: the glasses that whoever stands in will wear:
+    with these drawn, a surrogate is a tenth nearer to a subject with glasses than without."""
 
     chip: np.ndarray
     points: np.ndarray
     attributes: AttributeCode
     neutral: np.ndarray
+    eyewear: Eyewear | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +129,34 @@ def choose(
             break
         offsets = [of.codes - told[n] for n, of in looked.items()]
     best = max(looked, key=lambda n: (looked[n].safe, scores[n]))
-    return replace(looked[best], draws=len(looked) + 1)
+    chosen = _moved(geometry, appearance, person, looked[best], likenesses, before, others, recognise)
+    return replace(chosen, draws=len(looked) + 1)
+
+
+def _moved(
+    geometry: Geometry,
+    appearance: Appearance,
+    person: Person,
+    best: Surrogate,
+    likenesses: Sequence[Likeness],
+    before: np.ndarray,
+    others: Sequence[Surrogate],
+    recognise: Recognise,
+) -> Surrogate:
+    """``best``, or where it is too near to the subject or to others, what it becomes when it is moved away."""
+    elsewhere = [o.codes for o in others if len(o.codes)]
+    aim = Aim(before, _LEAST_MEAN, _LEAST_EACH, elsewhere, FAR_1E3 + _ELSE_APART)
+    found = {id(best.code): best}
+
+    def look(code: IdentityCode) -> np.ndarray:
+        seen = _judged(geometry, appearance, code, likenesses, before, others, recognise, best.draws)
+        found[id(code)] = seen
+        return seen.codes
+
+    if aim.score(best.codes) >= 0:
+        return best
+    moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look)
+    return max(found.values(), key=lambda s: (s.safe, aim.score(s.codes)))
 
 
 def _enough(looked: dict[int, Surrogate], scores: dict[int, float], hoped: float) -> bool:
@@ -249,6 +285,8 @@ def in_place(geometry: Geometry, sitter: Sitter, likeness: Likeness) -> np.ndarr
     """A likeness with a surrogate in it, uint8 (150, 150, 3)."""
     picture = likeness.chip.astype(np.float32) / np.float32(255)
     placed = sitter.in_place_of(geometry, likeness.neutral)
+    if likeness.eyewear is not None:
+        placed = replace(placed, eyewear=likeness.eyewear.on(geometry, placed.neutral))
     made = paint_picture(picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0)
     return np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)
 

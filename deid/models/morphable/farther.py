@@ -1,0 +1,188 @@
+"""A drawn face moved away from those whom it must not resemble.
+
+Among a few hundred draws there may be none that is unlike a subject whose glasses, hair and light stay in the picture.
+Then the best of them is moved, a little at a time: along what a recogniser tells people apart by, in the metric in
+which people differ, so that it is the shortest way for a head and a skin. At first that is what the map of
+:mod:`.foretell` says; every look at where a step really led puts the map right for this picture (Broyden 1965), without
+which steps lead hardly anywhere under strong glasses or in poor light. A face keeps to the limits of draws, those of
+components and proportions, by projection on each that would be passed (Kaczmarz 1937); what reads as gender and age
+stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from deid.models.morphable.appearance import Appearance
+from deid.models.morphable.brows import COUNT
+from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.foretell import sensitivity
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.population import load_population
+from deid.people import traits
+
+_LOOKS = 6
+_SKIN = 2.0  # standard deviations of a coefficient of skin, at most, unless the draw was farther out
+_SINGLE, _WHOLE = 0.95, 0.9  # of the limits of proportions, each and together, unless the draw was farther out
+_STEP, _SWEEPS = 0.15, 8  # standard deviations a step in the map, and sweeps over the limits after each
+_REACH, _MORE, _LESS, _MOST, _LEAST = 1.5, 1.25, 0.5, 2.0, 0.3  # standard deviations between two looks
+_TOTAL = 4.0  # standard deviations from the draw
+_SOFT = 0.02  # distance within which shortfalls count alike
+_BEYOND = 0.02  # what is foretold is to be better than enough by
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aim:
+    """``before``: float (m, 128), recognition codes of the subject's pictures; the new face's codes in these are to be
+    ``mean`` from them on average and ``least`` each. ``others``: codes (n, 128) of faces from which they are to be
+    ``apart`` on average."""
+
+    before: np.ndarray
+    mean: float
+    least: float
+    others: Sequence[np.ndarray]
+    apart: float
+
+    def lacks(self, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """By how much codes ``after``, (m, 128), are better than asked, (t,), and what each gains with a common change
+        of all of them, (t, 128)."""
+        off = after - self.before
+        sizes = np.maximum(np.linalg.norm(off, axis=1), 1e-6)
+        units = off / sizes[:, None]
+        nearest = int(np.argmin(sizes))
+        values, slopes = [sizes.mean() - self.mean, sizes[nearest] - self.least], [units.mean(axis=0), units[nearest]]
+        for other in self.others:
+            between = (after[:, None] - other[None]).reshape(-1, after.shape[1])
+            lengths = np.maximum(np.linalg.norm(between, axis=1), 1e-6)
+            values.append(lengths.mean() - self.apart)
+            slopes.append((between / lengths[:, None]).mean(axis=0))
+        return np.array(values), np.array(slopes)
+
+    def score(self, after: np.ndarray) -> float:
+        """At least 0 where all is as asked."""
+        return float(self.lacks(after)[0].min())
+
+    def way(self, after: np.ndarray) -> np.ndarray:
+        """float64 (128,), of length 1: where to go from codes ``after``, most for what lacks most."""
+        values, slopes = self.lacks(after)
+        weights = np.exp(-(values - values.min()) / _SOFT)
+        pull = weights @ slopes
+        found: np.ndarray = pull / max(float(np.linalg.norm(pull)), 1e-9)
+        return found
+
+
+def moved(
+    geometry: Geometry,
+    appearance: Appearance,
+    code: IdentityCode,
+    female: float,
+    after: np.ndarray,
+    aim: Aim,
+    look: Callable[[IdentityCode], np.ndarray],
+) -> IdentityCode:
+    """``code``, or what it becomes on its way to ``aim``: the best of what was looked at. ``female``: apparent gender,
+    -1 to 1. ``after``: float (m, 128), what the recogniser makes of ``code`` in the subject's pictures. ``look``: the
+    same of another code. Depends on the arguments only."""
+    space = _Space(geometry, appearance, code, female)
+    slopes = space.rows.copy()
+    x, seen, reach = np.zeros(len(slopes)), after.astype(np.float64), _REACH
+    best = aim.score(seen)
+    for _ in range(_LOOKS):
+        if best >= 0 or reach < _LEAST:
+            break
+        tried = _foretold(space, slopes, x, seen, aim, reach)
+        step = tried - x
+        if np.linalg.norm(step) < _STEP:
+            break
+        there = look(space.code(tried)).astype(np.float64)
+        change = (there - seen).mean(axis=0)
+        slopes += np.outer(step, change - step @ slopes) / (step @ step)
+        score = aim.score(there)
+        if score > best:
+            best, x, seen, reach = score, tried, there, min(_MORE * reach, _MOST)
+        else:
+            reach *= _LESS
+    return space.code(x)
+
+
+def _foretold(space: _Space, slopes: np.ndarray, x: np.ndarray, seen: np.ndarray, aim: Aim, reach: float) -> np.ndarray:
+    """(n,): where the map ``slopes`` says it is enough, or as far towards it as ``reach`` allows."""
+    at = x
+    while True:
+        told = seen + (at - x) @ slopes
+        if aim.score(told) >= _BEYOND:
+            return at
+        pull = space.free(slopes @ aim.way(told))
+        size = float(np.linalg.norm(pull))
+        if size < 1e-9:
+            return at
+        after = space.held(at + _STEP * pull / size)
+        gone = float(np.linalg.norm(after - at))
+        if gone < 0.1 * _STEP or np.linalg.norm(after - x) > reach or np.linalg.norm(after) > _TOTAL:
+            return at
+        at = after
+
+
+class _Space:
+    """Differences from a code in standard deviations: of heads, then of skins without brows. ``rows``: float64
+    (n, 128), what a recognition code is foretold to change by with each."""
+
+    def __init__(self, geometry: Geometry, appearance: Appearance, code: IdentityCode, female: float) -> None:
+        self._geometry, self._code, self._female = geometry, code, female
+        self._population = load_population()
+        self._heads, skins = len(self._population.centre), appearance.modes - COUNT
+        self._spread = np.maximum(appearance.spread[:skins].astype(np.float64), 1e-6)
+        self._root = self._population.root * self._population.wider
+        matrix = sensitivity(self._heads + skins)
+        self.rows = np.concatenate(
+            [self._root.T @ matrix[: self._heads], self._spread[:, None] * matrix[self._heads :]]
+        )
+        reads = np.stack([traits()["gender"][:-1], traits()["age"][:-1]], axis=1).astype(np.float64)
+        self._fixed, _ = np.linalg.qr(self.rows @ reads)
+        self._start = code.shape.astype(np.float64)
+        head = np.linalg.solve(self._root, self._start - self._population.mean(female, float("nan")))
+        skin = (code.appearance[:skins] - appearance.centre[:skins]) / self._spread
+        start = np.concatenate([head, skin])
+        most = np.concatenate([np.full(self._heads, self._population.component), np.full(skins, _SKIN)])
+        self._low, self._high = np.minimum(-most - start, 0), np.maximum(most - start, 0)
+        off = self._off(np.zeros((1, self._heads)))[0]
+        self._room = np.maximum(off, np.append(np.full(len(off) - 1, _SINGLE), _WHOLE))
+
+    def _off(self, x: np.ndarray) -> np.ndarray:
+        """(m, R + 1): proportions of heads ``x`` (m, K) away as shares of their limits, and all together."""
+        return self._population.shares(self._geometry, self._start + x @ self._root.T, self._female)
+
+    def free(self, pull: np.ndarray) -> np.ndarray:
+        """``pull``, (n,), without what changes how old, or how much of a woman, the face reads."""
+        found: np.ndarray = pull - self._fixed @ (self._fixed.T @ pull)
+        return found
+
+    def held(self, x: np.ndarray) -> np.ndarray:
+        """``x``, (n,), within all limits, as near as projections bring it."""
+        x = np.clip(x, self._low, self._high)
+        head, low, high = x[: self._heads], self._low[: self._heads], self._high[: self._heads]
+        off = self._off(head[None])[0]
+        if (off <= self._room).all():
+            return x
+        small = 0.05
+        slopes = (self._off(head + small * np.eye(self._heads)) - off).T / small
+        sizes = np.maximum((slopes**2).sum(axis=1), 1e-9)
+        for _ in range(_SWEEPS):
+            for row in np.flatnonzero(off > self._room):
+                head = head - slopes[row] * (self._off(head[None])[0, row] - self._room[row]) / sizes[row]
+            head = np.clip(head, low, high)
+            off = self._off(head[None])[0]
+            if (off <= self._room + 1e-3).all():
+                break
+        x[: self._heads] = head
+        return x
+
+    def code(self, x: np.ndarray) -> IdentityCode:
+        """The identity code that lies ``x`` away."""
+        skin = self._code.appearance.copy()
+        skin[: len(self._spread)] += (x[self._heads :] * self._spread).astype(np.float32)
+        shape = self._start + self._root @ x[: self._heads]
+        return replace(self._code, shape=shape.astype(np.float32), appearance=skin)
