@@ -15,10 +15,18 @@ import numpy as np
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import Camera, Light, head_rotation
-from deid.models.morphable.echo import Echo, Make, before_wall, listen, read_off, telling_rows
+from deid.models.morphable.echo import (
+    Echo,
+    Make,
+    before_wall,
+    listen,
+    read_off,
+    telling_rows,
+)
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.inversion import TrackCodes
+from deid.models.morphable.mouths import with_teeth
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.side_by_side import side_by_side
@@ -101,12 +109,14 @@ def echoed(
     """The attributes and the head of a track, so that they read as the subject does (:mod:`.echo`). ``points``: the
     mesh (478, 3) of a row. ``likenesses``: the subject's pictures that are of this track, and their rows."""
     placed = sitter.in_place_of(geometry, geometry.neutral(of.identity.shape))
+    size = float(np.ptp(placed.neutral[:, 1]) / np.ptp(sitter.neutral[:, 1]))
 
     def made(echo: Echo) -> tuple[AttributeTrack, Sitter]:
         retarget.heed(echo)
         turned = retarget(of.attributes)
         turned = turned.with_values(rotation=turned.rotation @ bias.correction())
-        return turned, replace(placed, neutral=echo.at_rest(geometry, placed.neutral))
+        neutral = with_teeth(geometry, echo.at_rest(geometry, placed.neutral), size * retarget.teeth_lower)
+        return turned, replace(placed, neutral=neutral)
 
     rows = telling_rows(of.attributes, of.trust.trusted)
     lights = [of.lights.light(int(row)) for row in rows]

@@ -23,7 +23,13 @@ from deid.errors import DeidError
 from deid.models.engine import Found
 from deid.models.morphable import photometry, side_by_side
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, echoed, lip_readings, pose_bias
+from deid.models.morphable.calibrate import (
+    LIP_GAPS,
+    PoseBias,
+    echoed,
+    lip_readings,
+    pose_bias,
+)
 from deid.models.morphable.casting import Casting, Role, Shown, reports
 from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
@@ -254,6 +260,7 @@ class MorphableEngine:
         for track in tracks:
             of = self._codes[track.id]
             retarget = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape, self._rate)
+            retarget.show_teeth(of.bites)
             if readings is None:
                 light = of.lights.light(int(np.argmax(of.attributes.scale)))
                 mouths = retarget.mouths(LIP_GAPS)

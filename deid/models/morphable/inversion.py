@@ -10,6 +10,7 @@ import numpy as np
 
 from deid.detection.hands import Hand
 from deid.models.morphable import fit, light, smoothing, trust
+from deid.models.morphable.bites import Bites, bites_of
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.held import covered, held
@@ -77,7 +78,7 @@ class Witnessed:
 class TrackCodes:
     """A track inverted. ``witnessed``: its frames and meshes. ``identity``: the person's shape. ``attributes``:
     smoothed, of the subject. ``lights``: one a row. ``trust``: which rows can be replaced, and why not. ``things``: by
-    row, what lies before the face."""
+    row, what lies before the face. ``bites``: what of the teeth is seen, ``None`` where nothing is known of it."""
 
     witnessed: Witnessed
     identity: fit.IdentityFit
@@ -85,6 +86,7 @@ class TrackCodes:
     lights: light.LightTrack
     trust: Trust
     things: Mapping[int, np.ndarray] = field(default_factory=dict)
+    bites: Bites | None = None
 
 
 def code_at(codes: TrackCodes, attributes: AttributeTrack, row: int) -> AttributeCode:
@@ -146,9 +148,9 @@ def invert_track(
         np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes.expression,
         attributes.rotation, times, hidden=np.concatenate(hidden),
     )  # fmt: skip
-    return TrackCodes(
-        witnessed, identity, attributes, lights, trust.judge(raw, rate, confidence=lights.confidence), before
-    )
+    bites = bites_of(np.concatenate(photos), attributes, lights.tone, lights.white)
+    judged = trust.judge(raw, rate, confidence=lights.confidence)
+    return TrackCodes(witnessed, identity, attributes, lights, judged, before, bites)
 
 
 def _rows(of: Any, rows: np.ndarray) -> Any:

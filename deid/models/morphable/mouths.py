@@ -13,11 +13,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.geometry import Geometry, Part
+from deid.models.morphable.nearest import nearest_distance
 
 _AT = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])  # of half the line's width, from the middle
 _LINE = np.array([-0.022, -0.002, 0.012, 0.010, 0.002, 0.0])  # height of a relaxed line there, in half widths
 _OWN = 0.3  # share of what a head's own line differs from that
+_SOCKET = 0.6  # cm from the lips' line: gums that do not stay with the lips
 _LIFTED = 0.3  # cm that a corner rises for one unit
 _WIDENED = 0.5  # share by which a mouth is wider for one unit
 
@@ -64,3 +66,21 @@ def holds(geometry: Geometry) -> np.ndarray:
     )
     out.setflags(write=False)
     return out
+
+
+def with_teeth(geometry: Geometry, neutral: np.ndarray, lower: float) -> np.ndarray:
+    """``neutral``, float32 (V, 3), with teeth, gums and tongue ``lower`` centimetres further down behind the lips."""
+    moved = np.array(neutral, np.float32)
+    inside, share = _behind_lips(geometry)
+    moved[inside, 1] -= np.float32(lower) * share
+    return moved
+
+
+@lru_cache(maxsize=2)
+def _behind_lips(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices of teeth, gums and tongue, and how far they go where teeth go: those at the lips stay."""
+    inside = np.unique(geometry.triangles[np.isin(geometry.parts, (Part.MOUTH, Part.TEETH, Part.TONGUE))])
+    points = geometry.vertices.astype(np.float64)
+    t = np.clip(nearest_distance(points[inside], points[geometry.lips_inner]) / _SOCKET, 0.0, 1.0)
+    teeth = np.isin(inside, np.unique(geometry.triangles[geometry.parts == Part.TEETH]))
+    return inside, np.where(teeth, 1.0, t * t * (3 - 2 * t)).astype(np.float32)

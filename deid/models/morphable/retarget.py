@@ -13,15 +13,19 @@ import numpy as np
 
 from deid.models.morphable import face_points
 from deid.models.morphable.apertures import open_and_closed
+from deid.models.morphable.bites import Bites, Teeth
 from deid.models.morphable.echo import Echo
 from deid.models.morphable.fit_basis import FitBasis, fit_basis
 from deid.models.morphable.gaze import as_rendered, straight
 from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
 from deid.models.morphable.lids import downcast, lid_curves, rest_apertures, set_lids
+from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.smoothing import parabolas
 from deid.models.morphable.tracks import AttributeTrack
 
 _OPENERS = ("jawOpen", "mouthLowerDown_L", "mouthLowerDown_R", "mouthUpperUp_L", "mouthUpperUp_R")
+_MOBILITY = np.array([1.0, 0.5, 0.5, 0.35, 0.35])  # shares in which those open lips
+_LIPS_ALONE = np.array([1e-3, 0.5, 0.5, 1e-2, 1e-2])  # where the jaw and the upper lip are set by the teeth
 _HABIT, _HABIT_RANGE = 0.85, (0.6, 1.06)
 """How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits."""
 _STARE = np.array([0.70, 0.92])
@@ -71,6 +75,10 @@ class Retargeter:
         self._opens = np.array([name.startswith(OPENERS) for name in self._names])
         self._readings: tuple[np.ndarray, np.ndarray] | None = None
         self._echo = Echo()
+        self._geometry, self._surrogate = geometry, surrogate
+        self._teeth: Teeth | None = None
+        self._bites: Bites | None = None
+        self.teeth_lower = 0.0
 
     def mouths(self, gaps: np.ndarray) -> np.ndarray:
         """float64 (n, E): expressions of a face at rest whose lips are ``gaps`` (n,) centimetres apart."""
@@ -82,6 +90,13 @@ class Retargeter:
         """From now on lips open so far that the landmark model reads what it read on the subject. ``gaps``: (n,)
         rising centimetres between the surrogate's lips, from 0. ``readings``: (n,) what is read off them, rising."""
         self._readings = gaps, readings
+
+    def show_teeth(self, bites: Bites | None) -> None:
+        """From now on the jaw opens, and the upper lip is raised, by what of the teeth the subject shows."""
+        self._bites = bites
+        if bites is not None and self._teeth is None:
+            neutral = self._geometry.neutral(np.asarray(self._surrogate, np.float32))
+            self._teeth = Teeth(self._geometry, relaxed(self._geometry, neutral))
 
     def heed(self, echo: Echo) -> None:
         """From now on eyes are as wide, and look where, ``echo`` says."""
@@ -95,12 +110,30 @@ class Retargeter:
         self._knit(expression)
         # what a landmark model hardly tells apart from shut lips are gaps far apart: its noise grows on the way
         gap = parabolas(self._wanted_gap(track)[:, None], track.frames / self._rate)[:, 0]
-        self._open_mouth(expression, np.maximum(gap, 0.0))
+        gap = np.maximum(gap, 0.0)
+        self._open_mouth(expression, gap)
+        self._part_teeth(expression, gap, track)
         track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
         gaze = self._echo.looking(as_rendered(track)) + self._straight
         track = track.with_values(gaze=gaze.astype(np.float32))
         set_lids(expression, self._names, self._lids, track)
         return track.with_values(expression=expression.astype(np.float32))
+
+    def _part_teeth(self, expression: np.ndarray, gap: np.ndarray, track: AttributeTrack) -> None:
+        """Change in place what opens a mouth, but not how far: as much of it by the jaw as the subject's teeth say."""
+        if self._teeth is None or self._bites is None or len(self._bites) != len(track):
+            return
+        self.teeth_lower = self._teeth.lower(expression, gap, track, self._bites)
+        jaw, raised = self._teeth.part(expression, gap, track, self._bites, self.teeth_lower)
+        times = track.frames / self._rate
+        at, close = self._names.index("jawOpen"), self._names.index("mouthClose")
+        before = expression[:, at] - expression[:, close]
+        turn = parabolas((jaw - before)[:, None], times)[:, 0]
+        expression[:, at] = np.clip(expression[:, at] + turn, 0.0, 1.2)
+        raisers = [self._names.index(f"mouthUpperUp_{side}") for side in "LR"]
+        lift = parabolas((raised - expression[:, raisers].mean(axis=1))[:, None], times)
+        expression[:, raisers] = np.clip(expression[:, raisers] + lift, 0.0, 1.0)
+        self._open_mouth(expression, gap, _LIPS_ALONE)
 
     def _without_lasting(self, expression: np.ndarray) -> np.ndarray:
         """``expression`` (n, E) without what the lower face does in nearly all of it. That is how somebody's mouth lies
@@ -150,7 +183,7 @@ class Retargeter:
         measured = np.interp(aim, readings, gaps) + beyond
         return _MEASURED * measured + (1 - _MEASURED) * usual
 
-    def _open_mouth(self, expression: np.ndarray, wanted: np.ndarray) -> None:
+    def _open_mouth(self, expression: np.ndarray, wanted: np.ndarray, mobility: np.ndarray = _MOBILITY) -> None:
         """Change the openers' weights in place, as little as gives the ``wanted`` gap.
 
         Lips that are hardly opened hold together (``Geometry.pose``): they part with the square of what opens them,
@@ -160,7 +193,6 @@ class Retargeter:
         expression[:, close] = np.minimum(expression[:, close], expression[:, jaw])
         openers = np.array([self._names.index(name) for name in _OPENERS])
         effects = self._lip_effects[openers]
-        mobility = np.array([1.0, 0.5, 0.5, 0.35, 0.35])
         goal = np.where(wanted < LIPS_APART, np.sqrt(LIPS_APART * wanted), wanted)
         apart = np.clip(goal / LIPS_APART, 0.0, 1.0)
         others = np.where(self._opens, 0.0, self._lip_effects)

@@ -1,0 +1,176 @@
+"""How much of the teeth a mouth shows: seen between the lips of a subject, and reached by a surrogate's jaw.
+
+A mesh of lips says how far they are apart, not what parts them. In speech lips mostly open over teeth that nearly meet
+(the jaw drops by a few millimetres where lips part by ten); a jaw that opened for all of it would leave a dark hole
+beneath the upper teeth. So what is between the teeth is measured in the picture, and the jaw opens by that; lips do
+the rest. Upper teeth belong to the skull: how much of them is seen is up to the upper lip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deid.models.morphable.finish import CODE_TO_LINEAR8
+from deid.models.morphable.geometry import Geometry, Part
+from deid.models.morphable.tracks import AttributeTrack
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+_LEAST, _ENOUGH = 4.0, 8.0  # pixels between the lips from which rows tell something, and all of it
+_BRIGHT, _BRIGHT_SOFT = 0.24, 0.05  # luminance of teeth behind lips beside skin's: least
+_PALE, _PALE_SOFT = 0.2, 0.08  # share of the way from skin's redness to a white surface's: least
+_BORDER = 3  # rows at each end that may show the lip itself
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bites:
+    """What n frames of a track show between the lips. ``known``: float32 (n,), 0 to 1, how far the rest is to be
+    believed. ``upper``, ``free``, ``lower``: float32 (n,), shares of the lips' gap: upper teeth, from their edge to the
+    lower teeth or to the lower lip, lower teeth."""
+
+    known: np.ndarray
+    upper: np.ndarray
+    free: np.ndarray
+    lower: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+
+def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white: np.ndarray) -> Bites:
+    """``records``: (n,) of :data:`.photometry.RECORD`. ``tone``, ``white``: (n, 3), as in :class:`.codes.Light`."""
+    rows = CODE_TO_LINEAR8[records["mouth"]].astype(np.float64)  # (n, R, 3)
+    n, count = rows.shape[:2]
+    pixels = track.mouth * track.scale
+    known = np.clip((pixels - _LEAST) / (_ENOUGH - _LEAST), 0.0, 1.0) * (records["mouth"].max(axis=(1, 2)) > 0)
+    tooth = _like_teeth(rows, np.asarray(tone, np.float64), np.asarray(white, np.float64)) > 0.5
+    upper, free, lower = np.zeros(n), np.ones(n), np.zeros(n)
+    for i in np.flatnonzero(known > 0):
+        at = np.flatnonzero(tooth[i])
+        if not len(at):
+            continue
+        first, last = int(at[0]), int(at[-1])
+        breaks = np.flatnonzero(np.diff(at) > 1)
+        if first <= _BORDER + 1:
+            end = int(at[breaks[0]]) if len(breaks) else last
+            upper[i] = (end + 1 - first) / count
+            below = at[breaks[0] + 1 :] if len(breaks) else at[:0]
+        else:
+            below = at
+            end = first - 1
+        if len(below) and below[-1] >= count - 1 - _BORDER:
+            lower[i] = (below[-1] + 1 - below[0]) / count
+            free[i] = (int(below[0]) - end - 1) / count
+        elif upper[i] and last >= count - 2:
+            free[i] = 0.0  # teeth from lip to lip
+            upper[i], lower[i] = 0.6 * upper[i], 0.4 * upper[i]
+        else:
+            free[i] = 1 - upper[i] - first / count
+    return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower)))
+
+
+def _like_teeth(rows: np.ndarray, tone: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """(n, R) in [0, 1]: how much colours ``rows`` (n, R, 3) are those of teeth."""
+    grey = rows @ _LUMINANCE / np.maximum(tone @ _LUMINANCE, 1e-4)[:, None]
+    pale = _paleness(rows) - _paleness(tone)[:, None]
+    span = np.maximum(_paleness(white) - _paleness(tone), 0.15)[:, None]
+    bright = np.clip((grey - _BRIGHT) / _BRIGHT_SOFT + 0.5, 0.0, 1.0)
+    return np.asarray(bright * np.clip((pale / span - _PALE) / _PALE_SOFT + 0.5, 0.0, 1.0))
+
+
+def _paleness(colour: np.ndarray) -> np.ndarray:
+    """Logarithm of green and blue to red of ``colour`` (..., 3)."""
+    safe = np.maximum(colour, 1e-4)
+    return np.asarray(np.log((safe[..., 1] + safe[..., 2]) / (2 * safe[..., 0])))
+
+
+_MIDDLE = 0.28  # of the lips' columns at either end that are not looked at
+_FRONT = 1.0  # cm from the middle: front teeth
+_MOST_LOWER_TEETH = 0.7  # cm; what is bright beyond that is a tongue
+_OPENED = np.array([0.12, 0.3])  # cm between the lips: from none to all of what teeth ask for
+_TEETH_RANGE = (-0.15, 0.25)  # cm by which a surrogate's teeth may stand lower than they are
+_LIFT_RANGE = (-0.2, 0.2)  # cm by which its upper lip may be raised in one frame
+_HIDDEN_BY = 0.04  # cm by which lower teeth that are not seen lie below the lower lip's edge
+_JAWS = 1.2  # largest weight
+_KEPT = 0.9
+
+
+class Teeth:
+    """Where a surrogate's front teeth are, and what opens the lips before them. ``neutral``: float32 (V, 3), its head
+    at rest."""
+
+    def __init__(self, geometry: Geometry, neutral: np.ndarray) -> None:
+        names, motion = geometry.expression_names, geometry.motion
+        self._jaw = names.index("jawOpen")
+        self._close = names.index("mouthClose")
+        self._raisers = np.array([names.index(f"mouthUpperUp_{side}") for side in "LR"])
+        self._edges, self._moves = [], []
+        for ring, pick in ((motion.lip_upper, np.argmin), (motion.lip_lower, np.argmax)):
+            skip = round(_MIDDLE * ring.shape[1])
+            ring = ring[:, skip:-skip]
+            edge = ring[pick(neutral[ring, 1], axis=0), np.arange(ring.shape[1])]
+            self._edges.append(neutral[edge].mean(axis=0).astype(np.float64))
+            self._moves.append(geometry.expression[:, edge, 1].mean(axis=1).astype(np.float64))
+        self._rows: list[np.ndarray] = []
+        drop = geometry.expression[self._jaw]
+        front = np.unique(geometry.triangles[geometry.parts == Part.TEETH])
+        front = front[np.abs(neutral[front, 0] - neutral[motion.lip_upper, 0].mean()) < _FRONT]
+        low = drop[front, 1] < 0.5 * drop[front, 1].min()
+        for members, sign in ((front[~low], -1), (front[low], 1)):
+            edge = members[np.argsort(-sign * neutral[members, 1], kind="stable")[: max(4, len(members) // 12)]]
+            self._rows.append(neutral[edge].mean(axis=0).astype(np.float64))
+        self._drop = -float(drop[front[low], 1].mean())
+
+    def shown(self, expression: np.ndarray, slant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Heights (n,) at which the lips' edges are seen before the upper and before the lower teeth. ``slant``: (n,),
+        how much higher what lies a centimetre behind is than what hides it."""
+        out = []
+        for edge, moves, row in zip(self._edges, self._moves, self._rows, strict=True):
+            out.append(edge[1] + expression @ moves - (edge[2] - row[2]) * slant)
+        return out[0], out[1]
+
+    def lower(self, expression: np.ndarray, gap: np.ndarray, track: AttributeTrack, bites: Bites) -> float:
+        """Centimetres by which the surrogate's teeth stand lower than they are, so that as much of them is seen as of
+        the subject's, in the frames that tell."""
+        slant = _slant(track)
+        upper, _ = self.shown(expression, slant)
+        weight = bites.known * np.clip((gap - _OPENED[0]) / (_OPENED[1] - _OPENED[0]), 0.0, 1.0)
+        if weight.sum() < 2:
+            return 0.0
+        missing = bites.upper * gap - np.maximum(upper - self._rows[0][1], 0.0)
+        order = np.argsort(missing, kind="stable")
+        total = np.cumsum(weight[order])
+        median = float(missing[order][np.searchsorted(total, 0.5 * total[-1])])
+        return float(np.clip(_KEPT * median, *_TEETH_RANGE))
+
+    def part(
+        self, expression: np.ndarray, gap: np.ndarray, track: AttributeTrack, bites: Bites, lowered: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Weights of the jaw and of the upper lip's raisers, float64 (n,) each, by which lips ``gap`` (n,) centimetres
+        apart show what ``bites`` says. ``expression``: (n, E), as it is without them; ``lowered``: as of
+        :meth:`lower`."""
+        slant = _slant(track)
+        sure = bites.known * np.clip((gap - _OPENED[0]) / (_OPENED[1] - _OPENED[0]), 0.0, 1.0)
+        edge = self._rows[0][1] - lowered
+        upper, _ = self.shown(expression, slant)
+        lift = np.clip(bites.upper * gap - (upper - edge), *_LIFT_RANGE) * sure
+        per_weight = float(self._moves[0][self._raisers].sum())
+        before = expression[:, self._raisers].mean(axis=1)
+        raised = np.clip(before + lift / per_weight, 0.0, 1.0)
+        upper = upper + (raised - before) * per_weight
+        top = np.minimum(upper, edge)
+        hidden = bites.lower < 0.08
+        wanted = (self._rows[1][1] - lowered - top + bites.free * gap) / self._drop
+        wanted += np.where(hidden, _HIDDEN_BY / self._drop, 0.0)
+        jaw = expression[:, self._jaw] - expression[:, self._close]
+        wanted = np.where(hidden, np.maximum(wanted, jaw), wanted)
+        tongue = bites.lower * gap > _MOST_LOWER_TEETH
+        aim = jaw + np.where(tongue, 0.0, sure) * (np.clip(wanted, 0.0, _JAWS) - jaw)
+        return np.asarray(aim), raised
+
+
+def _slant(track: AttributeTrack) -> np.ndarray:
+    """(n,): what lies a centimetre behind a lip's edge and is just hidden by it lies so much lower."""
+    seen = track.rotation[:, 2]
+    return np.clip(seen[:, 1] / np.maximum(seen[:, 2], 0.3), -0.6, 0.6)
