@@ -32,6 +32,7 @@ from ._kernels import (
     _step,
 )
 
+_ALONG = 24  # pixels along the frame's border that are looked at for something that is no face
 _SIDE = 8  # pixels: squares of this size are told apart first
 _STAYS, _FACE, _MOVED, _MIXED = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(3)
 _FADE, _FX, _FY, _GX, _GY, _HX, _HY, _PASS, _PURE = range(9)
@@ -168,10 +169,7 @@ def _plan_row(tables, gate, hairy, first, pitch, cx, cy, nearest, y, left, size,
         gx, gy = cx + ux * under, cy + uy * under
         qx, qy = min(max(gx, _ZERO), size[1]), min(max(gy, _ZERO), size[0])
         if qx != gx or qy != gy:  # beyond the frame's border: fill where the border is face
-            back = _step(qx - cx, qy - cy)
-            limit = _at(tables, int(back), back - np.float32(int(back)), ANCHOR)
-            if (qx - cx) * (qx - cx) + (qy - cy) * (qy - cy) < limit * limit:
-                qx = _FILL
+            qx, qy = _beside(tables, cx, cy, qx, qy, qx != gx, size)
         plan[x, _GX], plan[x, _GY] = qx, qy
         if far_off >= far:  # nothing but surroundings, out of their place
             kind[x] = _MOVED if abs(shift * bend) > STILL else _STAYS
@@ -190,6 +188,23 @@ def _plan_row(tables, gate, hairy, first, pitch, cx, cy, nearest, y, left, size,
                 plan[x, _HX], plan[x, _HY] = hx, hy
                 plan[x, _PASS] = _grid_at(gate, step[x], (moved / _at(tables, row, part, RIM) - first) / pitch)
                 plan[x, _PURE] = fading if far_off >= e else _ONE
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+def _beside(tables, cx, cy, qx, qy, upright, size):  # type: ignore[no-untyped-def]
+    """The place on the frame's border nearest to ``qx, qy``, which lies on it, up or down if ``upright``, else to the
+    sides, where there is no face; :data:`_FILL` where that is far."""
+    for n in range(_ALONG):
+        for side in range(-1, 2, 2):
+            x = qx if upright else qx + np.float32(side * n)
+            y = qy + np.float32(side * n) if upright else qy
+            if x < _ZERO or y < _ZERO or x > size[1] or y > size[0]:
+                continue
+            back = _step(x - cx, y - cy)
+            limit = _at(tables, int(back), back - np.float32(int(back)), ANCHOR)
+            if (x - cx) * (x - cx) + (y - cy) * (y - cy) >= limit * limit:
+                return x, y
+    return _FILL, qy
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)

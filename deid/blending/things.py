@@ -52,6 +52,11 @@ _PROFILE = 1.0  # of the way from ear to ear, see _turned(): beyond, the network
 _MEAN = 0.42  # belief over a piece
 _CLUMP = 0.05  # face widths over which it is asked whether most of a place looks like skin
 _HAND_ROOM = (0.24, 0.15)  # palm sizes around a hand's joints: where it may be, and where it is for certain
+_AGREED = 0.35  # mean belief over a hand's mask in the face from which on the network is heard about its edge
+_CLOSE = (0.5, 0.75)  # belief from which a hand's mask counts about mouth and eyes, and fully
+_BONE = 0.08  # palm sizes around a hand's joints that are hand whatever is believed
+_CLOSE_ROOM = 0.06  # face widths
+_THORN = 0.03  # face widths: half of how wide what stays must be
 _TIGHT = 0.4  # belief at the mask's edge
 
 
@@ -111,6 +116,35 @@ def things_before(
     out = np.zeros(picture.shape[:2], np.float32)
     out[y0:y1, x0:x1] = imaging.resize(mask, (x1 - x0, y1 - y0), interpolation=imaging.INTER_LINEAR)
     return out, 0.0
+
+
+def doubled(mask: np.ndarray, points: np.ndarray, belief: np.ndarray, hands: Sequence[Hand] = ()) -> np.ndarray:
+    """``mask``, float32 (h, w), of hands that stay, without what of it about mouth and eyes the network for things does
+    not believe to be before the face, but for the fingers' very bones; as it is where the network does not see the
+    hands at all. ``points``, ``belief``, ``hands``: as for :func:`things_before`."""
+    h, w = mask.shape
+    wide = max(float(np.ptp(points[OVAL, 0])), 1.0)
+    prior = _prior(points, belief, (0, 0, w, h), min(1.0, _SIZE / wide))
+    prior = imaging.resize(prior, (w, h), interpolation=imaging.INTER_LINEAR)
+    inside = mask * filled(points[OVAL, :2], (h, w))
+    if float((inside * prior).sum()) < _AGREED * float(inside.sum()):
+        return mask
+    rings = sum(filled(points[list(ring), :2], (h, w)) for ring in (*_LIDS, _MOUTH))
+    close = imaging.dilate((np.asarray(rings) > 0).astype(np.uint8), disc(_CLOSE_ROOM * wide)) > 0
+    told = np.clip((prior - _CLOSE[0]) / (_CLOSE[1] - _CLOSE[0]), 0, 1)
+    told = np.maximum(told, _drawn(hands, (0, 0, w, h), (h, w), _BONE))
+    return np.asarray(mask * np.where(close, told, 1), np.float32)
+
+
+def smoothed(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """``mask``, float32 (h, w), without thorns: what sticks out of a hand, or a thing, no wider than a lip is more
+    likely the face beside it. ``points``: the face's mesh."""
+    wide = max(float(np.ptp(points[OVAL, 0])), 1.0)
+    round_ = disc(_THORN * wide)
+    solid = imaging.dilate(imaging.erode((mask > 0.5).astype(np.uint8), round_), round_)
+    soft = blurred(solid.astype(np.float32), max(0.8, 0.3 * _THORN * wide))
+    face = filled(points[OVAL, :2], (mask.shape[0], mask.shape[1]))
+    return np.asarray(np.where(face > 0, np.minimum(mask, soft), mask), np.float32)
 
 
 def _turned(points: np.ndarray) -> float:

@@ -298,3 +298,17 @@ def test_a_temple_before_a_bright_wall_has_an_edge():
     picture[filled(source)] = (0.6, 0.48, 0.42)
     result = compose(picture, source, source).rgb
     assert result[75, 155:].min() > 0.97 and result[75, :45].min() > 0.97
+
+
+def test_beside_the_border_the_ground_is_drawn_from_where_no_face_is():
+    from deid.blending._blend import _FILL, _beside
+    from deid.blending._kernels import ANCHOR, BINS
+
+    tables = np.zeros((BINS + 1, 15), np.float32)
+    tables[:, ANCHOR] = 30.0
+    size = (np.float32(99), np.float32(99))
+    centre = (np.float32(80), np.float32(50))
+    x, y = _beside(tables, *centre, np.float32(99), np.float32(60), True, size)
+    assert x == 99 and np.hypot(x - 80, y - 50) >= 30 and abs(y - 60) <= 16
+    tables[:, ANCHOR] = 200.0
+    assert _beside(tables, *centre, np.float32(99), np.float32(60), True, size)[0] == _FILL

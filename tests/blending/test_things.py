@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deid import imaging
+from deid.blending._masks import filled
 from deid.blending.occlusion import kept_of_core
 from deid.blending.outline import OVAL
-from deid.blending.things import things_before
+from deid.blending.things import _MOUTH, doubled, smoothed, things_before
 from deid.detection.hands import Hand
 from deid.detection.things import GRID, grid_from_picture
 from deid.models.morphable.geometry import load_geometry
@@ -172,3 +173,23 @@ def test_a_cheek_that_is_taken_for_a_hand_does_not_stay() -> None:
     hand = Hand(points, 1.0)
     mask, _ = things_before(scene(area, tuple(0.9 * SKIN)), mesh(), believed(area), [hand])
     assert mask is None or mask[face()].max() < 0.1
+
+
+def test_of_a_hand_only_what_the_network_sees_stays_about_the_mouth() -> None:
+    hand = box(0, 110, 100, 200)  # reaches into the mouth
+    mask = hand.astype(np.float32)
+    sees_less = believed(box(0, 110, 80, 200))
+    told = doubled(mask, mesh(), sees_less)
+    assert (told <= mask).all() and np.array_equal(told[~face()], mask[~face()])
+    lips = filled(mesh()[list(_MOUTH)], (SIDE, SIDE)) > 0
+    assert mask[lips].mean() > 0.3 and told[lips & box(88, 0, SIDE, SIDE)].max() < 0.1
+    assert np.array_equal(told[box(0, 0, 60, SIDE)], mask[box(0, 0, 60, SIDE)])
+    assert told[face() & box(0, 0, 70, SIDE) & hand].mean() > 0.9
+    assert np.array_equal(doubled(mask, mesh(), believed(box(150, 0, 200, 60))), mask)  # it does not see the hand
+
+
+def test_thorns_do_not_stay() -> None:
+    mask = (box(0, 100, 80, 160) | box(80, 128, 110, 131)).astype(np.float32)
+    smooth = smoothed(mask, mesh())
+    assert (smooth <= mask).all() and smooth[face() & box(86, 120, 120, 140)].max() < 0.05
+    assert smooth[face() & box(55, 110, 70, 150)].min() > 0.9

@@ -287,3 +287,21 @@ def test_frowns_reach_the_eyes_and_raised_brows_stay_as_they_are(geometry: Geome
         after = turned(track.with_values(expression=expression)).expression[:, brows]
         assert ((after[:, 0] > 1.05 * weights[0]) == grows).all()
         assert ((after[:, 1] < 0.9 * weights[1]) == grows).all()
+
+
+def test_what_a_hand_hides_is_fitted_from_what_is_seen(geometry: Geometry, talked: tuple) -> None:
+    truth, seen, who, _ = talked
+    hidden = np.zeros((N, 468), bool)
+    hidden[10:30] = fit.fit_basis(geometry).mean[:, 0] < -1.0  # two fifths of the face
+    guessed = seen.points.copy()
+    guessed[10:30, :468][:, hidden[10]] += (12.0, -9.0, 0.0)  # as a landmark model guesses behind a hand
+    wrong = Observations(seen.frames, guessed, seen.presence, seen.size)
+    whole = fit.completed(geometry, who, wrong, hidden)
+    assert np.array_equal(whole.points[30:], guessed[30:]) and whole.points.dtype == np.float32
+    told = np.flatnonzero(~hidden[10])
+    assert np.array_equal(whole.points[:, told], guessed[:, told])
+    before, after = (
+        np.abs(attributes(geometry, who, o).yaw_pitch_roll() - truth.angles)[10:30].mean() for o in (wrong, whole)
+    )
+    assert after < 1.5 and after < 0.75 * before
+    assert fit.completed(geometry, who, seen, np.zeros((N, 468), bool)) is seen

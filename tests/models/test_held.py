@@ -58,7 +58,7 @@ def test_a_hidden_eye_does_as_the_other_does() -> None:
 def test_a_covered_face_keeps_turning_and_is_not_learned_from() -> None:
     seen = track()
     seen.rotation[15:18] = head_rotation(40, 20, 0)
-    out = held.held(seen, NAMES, shares(3, slice(15, 18), 0.4), TIMES)
+    out = held.held(seen, NAMES, shares(3, slice(15, 18), 0.6), TIMES)
     assert np.abs(out.yaw_pitch_roll()[:, 0] - 0.2 * np.arange(ROWS)).max() < 0.1
     assert (out.presence[15:18] < 0.75).all() and (out.presence[15:18] > 0.65).all()
 
@@ -88,6 +88,34 @@ def test_a_hand_before_the_mouth_covers_the_mouth() -> None:
     for finger in range(5):
         for joint in range(4):
             hand[1 + 4 * finger + joint] = middle + (15 * finger - 30, 45 - 17 * joint, 0)
-    share = held.covered(np.arange(1), points, {0: (Hand(hand, 1.0),)})[0]
+    behind = held.hidden_points(np.arange(1), points, {0: (Hand(hand, 1.0),)}, {})
+    share = held.covered(behind, 1)[0]
     assert share[0] > 0.5 and share[1] < 0.2 and share[2] < 0.2 and 0 < share[3] < share[0]
-    assert not held.covered(np.arange(1), points, None).any()
+    assert held.hidden_points(np.arange(1), points, None, {}) is None and not held.covered(None, 1).any()
+
+
+def seen_points(count: int) -> np.ndarray:
+    points = np.zeros((count, 478, 3), np.float32)
+    points[:, :468] = fit_basis(load_geometry()).mean * (10, -10, -10) + (200, 200, 0)
+    points[:, 468:] = points[:, :10]
+    return points
+
+
+def test_what_a_network_is_sure_of_hides_points_and_stays_hidden_where_a_look_fails() -> None:
+    belief = np.zeros((32, 32), np.uint8)
+    belief[20:] = 255  # mouth and chin
+    points = seen_points(12)
+    rows = {row: belief for row in range(12) if row != 6}
+    share = held.covered(held.hidden_points(np.arange(12), points, None, rows), 12)
+    assert (share[:, 0] > 0.9).all() and not share[:, 1:3].any()
+    faint = {row: (belief * 0.5).astype(np.uint8) for row in rows}
+    assert held.hidden_points(np.arange(12), points, None, faint) is None
+
+
+def test_a_face_that_is_half_covered_and_half_beyond_the_border_is_not_trusted() -> None:
+    times = np.arange(ROWS) / 10.0
+    inside = held.held(track(), NAMES, shares(3, slice(5, 35), 0.4), times)
+    outside = held.held(
+        track().with_values(outside=np.full(ROWS, 0.4, np.float32)), NAMES, shares(3, slice(5, 35), 0.4), times
+    )
+    assert inside.presence.min() > 0.6 and (outside.presence[15:25] == 0).all()

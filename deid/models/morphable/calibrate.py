@@ -25,6 +25,7 @@ from deid.models.morphable.echo import (
 )
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes
 from deid.models.morphable.mouths import with_teeth
 from deid.models.morphable.painter import Sitter
@@ -141,7 +142,11 @@ def settled(
         apart = np.linalg.norm(before - recognise(np.stack(pictures)), axis=1)
         if float(apart.min()) > FAR_1E3 + _STRANGER:
             break
-    pairs = [(of.chip, after, of.points) for (of, _), after in zip(likenesses, pictures, strict=True)]
+    pairs = [  # what a landmark model makes of a face with a hand before it says nothing of the face
+        (of.chip, after, of.points)
+        for (of, row), after in zip(likenesses, pictures, strict=True)
+        if source.presence[row] > COVERED
+    ]
     turn = pose_bias(landmarker, pairs).correction()
     return track.with_values(rotation=track.rotation @ turn), sitter
 

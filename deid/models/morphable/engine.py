@@ -35,6 +35,7 @@ from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
 from deid.models.morphable.eyewear_style import eyewear_of
 from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
 from deid.models.morphable.painter import Sitter, paint_frame
 from deid.models.morphable.rehearsal import rehearse
@@ -56,7 +57,8 @@ from deid.types import Analysis, Frame, Track
 
 _JUDGED = 4  # pictures of a person that a surrogate is tried on
 _TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixels up to which so many texels will do
-_AROUND_MATCH = 0.5  # seconds: what lies so near a face that is still recognised is obscured with it
+_AROUND_DOUBT = 0.5  # seconds: what lies so near a face that something covers is obscured with it
+_AROUND_MATCH = 0.2  # the same of a face that is still recognised: its neighbours were compared, too
 _HANDS_LAST = 4  # frames for which a hand that is not found is still held to be there
 _DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
 _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
@@ -103,6 +105,7 @@ class MorphableEngine:
         self._codes: dict[int, TrackCodes] = {}
         self._casts: dict[int, _Cast] = {}
         self._replacements: dict[int, Replacement] = {}
+        self._refused: dict[int, np.ndarray] = {}
         self._reports: list[PersonReport] = []
         self._seconds: Sequence[float] = ()
         self._rate = 25.0
@@ -201,7 +204,12 @@ class MorphableEngine:
         sitters = [pool.submit(self._sitter, role, own) for role, own in zip(roles, tracks, strict=True)]
         for role, own, sitter in zip(roles, tracks, sitters, strict=True):
             shown = [(s.likeness.chip, s.likeness.points) for s in role.shown]
-            pairs = [(a, b, points) for (a, points), b in zip(shown, role.surrogate.pictures, strict=False)]
+            whole = [bool(self._codes[s.track].attributes.presence[s.row] > COVERED) for s in role.shown]
+            pairs = [
+                (a, b, points)
+                for (a, points), b, seen in zip(shown, role.surrogate.pictures, whole, strict=False)
+                if seen
+            ]
             bias = pose_bias(self.observer.landmarker, pairs)
             self._cast(role, own, bias, sitter.result(), worn[role.person.id].result())
 
@@ -376,9 +384,11 @@ class MorphableEngine:
         old = self._replacements[track]
         times = np.asarray(self._seconds, np.float64)
         frames = np.arange(len(old.rows)) + self._casts[track].track.first
-        near = everywhere | (np.abs(times[frames] - times[int(codes.witnessed.frames[row])]) <= _AROUND_MATCH)
-        weights = np.where(near, 0, old.weights).astype(np.float32)
-        reasons = tuple(why if n else r for n, r in zip(near, old.reasons, strict=True))
+        around = _AROUND_MATCH if why == _MATCHED else _AROUND_DOUBT
+        near = everywhere | (np.abs(times[frames] - times[int(codes.witnessed.frames[row])]) <= around)
+        refused = self._refused[track] = near | self._refused.get(track, np.zeros(len(near), bool))
+        weights = np.minimum(old.weights, coverage(~refused, self._rate))
+        reasons = tuple(why if n and not r else r for n, r in zip(weights < old.weights, old.reasons, strict=True))
         self._replacements[track] = replace(old, weights=weights, reasons=reasons)
         return self._replacements[track]
 

@@ -24,6 +24,7 @@ DISTANCES = (30.0, 45.0, 70.0, 120.0, 240.0)
 _DEPTH_WEIGHT = 0.05  # squared; MediaPipe's depths are guesses
 _FRAMES, _PROBE_FRAMES = 28, 8
 _TRUSTED_FRAMES = 8.0  # frames' worth of evidence about an identity: the model errs in the same way in all of them
+_COMPLETIONS = 12  # rounds: with half of a face hidden, what is not settled halves in each
 _USUAL = 0.4  # of a track's frames, those that count as the face at rest
 _OFFSET_KEPT = 0.85
 _SPAN_RIDGE = 0.1
@@ -362,6 +363,39 @@ def fit_attributes(
     track = visibility.with_visibility(apertures.with_apertures(neutral, track, observations), observations)
     track = gaze.with_sight(geometry, shape, neutral, track, observations)
     return finish_attributes(geometry, shape, track) if whole else track
+
+
+def completed(
+    geometry: Geometry, identity: IdentityFit, observations: Observations, hidden: np.ndarray
+) -> Observations:
+    """``observations`` with mesh points that are ``hidden``, bool (n, 468), where the model has them that fits the
+    others: what a landmark model says of a part of a face that it does not see is a guess.
+
+    Least squares with missing values, by the EM algorithm (A. Dempster, N. Laird and D. Rubin, 1977, section 4.1):
+    missing points are put where the model is, the model is fitted, and so on. Frames with nothing hidden stay as they
+    are.
+    """
+    rows = np.flatnonzero(hidden.any(axis=1))
+    if not len(rows):
+        return observations
+    basis, gone = fit_basis(geometry), hidden[rows]
+    neutral = basis.mean + np.tensordot(identity.shape.astype(np.float64), basis.identity[: len(identity.shape)], 1)
+    neutral = neutral + identity.offsets
+    part = observations.take(rows)
+    state = _State.start(basis, neutral, part, identity.distance)
+    state.seen = state.seen.copy()
+    alone = np.zeros(len(rows), bool)
+    distances = _distances(state.states[:, 0], identity.distance, identity.scale)
+    for _ in range(_COMPLETIONS):
+        model = state.model(basis, neutral)
+        places = state.projected(model, distances)
+        near = state.states[:, 0] / (1 - basis.reach / distances)
+        depth = ((model @ np.swapaxes(state.rotations, 1, 2))[..., 2] + state.states[:, 3:]) * near[:, None]
+        state.seen[gone] = np.concatenate([places, depth[..., None]], axis=2)[gone]
+        state.fit(basis, neutral, distances, alone, 2)
+    points = observations.points.copy()
+    points[rows, : face_points.MESH_POINTS] = (state.seen * (1, -1, -1)).astype(np.float32)
+    return Observations(observations.frames, points, observations.presence, observations.size)
 
 
 def finish_attributes(geometry: Geometry, shape: np.ndarray, track: AttributeTrack) -> AttributeTrack:

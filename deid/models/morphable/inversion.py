@@ -13,7 +13,7 @@ from deid.models.morphable import fit, light, smoothing, trust
 from deid.models.morphable.bites import Bites, bites_of
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.geometry import Geometry
-from deid.models.morphable.held import covered, held
+from deid.models.morphable.held import clear_rows, covered, held, hidden_points
 from deid.models.morphable.photo_hidden import hidden_samples
 from deid.models.morphable.photo_things import behind_things, followed
 from deid.models.morphable.tracks import AttributeTrack, Observations
@@ -24,6 +24,8 @@ _BRIDGED = 3  # frames without a mesh between two with one: interpolated
 _WINDOW, _OVERLAP = 1500, 60  # frames fitted at once
 _IDENTITY_ROWS = 400
 _PRESENCE_BETWEEN = 0.5
+_LEAST_CLEAR, _CLEAR_SHARE = 12, 0.1  # frames, and share of a track, from which what is covered is left out
+_HIDDEN_OFTEN = 0.3  # share of frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,16 +122,19 @@ def invert_track(
     them."""
     witnessed = Witnessed.of(frames, numbers)
     count = len(witnessed)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, _IDENTITY_ROWS)).round().astype(int))
-    identity = fit.fit_identity(geometry, witnessed.read(records, chosen, size)[0])
     times = np.asarray(seconds, np.float64)[witnessed.frames]
     before = followed(things or {}, witnessed.frames, times)
+    gone = _hidden(witnessed, records, size, hands, before)
+    shares = covered(gone, count)
+    identity = _identity(geometry, witnessed, records, size, gone, clear_rows(shares))
     fitted, photos, hidden = [], [], []
-    shares: list[np.ndarray] = []
     for start in range(0, count, _WINDOW):
         keep = slice(start, min(start + _WINDOW, count))
         wide = slice(max(0, keep.start - _OVERLAP), min(count, keep.stop + _OVERLAP))
         seen, notes = witnessed.read(records, np.arange(wide.start, wide.stop), size)
+        raw_points = seen.points
+        if gone is not None:
+            seen = fit.completed(geometry, identity, seen, gone[wide])
         part = fit.fit_attributes(
             geometry, identity.shape, identity.distance, seen, offsets=identity.offsets, scale=identity.scale,
             whole=False,
@@ -137,11 +142,10 @@ def invert_track(
         inner = np.arange(keep.start - wide.start, keep.stop - wide.start)
         fitted.append(_rows(part, inner))
         photos.append(notes[inner])
-        shares.append(covered(seen.frames[inner], seen.points[inner], hands))
-        behind = hidden_samples(seen.frames[inner], seen.points[inner], hands or {})
-        under = behind_things(seen.points[inner], before, keep.start)
+        behind = hidden_samples(seen.frames[inner], raw_points[inner], hands or {})
+        under = behind_things(raw_points[inner], before, keep.start)
         hidden.append(under if behind is None else under | behind)
-    whole = held(AttributeTrack.joined(fitted), geometry.expression_names, np.concatenate(shares), times)
+    whole = held(AttributeTrack.joined(fitted), geometry.expression_names, shares, times)
     raw = fit.finish_attributes(geometry, identity.shape, whole)
     attributes = smoothing.smooth_attributes(raw, times)
     lights = light.estimate_light(
@@ -151,6 +155,42 @@ def invert_track(
     bites = bites_of(np.concatenate(photos), attributes, lights.tone, lights.white)
     judged = trust.judge(raw, rate, confidence=lights.confidence)
     return TrackCodes(witnessed, identity, attributes, lights, judged, before, bites)
+
+
+def _hidden(
+    witnessed: Witnessed, records: RecordFile, size: tuple[int, int], hands: Mapping[int, Sequence[Hand]] | None,
+    things: Mapping[int, np.ndarray],
+) -> np.ndarray | None:  # fmt: skip
+    """bool (n, 468): which mesh points are hidden in each row, ``None`` where nothing is."""
+    if not hands and not things:
+        return None
+    parts: list[np.ndarray] = []
+    for start in range(0, len(witnessed), _WINDOW):
+        rows = np.arange(max(0, start - _OVERLAP), min(start + _WINDOW + _OVERLAP, len(witnessed)))
+        seen, _ = witnessed.read(records, rows, size)
+        near = {row - int(rows[0]): belief for row, belief in things.items() if rows[0] <= row <= rows[-1]}
+        found = hidden_points(seen.frames, seen.points, hands, near)
+        keep = slice(start - int(rows[0]), min(start + _WINDOW, len(witnessed)) - int(rows[0]))
+        parts.append(np.zeros((keep.stop - keep.start, 468), bool) if found is None else found[keep])
+    whole: np.ndarray = np.concatenate(parts)
+    return whole if whole.any() else None
+
+
+def _identity(
+    geometry: Geometry, witnessed: Witnessed, records: RecordFile, size: tuple[int, int], gone: np.ndarray | None,
+    clear: np.ndarray,
+) -> fit.IdentityFit:  # fmt: skip
+    """The person's shape, from frames in which nothing lies before the face as far as there are such."""
+    rows = np.arange(len(witnessed))
+    if gone is not None and clear.sum() >= max(_LEAST_CLEAR, _CLEAR_SHARE * len(rows)):
+        rows = rows[clear]
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _IDENTITY_ROWS)).round().astype(int))]
+    seen, _ = witnessed.read(records, chosen, size)
+    identity = fit.fit_identity(geometry, seen)
+    if gone is not None and (~clear[chosen]).mean() > _HIDDEN_OFTEN:
+        for _ in range(2):
+            identity = fit.fit_identity(geometry, fit.completed(geometry, identity, seen, gone[chosen]))
+    return identity
 
 
 def _rows(of: Any, rows: np.ndarray) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 from deid.blending import Composite, Compositor, FaceOutline, Patch
 from deid.blending.occlusion import hands_before, kept_of_core
 from deid.blending.scratch import lent
-from deid.blending.things import things_before
+from deid.blending.things import doubled, smoothed, things_before
 from deid.detection.hands import Hand
 from deid.media.region import read_region, write_region
 from deid.models.morphable.appearance import Appearance
@@ -152,10 +152,14 @@ def paint_frame(
     occlusion, doubt = hands_before(found, picture, local)
     doubt = max(doubt, kept_of_core(occlusion, local))
     if things is not None:
+        if occlusion is not None:
+            occlusion = doubled(occlusion, local, things, found)
         kept, more = things_before(picture, local, things, found)
         doubt = max(doubt, more)
         if kept is not None:
             occlusion = kept if occlusion is None else np.maximum(occlusion, kept)
+    if occlusion is not None:
+        occlusion = smoothed(occlusion, local)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
     if sitter.eyewear is None:
         _, scene = _scene(picture, local, sitter, geometry, moved)

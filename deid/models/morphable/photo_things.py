@@ -62,6 +62,15 @@ def _stretches(known: np.ndarray, some: list[bool], times: np.ndarray) -> Iterat
             yield np.arange(low, high), range(start, end)
 
 
+def believed(places: np.ndarray, belief: np.ndarray) -> np.ndarray:
+    """float64 (468,): what ``belief``, uint8 (GRID, GRID), says at the mesh points ``places`` (468, 2 or more), from 0
+    to 1; 0 beyond the grid."""
+    there = grid_from_picture(places)
+    x, y = np.rint(places[:, :2] @ there[:, :2].T + there[:, 2]).astype(int).T
+    inside = (x >= 0) & (x < GRID) & (y >= 0) & (y < GRID)
+    return np.where(inside, belief[np.clip(y, 0, GRID - 1), np.clip(x, 0, GRID - 1)] / 255.0, 0.0)
+
+
 def behind_things(points: np.ndarray, things: Mapping[int, np.ndarray], first: int = 0) -> np.ndarray:
     """bool (n, N): samples of skin that lie under things. ``points``: float32 (n, 478, 3); ``things``: by row, the
     first of these being ``first``, as :func:`followed` makes them."""
