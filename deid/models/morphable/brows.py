@@ -26,7 +26,9 @@ _HAIR_WIDTH = 0.36
 _HAIRS = 900  # a side, before thinning
 _STRAY = 0.10  # share of hairs outside the band
 _ROWS = (105, 225)  # of the tile, that hold every brow
-_WARM, _COOL = np.array((1.18, 1.0, 0.87), np.float32), np.array((0.95, 1.0, 1.06), np.float32)  # tints of hair
+# tints of hair beside the skin's: black, brown and fair hair of such reflectances, and grey
+_TINTS = (0.06, 0.22, 0.5), ((0.95, 1.13, 1.06), (1.0, 1.0, 1.0), (1.08, 0.88, 0.88))
+_COOL = np.array((0.95, 1.0, 1.06), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class BrowStyle:
             rise=2.2 * n[0] - 0.5 + 1.7 * gender,
             tilt=2.4 * n[1],
             arch=2.2 * n[2] + 1.0,
-            thick=float(np.clip(0.73 * np.exp(0.20 * n[3]), 0.58, 0.95)),
+            thick=float(np.clip(0.67 * np.exp(0.20 * n[3]), 0.54, 0.86)),
             inner=4.0 * n[4],
             dense=float(np.clip(np.exp(0.25 * n[5]), 0.95, 1.4)),
             dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),
@@ -81,8 +83,9 @@ def brows(style: BrowStyle, seed: int, size: int) -> tuple[slice, np.ndarray, np
     cover = 1 - np.exp(-depth)
     tone = light / np.maximum(depth, 1e-6)
     below = imaging.gaussian_blur(cover, (0, 0), 6.0 * scale)  # stubs and skin that the hairs shade
-    cover = 1 - (1 - cover) * (1 - 0.32 * below)
-    tint = np.where(tone[..., None] > 0.62, _COOL, _WARM)
+    cover = 1 - (1 - cover) * (1 - 0.26 * below)
+    own = np.array([np.interp(style.dark, _TINTS[0], channel) for channel in _TINTS[1]], np.float32)
+    tint = np.where(tone[..., None] > 0.62, _COOL, own)
     return rows, cover, np.where(depth > 0.02, tone, np.float32(style.dark * 1.3))[..., None] * tint
 
 
@@ -104,7 +107,7 @@ def _hairs(style: BrowStyle, rng: np.random.Generator, side: int) -> np.ndarray:
     middle = np.interp(t, _KNOTS, _MIDDLE) - style.rise - own[0] - (style.tilt + own[1]) * (t - 0.4)
     middle -= (style.arch + own[2]) * np.exp(-(((t - 0.66) / 0.25) ** 2))
     half = np.interp(t, _KNOTS, _HALF_WIDTH) * style.thick
-    y = middle + across * half + 0.25 * half * np.exp(-np.abs(t) / 0.1)
+    y = middle + across * half + 0.12 * half * np.exp(-np.abs(t) / 0.1)
     rise = np.deg2rad(72 * np.exp(-t / 0.13) + 10 - 22 * t + across * (15 - 4 * t) + rng.normal(0, 12, count))
     length = (15 + 11 * np.sin(np.pi * np.clip(t + 0.12, 0, 1))) * np.exp(rng.normal(0, 0.2, count))
     length *= (0.75 + 0.25 * style.thick) * np.where(stray, rng.uniform(0.35, 0.8, count), 1)
@@ -114,7 +117,7 @@ def _hairs(style: BrowStyle, rng: np.random.Generator, side: int) -> np.ndarray:
     patches = rng.normal(0, 0.22, (9, 3))  # hairs stand in tufts
     tuft = patches[np.clip((t * 9).astype(int), 0, 8), np.clip(((across + 1.3) * 1.15).astype(int), 0, 2)]
     keep = rng.random(count) < np.clip(
-        style.dense * (0.66 + tuft) * np.clip(0.3 + t / 0.14, 0.12, 1) * np.clip((1.06 - t) / 0.3, 0.2, 1), 0, 1
+        style.dense * (0.66 + tuft) * np.clip(0.2 + t / 0.2, 0.1, 1) * np.clip((1.06 - t) / 0.3, 0.2, 1), 0, 1
     )
     width = np.where(keep, _HAIR_WIDTH * np.exp(rng.normal(0, 0.25, count)) * np.where(stray, 0.7, 1), 0)
     if side:

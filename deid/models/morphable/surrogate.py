@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deid import imaging
 from deid.blending import Compositor
 from deid.models.morphable.appearance import Appearance
+from deid.models.morphable.brow_match import browed, fitting, weighed
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
-from deid.models.morphable.face_points import BARE_SKIN, BROWS
 from deid.models.morphable.farther import Aim, moved
+from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.mouths import relaxed
@@ -44,7 +44,9 @@ _ELSE_APART = 0.05  # beyond the match threshold, what it then keeps from other 
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
 _DARK = 0.3  # reflectance
-_BROW_PIXELS = 12  # of a brow, at least
+
+if TYPE_CHECKING:
+    from deid.models.morphable.eyewear import Eyewear
 
 if TYPE_CHECKING:
     from deid.models.morphable.eyewear import Eyewear
@@ -95,7 +97,8 @@ def choose(
     surrogate in ``others``, the most usual face; failing that, the best of those looked at. ``taken``: surrogates of
     people elsewhere, who are kept clear of where a draw comes very near. What is looked at next is foretold from what
     was seen (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
-    dark, brows = skin_is_dark(likenesses), brow_tone(likenesses)
+    dark = skin_is_dark(likenesses)
+    wanted, brows = brow_tone(likenesses)
     codes = [
         draw(geometry, appearance, np.random.default_rng([seed, person.id, number]), person, number, dark, brows)
         for number in range(DRAWS)
@@ -109,8 +112,10 @@ def choose(
         return Surrogate(codes[_first(apart)], None, None, *nothing, 1, True)
     before = recognise(np.stack([likeness.chip for likeness in likenesses]))
     number = _first(apart)
-    tried = in_place(geometry, sketched(geometry, appearance, codes[number]), likenesses[0])
+    sitter = sketched(geometry, appearance, codes[number])
+    tried = in_place(geometry, sitter, likenesses[0])
     offsets = [recognise(tried[None]) - told[number]]
+    shade = _shade(geometry, appearance, sitter, tried, likenesses[0])
     looked: dict[int, Surrogate] = {}
     scores: dict[int, float] = {}
     while len(looked) < (_LOOKS if any(found.safe for found in looked.values()) else _AT_MOST):
@@ -122,7 +127,8 @@ def choose(
         number = _fitting(hoped, oddness(codes, appearance, placed.mean(axis=1), seen, person))
         if _enough(looked, scores, float(hoped[number])):
             break
-        found = _judged(geometry, appearance, codes[number], likenesses, before, others, recognise, len(looked) + 1)
+        code = fitting(geometry, appearance, codes[number], wanted, shade)
+        found = _judged(geometry, appearance, code, likenesses, before, others, recognise, len(looked) + 1)
         looked[number] = found
         scores[number] = min(float(_scores(before, found.codes[None], others)[0]), float(apart[number]))
         if found.safe and scores[number] >= 0:
@@ -191,26 +197,22 @@ def skin_is_dark(likenesses: Sequence[Likeness]) -> bool:
     return bool(reflectances) and float(np.median(reflectances)) < _DARK
 
 
-def brow_tone(likenesses: Sequence[Likeness]) -> float:
-    """How light the subject's brows are beside the skin, in linear light, the median over the pictures of the lighter
-    brow of each (frames of glasses and shadows darken one); NaN without pictures. Hair stays in the picture, and brows
-    of another colour would look painted on."""
-    found = []
-    for likeness in likenesses:
-        picture = np.square(likeness.chip.astype(np.float32) / 255).mean(axis=2)
-        skin = [picture[_covered(likeness.points, ids)] for ids in BARE_SKIN]
-        level = float(np.median(np.concatenate(skin)))
-        sides = [picture[_covered(likeness.points, ids)] for ids in BROWS]
-        if level > 1e-3 and min(map(len, sides)) > _BROW_PIXELS:
-            found.append(max(float(np.percentile(side, 25)) for side in sides) / level)
-    return float(np.median(found)) if found else float("nan")
+def brow_tone(likenesses: Sequence[Likeness]) -> tuple[float, float]:
+    """How light the subject's brows are beside the skin, see :func:`~.brow_match.browed`, the median over the pictures;
+    NaN without any. Hair stays in the picture, and brows of another colour would look painted on."""
+    found = np.array([browed(likeness.chip, likeness.points) for likeness in likenesses]).reshape(-1, 2)
+    found = found[np.isfinite(found).all(axis=1)]
+    if not len(found):
+        return float("nan"), float("nan")
+    mean, darker = np.median(found, axis=0)
+    return float(mean), float(darker)
 
 
-def _covered(points: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """bool (150, 150): inside the ring of mesh points."""
-    mask = np.zeros((CHIP, CHIP), np.uint8)
-    imaging.fill_convex_poly(mask, np.rint(points[ids, :2]).astype(np.int32), 1)
-    return mask > 0
+def _shade(geometry: Geometry, appearance: Appearance, sitter: Sitter, tried: np.ndarray, likeness: Likeness) -> float:
+    """What light does to the place of brows in a likeness, from ``tried``, that picture with ``sitter`` in it."""
+    placed, of = sitter.in_place_of(geometry, likeness.neutral), likeness.attributes
+    points = of.camera.project(surface_points(geometry, geometry.pose(placed.neutral, of.expression, of.gaze)))
+    return browed(tried, points)[0] / weighed(geometry, appearance, sitter.code)
 
 
 def _first(scores: np.ndarray) -> int:

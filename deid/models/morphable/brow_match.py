@@ -1,0 +1,113 @@
+"""Brows as light or dark beside the skin as the subject's: what hair and skin of a frame make plausible.
+
+One coarse number is taken from the subject, as skin tone is: how light the place of the brows is beside bare skin, on
+average. The surrogate's brows keep their own shape; their hairs become lighter or darker, and thinner ones are drawn
+where lighter hair alone would be too pale for the hair on the head. What light does in the sockets under the brows is
+the same for both: it is told by one picture with a surrogate in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from deid import imaging
+from deid.models.morphable.appearance import Appearance
+from deid.models.morphable.brows import COUNT, BrowStyle, brows
+from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.face_points import BARE_SKIN, BROWS
+from deid.models.morphable.geometry import Geometry
+
+_SIZE = 256  # texels a side of the tile in which brows are weighed
+_PIXELS = 12  # of a brow, at least
+_BAND = (1.02, 1.25)  # how much lighter than the subject's the place of the brows may be
+_THICK, _LIGHT = 3 - COUNT, 6 - COUNT
+_THINNER, _THINNEST, _THICKER, _THICKEST = 0.8, -1.6, 1.5, 0.8
+_STEPS, _CLOSE = 3, 0.006
+_RANGE = (-2.5, 1.6)
+_SHADE = (0.4, 1.6)  # what light may do to the place of brows
+
+
+def browed(picture: np.ndarray, points: np.ndarray) -> tuple[float, float]:
+    """How light the place of the lighter brow is beside bare skin, in linear light: the mean, and its darker quarter's
+    limit; NaN where that is too small. Frames of glasses and shadows darken one brow. ``picture``: uint8 (h, w, 3)
+    RGB; ``points``: the mesh in its pixels."""
+    light = np.square(picture.astype(np.float32) / 255).mean(axis=2)
+    level = float(np.median(np.concatenate([light[_covered(points, ids, light.shape)] for ids in BARE_SKIN])))
+    sides = [light[_covered(points, ids, light.shape)] for ids in BROWS]
+    if level <= 1e-3 or min(map(len, sides)) <= _PIXELS:
+        return float("nan"), float("nan")
+    means, darker = [float(side.mean()) for side in sides], [float(np.percentile(side, 25)) for side in sides]
+    return max(means) / level, max(darker) / level
+
+
+def weighed(geometry: Geometry, appearance: Appearance, code: IdentityCode) -> float:
+    """How light the place of brows is in the skin of ``code``, relative to skin without: the mean of luminance."""
+    style = BrowStyle.of(code.appearance[-COUNT:], appearance.traits(code.appearance)[0])
+    rows, cover, hair = brows(style, code.detail, _SIZE)
+    place = _place(geometry)[rows]
+    return float(((1 - cover * (1 - hair.mean(axis=2))) * place).sum() / place.sum())
+
+
+def fitting(
+    geometry: Geometry, appearance: Appearance, code: IdentityCode, wanted: float, shade: float
+) -> IdentityCode:
+    """``code`` with brows whose place is about as light as ``wanted``, which is how light the subject's is; ``shade``:
+    what light does to that place, pictures over :func:`weighed`. As it is when either is NaN."""
+    if np.isnan(wanted) or np.isnan(shade):
+        return code
+    shade = float(np.clip(shade, *_SHADE))
+    low, high = (float(np.clip(wanted / shade * factor, 0.0, 0.97)) for factor in _BAND)
+    thick = float(code.appearance[_THICK])
+    if weighed(geometry, appearance, code) < low:
+        code = _changed(code, _THICK, min(thick, max(thick - _THINNER, _THINNEST)))
+        return _toned(geometry, appearance, code, low, high)
+    code = _toned(geometry, appearance, code, low, high)
+    if weighed(geometry, appearance, code) > high:  # black already
+        code = _changed(code, _THICK, max(thick, min(thick + _THICKER, _THICKEST)))
+    return code
+
+
+def _toned(geometry: Geometry, appearance: Appearance, code: IdentityCode, low: float, high: float) -> IdentityCode:
+    """``code`` with hairs so light that :func:`weighed` lies between ``low`` and ``high``, or next to that."""
+    now = weighed(geometry, appearance, code)
+    aim = float(np.clip(now, low, high))
+    for _ in range(_STEPS):
+        number = float(code.appearance[_LIGHT])
+        other = _changed(code, _LIGHT, float(np.clip(number + (0.5 if aim > now else -0.5), *_RANGE)))
+        moved = weighed(geometry, appearance, other)
+        if abs(now - aim) < _CLOSE or abs(moved - now) < 1e-4:
+            break
+        # what a hair reflects is an exponential of its number: a few secant steps
+        step = float(other.appearance[_LIGHT]) - number
+        number += step * float(np.clip((aim - now) / (moved - now), 0.0, 5.0))
+        code = _changed(code, _LIGHT, float(np.clip(number, *_RANGE)))
+        now = weighed(geometry, appearance, code)
+    return code
+
+
+def _changed(code: IdentityCode, place: int, number: float) -> IdentityCode:
+    numbers = code.appearance.copy()
+    numbers[place] = number
+    return replace(code, appearance=numbers)
+
+
+@lru_cache(maxsize=1)
+def _place(geometry: Geometry) -> np.ndarray:
+    """float32 (256, 256), 1 inside the rings round both brows in the face's tile."""
+    corners = geometry.triangles[geometry.landmark_triangles]
+    uv = (geometry.uv[corners] * geometry.landmark_weights[..., None]).sum(axis=1)
+    out = np.zeros((_SIZE, _SIZE), np.uint8)
+    for ids in BROWS:
+        imaging.fill_convex_poly(out, np.rint(uv[ids] * _SIZE - 0.5).astype(np.int32), 1)
+    return out.astype(np.float32)
+
+
+def _covered(points: np.ndarray, ids: Sequence[int] | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """bool ``shape``: inside the ring of mesh points."""
+    mask = np.zeros(shape[:2], np.uint8)
+    imaging.fill_convex_poly(mask, np.rint(points[ids, :2]).astype(np.int32), 1)
+    return mask > 0

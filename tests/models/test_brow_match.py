@@ -1,0 +1,67 @@
+"""Brows are about as light beside the skin as the subject's, whatever their shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.brow_match import browed, fitting, weighed
+from deid.models.morphable.brows import COUNT
+from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.face_points import BARE_SKIN, BROWS
+from deid.models.morphable.geometry import load_geometry
+
+
+def person(seed: int, **brows: float) -> IdentityCode:
+    appearance = load_appearance()
+    skin, iris, detail = appearance.sample(np.random.default_rng(seed), gender=-1.0, age=40.0)
+    skin[-COUNT:] = 0.0
+    for name, number in brows.items():
+        skin[{"thick": 3, "light": 6}[name] - COUNT] = number
+    return IdentityCode(np.zeros(len(load_geometry().identity), np.float32), skin, detail, iris)
+
+
+@pytest.mark.parametrize("wanted", [0.3, 0.45, 0.6])
+@pytest.mark.parametrize("light", [-2.0, 1.0])
+def test_brows_come_into_the_band(wanted: float, light: float) -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    before = person(3, light=light, thick=1.0)
+    after = fitting(geometry, appearance, before, wanted, 0.9)
+    shown = 0.9 * weighed(geometry, appearance, after)
+    assert shown < 1.35 * wanted + 0.12
+    assert shown > 0.95 * wanted
+    kept = [n for n in range(len(before.appearance)) if n - len(before.appearance) + COUNT not in (3, 6)]
+    assert np.array_equal(before.appearance[kept], after.appearance[kept])
+
+
+def test_brows_that_fit_stay_as_they_are() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    code = person(4)
+    fits = weighed(geometry, appearance, code) / 1.1
+    assert np.allclose(fitting(geometry, appearance, code, fits, 1.0).appearance, code.appearance, atol=0.01)
+    assert fitting(geometry, appearance, code, float("nan"), 1.0) is code
+    assert fitting(geometry, appearance, code, 0.4, float("nan")) is code
+
+
+def test_lighter_hair_weighs_less() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    shown = [weighed(geometry, appearance, person(5, light=n)) for n in (-2.0, -0.5, 1.0)]
+    assert shown == sorted(shown)
+    assert shown[2] > shown[0] + 0.1
+
+
+def test_the_lighter_brow_counts() -> None:
+    points = np.zeros((478, 3), np.float32)
+    square = np.array([(0, 0), (20, 0), (20, 12), (0, 12)], np.float32)
+    for place, ids in zip(((20, 40), (80, 40)), BROWS, strict=True):
+        points[ids, :2] = np.resize(square, (len(ids), 2)) + place
+    for place, ids in zip(((50, 10), (20, 90), (80, 90)), BARE_SKIN, strict=True):
+        points[ids, :2] = np.resize(square, (len(ids), 2)) + place
+    picture = np.full((150, 150, 3), 200, np.uint8)
+    picture[40:53, 20:41] = 50
+    picture[40:53, 80:101] = 100
+    mean, darker = browed(picture, points)
+    assert mean == pytest.approx(0.25, abs=0.01)
+    assert darker == pytest.approx(0.25, abs=0.01)
+    assert all(np.isnan(browed(np.zeros_like(picture), points)))
