@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TextIO
 from threadpoolctl import threadpool_limits
 
 from deid.ahead import Ahead
-from deid.compare import Comparer, choose_faces
+from deid.compare import Comparer, choose_faces, replaced_faces
 from deid.config import OBSCURING, RunConfig
 from deid.errors import PrivacyError, UsageError
 from deid.files import check_places, written
@@ -210,7 +210,7 @@ def _attempt(
     with _writer(source, target, analysis.media, config, kind, audit) as writer:
         with (
             Verifier(config.threads, known, config.threshold) as verifier,
-            Comparer(compared, engine, FAR_1E3) as comparer,
+            Comparer(compared, engine, FAR_1E3, replaced_faces(analysis, plan)) as comparer,
         ):
             render(source, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
         rendered = Rendered(

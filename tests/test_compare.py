@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deid.compare import Comparer, chip, choose_faces
+from deid.compare import Comparer, chip, choose_faces, replaced_faces
 from deid.media import Reader
 from deid.plan import FaceAt, Plan, State
 from deid.types import Analysis, Shot, Track
@@ -60,6 +60,49 @@ def test_frames_that_were_not_chosen_are_not_looked_at(frame) -> None:
     with Comparer({frame.index + 1: [FaceAt(1, 0)]}, OneNumber(points_at(240, 180, 120)), 0.2) as comparer:  # type: ignore[arg-type]
         comparer.submit(frame, frame)
     assert comparer.compared == 0 and comparer.nearest is None
+
+
+def brighter(frame, by: int):
+    """The same frame, so many levels brighter where the face is."""
+    luma = np.clip(frame.planes[0].astype(int) + by, 0, 235).astype(np.uint8)
+    return replace(frame, planes=(luma, *frame.planes[1:]))
+
+
+@pytest.mark.parametrize(("ends", "looked"), [(60, 2), (21, 9)])
+def test_what_lies_between_is_looked_at_where_the_margin_is_thin(frame, ends, looked) -> None:
+    engine = OneNumber(points_at(240, 180, 120))
+    face = FaceAt(1, 0)
+    sample, between = {0: [face], 8: [face]}, {i: [face] for i in range(9)}
+    with Comparer(sample, engine, 0.2, between) as comparer:  # type: ignore[arg-type]
+        for i in range(9):
+            source = replace(frame, index=i)
+            comparer.submit(source, brighter(source, 1 if i == 5 else ends))
+    assert comparer.compared == looked
+    assert [i for i, _ in comparer.matches] == ([5] if looked == 9 else [])
+
+
+def test_long_gaps_in_the_sample_are_closed_and_what_comes_after_it_is_looked_at(frame) -> None:
+    engine = OneNumber(points_at(240, 180, 120))
+    faces = {i: [FaceAt(1, 0)] for i in range(60)}
+    with Comparer({0: faces[0]}, engine, 0.2, faces) as comparer:  # type: ignore[arg-type]
+        for i in range(60):
+            source = replace(frame, index=i)
+            comparer.submit(source, brighter(source, 60))
+    assert comparer.compared == 3
+    with Comparer({}, engine, 0.2, {0: faces[0]}) as comparer:  # type: ignore[arg-type]
+        comparer.submit(frame, frame)
+    assert comparer.compared == 1 and len(comparer.matches) == 1
+
+
+def test_only_wholly_replaced_faces_may_be_looked_at(face_clip) -> None:
+    with Reader(face_clip) as reader:
+        media = reader.info
+    flat = np.zeros(3, np.float32)
+    track = Track(4, 0, 7, np.ones((3, 5), np.float32), np.zeros(3, np.uint8), flat, flat, True)
+    states = {4: np.array([State.REPLACED, State.CHANGING, State.OBSCURED], np.uint8)}
+    plan = Plan({}, {}, (), {}, {7: [FaceAt(4, 0)], 8: [FaceAt(4, 1)]}, states, {})
+    found = replaced_faces(Analysis(media, 12, (Shot(0, 11),), (track,), (), 1), plan)
+    assert found == {7: [FaceAt(4, 0)]}
 
 
 def test_an_error_in_the_background_is_raised_in_front(frame) -> None:
