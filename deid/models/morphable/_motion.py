@@ -252,8 +252,8 @@ def _height_at(x, xs, ys):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def seal_lips(out, lower, upper, region, weights, share):  # type: ignore[no-untyped-def]
-    """Close ``share`` of the gap between the lips; the lower lip, which is the looser one, goes most of the way."""
+def seal_lips(out, lower, upper, region, weights, shares):  # type: ignore[no-untyped-def]
+    """Close ``shares`` (columns,) of the gap between the lips; the lower lip, the looser one, goes most of the way."""
     rings, count = lower.shape
     move = np.zeros(2 * count, np.float32)
     for m in range(1, count - 1):
@@ -261,7 +261,7 @@ def seal_lips(out, lower, upper, region, weights, share):  # type: ignore[no-unt
         for r in range(rings):
             top = max(top, out[lower[r, m], 1])
             bottom = min(bottom, out[upper[r, m], 1])
-        gap = np.float32(share) * max(bottom - top - _LIP_LINE, np.float32(0.0))
+        gap = shares[m] * max(bottom - top - _LIP_LINE, np.float32(0.0))
         move[m] = _LOWER_FOLLOWS * gap
         move[count + m] = (_LOWER_FOLLOWS - np.float32(1.0)) * gap
     for n in range(len(region)):

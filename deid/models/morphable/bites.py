@@ -20,6 +20,10 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _LEAST, _ENOUGH = 4.0, 8.0  # pixels between the lips from which rows tell something, and all of it
 _BRIGHT, _BRIGHT_SOFT = 0.24, 0.05  # luminance of teeth behind lips beside skin's: least
 _PALE, _PALE_SOFT = 0.2, 0.08  # share of the way from skin's redness to a white surface's: least
+_USUAL = (0.9, 0.22)  # luminance of teeth, and of a tongue, behind lips beside skin's, as they are rendered
+_LIT_RANGE = ((-0.9, 0.15), (-1.4, 1.5))  # logarithms
+_LIT_FRAMES = 1.5  # standard deviation
+_DOUBT = 0.7  # frames' weight of the track as a whole, and of what is usual
 _BORDER = 3  # rows at each end that may show the lip itself
 
 
@@ -27,12 +31,18 @@ _BORDER = 3  # rows at each end that may show the lip itself
 class Bites:
     """What n frames of a track show between the lips. ``known``: float32 (n,), 0 to 1, how far the rest is to be
     believed. ``upper``, ``free``, ``lower``: float32 (n,), shares of the lips' gap: upper teeth, from their edge to the
-    lower teeth or to the lower lip, lower teeth."""
+    lower teeth or to the lower lip, lower teeth. ``lit``: float32 (n, 2), factors on the light that teeth and flesh in
+    the mouth get, as in :class:`.codes.Light`."""
 
     known: np.ndarray
     upper: np.ndarray
     free: np.ndarray
     lower: np.ndarray
+    lit: np.ndarray
+
+    def light(self, row: int) -> tuple[float, float]:
+        """Factors on the light in the mouth in one row."""
+        return float(self.lit[row, 0]), float(self.lit[row, 1])
 
     def __len__(self) -> int:
         return len(self.known)
@@ -67,7 +77,31 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
             upper[i], lower[i] = 0.6 * upper[i], 0.4 * upper[i]
         else:
             free[i] = 1 - upper[i] - first / count
-    return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower)))
+    tongue = lower * track.mouth > _MOST_LOWER_TEETH
+    lit = _lit(rows, tooth, tongue, known, track.frames, np.asarray(tone, np.float64))
+    return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower, lit)))
+
+
+def _lit(
+    rows: np.ndarray, tooth: np.ndarray, tongue: np.ndarray, known: np.ndarray, frames: np.ndarray, tone: np.ndarray
+) -> np.ndarray:
+    """(n, 2): how much brighter teeth, and flesh in the lower half of the mouth, are beside skin than usual. Frames
+    that do not tell have what frames around them and the track as a whole have."""
+    count = rows.shape[1]
+    grey = rows @ _LUMINANCE / np.maximum(tone @ _LUMINANCE, 1e-4)[:, None]
+    low = np.arange(count) >= count // 3
+    ends = (np.arange(count) >= _BORDER - 1) & (np.arange(count) <= count - _BORDER)
+    flesh = np.where(tongue[:, None], low & ends, ~tooth & low & ends)
+    out = np.ones((len(rows), 2))
+    for k, (chosen, usual) in enumerate(zip((tooth & ~tongue[:, None], flesh), _USUAL, strict=True)):
+        seen = chosen.sum(axis=1)
+        weight = known * np.minimum(seen / 2, 1.0)
+        mean = (grey * chosen).sum(axis=1) / np.maximum(seen, 1)
+        logs = np.clip(np.log(np.maximum(mean, 1e-3) / usual), *_LIT_RANGE[k])
+        overall = (weight @ logs) / (weight.sum() + _DOUBT)
+        near = np.exp(-0.5 * ((frames[:, None] - frames[None]) / _LIT_FRAMES) ** 2) * weight
+        out[:, k] = np.exp((near @ logs + _DOUBT * overall) / (near.sum(axis=1) + _DOUBT))
+    return out
 
 
 def _like_teeth(rows: np.ndarray, tone: np.ndarray, white: np.ndarray) -> np.ndarray:

@@ -82,7 +82,8 @@ class Light:
     under the same mean light: for eyes and teeth, which have no skin tone. ``veil``: float32 (3,), linear RGB of stray
     light over the picture (haze, flare, a screen's glow), which is part of ``tone`` and ``white``. ``shine``: how much
     the skin mirrors of the dominant light, 1 for skin as the renderer has it. ``local``: float32 (K,), what hard
-    light does to parts of the face beyond ``sh``, see :mod:`.photo_local`; empty for nothing.
+    light does to parts of the face beyond ``sh``, see :mod:`.photo_local`; empty for nothing. ``mouth``: factors on the
+    light that teeth and flesh inside the mouth get, beyond what reaches them past the lips.
     """
 
     sh: np.ndarray
@@ -91,6 +92,7 @@ class Light:
     veil: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
     shine: float = 1.0
     local: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    mouth: tuple[float, float] = field(default=(1.0, 1.0), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

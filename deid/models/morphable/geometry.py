@@ -35,6 +35,7 @@ from deid.models.morphable._motion import Motion
 _ASSET = Path(__file__).with_name("geometry.safetensors")
 OPENERS = ("jawOpen", "mouthClose", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
 LIPS_APART = 0.35  # centimetres of opening from which lips do not hold together
+_WEB, _WEB_HOLDS = (0.62, 0.95), 0.9  # of half the line between the lips, from the middle; share of the gap
 IRIS_ANGLE = 0.37  # radians, as seen from the centre of the eyeball
 INDEX_SETS = (
     "jawline",
@@ -141,10 +142,8 @@ class Geometry:
         for eye in (0, 1):
             self._pose_eye(out, neutral, eye, blinks[eye], gaze[eye])
         seal = 1 - float(weights @ _opening(self)) / LIPS_APART
-        if seal > 0:
-            _motion.seal_lips(
-                out, motion.lip_lower, motion.lip_upper, motion.lip_region, motion.lip_weights, min(seal, 1.0)
-            )
+        shares = np.maximum(_corners_hold(motion.lip_lower.shape[1]), min(max(seal, 0.0), 1.0))
+        _motion.seal_lips(out, motion.lip_lower, motion.lip_upper, motion.lip_region, motion.lip_weights, shares)
         _motion.part_lips(out, motion.lip_lower, motion.lip_upper, motion.lip_region, motion.lip_weights)
         return out
 
@@ -186,6 +185,14 @@ def _opening(geometry: Geometry) -> np.ndarray:
     ]
     opens = np.array([name.startswith(OPENERS) for name in geometry.expression_names])
     return np.where(opens, rises[0] - rises[1], 0).astype(np.float32)
+
+
+@lru_cache(maxsize=2)
+def _corners_hold(columns: int) -> np.ndarray:
+    """float32 (columns,): by how much lips stay together whatever opens them, along the line between them: an opening
+    ends before the corners, where a web of skin holds both lips."""
+    t = np.clip((np.abs(np.linspace(-1, 1, columns)) - _WEB[0]) / (_WEB[1] - _WEB[0]), 0.0, 1.0)
+    return (_WEB_HOLDS * t * t * (3 - 2 * t)).astype(np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -93,11 +93,14 @@ class TrackCodes:
 
 def code_at(codes: TrackCodes, attributes: AttributeTrack, row: int) -> AttributeCode:
     """Everything that a frame says about a face, for the renderer and the compositor."""
+    light = codes.lights.light(row)
+    if codes.bites is not None:
+        light = replace(light, mouth=codes.bites.light(row))
     return AttributeCode(
         attributes.expression[row],
         attributes.gaze[row],
         attributes.camera(row),
-        codes.lights.light(row),
+        light,
         float(codes.lights.blur[row]),
         float(codes.lights.grain[row]),
         float(codes.lights.chroma_grain[row]),

@@ -17,7 +17,7 @@ from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.creases import creases
 from deid.models.morphable.geometry import Geometry, Part
 from deid.models.morphable.photo_local import factor
-from deid.models.morphable.raster_lashes import draw_lashes, resolve
+from deid.models.morphable.raster_lashes import draw_folds, draw_lashes, lid_folds, resolve
 from deid.models.morphable.render_model import HeadModel, head_model
 from deid.models.morphable.render_soft import ADDED, STEP, enlarged, small_size, worth
 from deid.models.morphable.shade_eyes import PosedEyes, posed_eyes, shade_eyes
@@ -160,10 +160,11 @@ class Renderer:
         resolve(count, model.parts, *fragments, _NO_COVER, lash, whole, *_flat(picture, slice(None)))
         rows = self._lash_rows(work.fixed, top, height, scale)
         cover = np.zeros((rows.stop - rows.start, width), np.float32)
-        draw_lashes(
-            model.strands.ends, model.strands.shape, vertices, eyes.centres, rotation, scale,
-            tx, ty, left, top + rows.start, inverse, work.depth[rows], cover,
+        seen_by = (
+            vertices, eyes.centres, rotation, scale, tx, ty, left, top + rows.start, inverse, work.depth[rows], cover
         )  # fmt: skip
+        draw_lashes(model.strands.ends, model.strands.shape, *seen_by)
+        draw_folds(*lid_folds(self.geometry), *seen_by)
         resolve(0, model.parts, *fragments, cover.reshape(-1), lash, whole, *_flat(picture, rows))
         return picture
 
@@ -278,6 +279,8 @@ class Renderer:
             here = factor(model.eye_bumps, light.local)
             inner[[Part.EYE_LEFT, Part.EYE_RIGHT]] *= here[:2]
             inner[[Part.MOUTH, Part.TEETH, Part.TONGUE]] = here[2]
+        inner[[Part.TEETH, Part.TONGUE]] *= light.mouth
+        inner[Part.MOUTH] *= min(max(light.mouth[1], 0.4), 1.0)
         table[model.skin_vertices, shade.RED : shade.SHINE_BLUE + 1] *= more[:, None]
         return inner
 

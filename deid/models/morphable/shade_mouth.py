@@ -19,10 +19,11 @@ from deid.models.morphable.shade_noise import smoothstep, value_noise
 BINS = 24
 _LIP_REACH = 1.0  # centimetres from where lips touch: what they darken
 _HALF_OPEN = 0.25  # centimetres between the lips at which half of that is gone
-_OPEN = 0.75  # openness of the lips' inner sides in an open mouth
+_OPEN = 0.5  # openness of the lips' inner sides in an open mouth
 _TOOTH = np.array([0.64, 0.59, 0.505], np.float32)
 _GUM = np.array([0.54, 0.24, 0.21], np.float32)
 _TONGUE = np.array([0.62, 0.31, 0.29], np.float32)
+_LEAST = np.float32(0.03)  # of the light outside, that flesh and lenses scatter into the deepest corner
 _PAPILLAE, _PATCHES = 420.0, 60.0  # across the texture's tile
 _TEAR = np.array([0.50, 0.30, 0.27], np.float32)
 
@@ -177,6 +178,7 @@ def shade_mouth(
         nz = wa * normals[a, 2] + wb * normals[b, 2] + wc * normals[c, 2]
         length = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-8))
         nx, ny, nz = nx * length, ny * length, nz * length
+        gain = local[part]
         if part == 8:
             seen, base, wet, rough = np.float32(0.75), _TEAR, np.float32(0.5), np.float32(0.35)
         else:
@@ -188,17 +190,23 @@ def shade_mouth(
             if part == 2:
                 # the lips' own inner side, which takes light from the lips
                 near = np.exp(-depth * np.float32(3.0))
-                seen, rough = seen + near * (np.float32(0.3) - np.float32(0.3) * seen), rough + np.float32(0.3) * near
-                seen = np.float32(0.08) + np.float32(0.92) * seen  # flesh passes light on
+                seen, rough = seen + near * (np.float32(0.4) - np.float32(0.3) * seen), rough + np.float32(0.3) * near
+                gain += (max(gain, one) - gain) * near
+                seen = np.float32(0.03) + np.float32(0.97) * seen  # flesh passes light on
+                # the box of a mouth has flat walls; a real one is narrow and takes light from itself with every bend
+                seen *= np.exp(np.float32(-0.35) * max(depth - np.float32(0.6), np.float32(0.0)))
             elif part == 3:
                 base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.6)
-                seen = np.sqrt(seen) * np.float32(0.35) + seen * np.float32(0.65)  # enamel passes light on
-                seen = seen / (one + depth * depth * depth * np.float32(0.2)) + np.float32(0.02)  # cheeks hide molars
+                seen = np.sqrt(seen) * np.float32(0.25) + seen * np.float32(0.75)  # enamel passes light on
+                seen = seen / (one + depth * depth * depth * np.float32(0.3)) + np.float32(0.01)  # cheeks hide molars
+                shut = np.exp(np.float32(-6.0) * seen)  # what light there is comes off flesh
+                base = base + (_GUM - base) * (np.float32(0.8) * shut)
             elif part == 7:
                 base, wet, rough = _TONGUE, np.float32(0.8), np.float32(0.3)
                 # flesh around sends light back, most in front; a lamp before the face reaches it as it is
-                seen = np.float32(0.02) + np.float32(1.9) * seen ** np.float32(0.85)
+                seen = np.float32(0.02) + np.float32(2.8) * seen ** np.float32(0.85)
                 lit = _lamp(x, y, depth, key, lips, np.float32(left), np.float32(right))
+                seen *= np.exp(np.float32(-0.3) * max(depth - np.float32(1.2), np.float32(0.0)))
                 seen += beam * (np.float32(0.95) * lit * np.exp(np.float32(-0.16) * depth) - np.float32(0.4) * seen)
                 u = wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0]
                 v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
@@ -219,4 +227,5 @@ def shade_mouth(
             e = irradiance(sh, sx * length, sy * length, sz * length, k)
             # red light comes back from the flesh around, so what is deep is red before it is black
             deep = seen ** (one + np.float32(0.18) * np.float32(k))
-            colour[n, k] = local[part] * (base[k] * white[k] * e * facing * deep + shine * key_rgb[k])
+            deep += _LEAST * (one - np.float32(0.3) * np.float32(k))
+            colour[n, k] = gain * (base[k] * white[k] * e * facing * deep + shine * key_rgb[k])
