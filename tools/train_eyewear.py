@@ -2,8 +2,10 @@
 
 Portraits are unrolled onto the lenses' surface at the size that runs see. Those who wear glasses were picked out by eye
 (``_NAMES``); glasses of every kind are drawn on the others as well, for congressmen wear few kinds. Each picture
-comes several times, shifted, turned, blurred, darkened and with noise. Prints held-out log odds by quantiles (three
-folds of portraits), then writes a safetensors file of 2,705 numbers.
+comes several times, shifted, turned, blurred, darkened and with noise; faces without glasses also with what
+congressmen lack and a classifier of lines takes for rims and arms: strong brows, painted and shaded eyes, bags and
+folds, strands of hair. Prints held-out log odds by quantiles (three folds of portraits), then writes a safetensors
+file of 2,705 numbers.
 
     python tools/train_eyewear.py ../shared/data/portraits deid/models/morphable/eyewear.safetensors
 """
@@ -42,6 +44,7 @@ _NAMES = (
 _WEARERS = frozenset(_NAMES.split())
 _UNCLEAR = ("h0362",)  # an eye patch
 _COPIES, _DRAWN = 6, 3  # changed copies of every picture, and pairs drawn on each face without
+_LIKE = 4  # copies of each face without that have what is taken for glasses
 _FINE = 4  # drawn on sheets so many times as fine
 _RIDGE = 1e-3
 
@@ -60,6 +63,9 @@ def main() -> None:
         pictures = [(seen, wears, 0)] + [(changed(seen, rng), wears, 1) for _ in range(_COPIES)]
         if not wears:
             pictures += [(changed(with_glasses(seen, rng), rng), True, 2) for _ in range(_DRAWN)]
+            pictures += [(changed(like_glasses(seen, rng), rng), False, 3) for _ in range(_LIKE)]
+            both = like_glasses(seen, rng)
+            pictures.append((changed(with_glasses(both, rng), rng), True, 2))
         for picture, label, group in pictures:
             cells = describe(picture)
             rows.append((cells + mirrored(cells)).ravel() / 2)
@@ -73,7 +79,7 @@ def main() -> None:
         held = owners % 3 == fold
         weights, bias = fitted(x[~held], y[~held])
         odds[held] = x[held] @ weights + bias
-    for group, words in enumerate(("portraits", "changed portraits", "drawn glasses")):
+    for group, words in enumerate(("portraits", "changed portraits", "drawn glasses", "likenesses")):
         for label in (True, False):
             some = odds[(kinds == group) & (y == label)]
             if len(some):
@@ -177,6 +183,53 @@ def with_glasses(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     fine *= 1 - u(0, 0.3) * shadow[..., None]
     shine = 1 + u(0, 0.5) * np.sin(x / (_FINE * u(8, 30)) + u(0, 6.3))
     fine = fine * (1 - mask) + mask * np.clip(colour * u(0.8, 1.2) * shine[..., None], 0, 255)
+    return np.clip(imaging.resize(fine, (w, h), interpolation=imaging.INTER_AREA), 0, 255).astype(np.uint8)
+
+
+def like_glasses(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``picture``, uint8 (h, w, 3), of a face without glasses, with some of what looks like them."""
+    u, (h, w) = rng.uniform, picture.shape[:2]
+    fine = imaging.resize(picture, (w * _FINE, h * _FINE), interpolation=imaging.INTER_LINEAR).astype(np.float32)
+    skin = np.median(picture[h // 2 :, w // 4 : -w // 4].reshape(-1, 3), axis=0)
+    arch = np.linspace(0, 1, 12)
+
+    def painted(lines: list[tuple[np.ndarray, float]], soft: float, share: float, colour: np.ndarray) -> None:
+        canvas = _Canvas()
+        for xy, thick in lines:
+            canvas.line(xy, 1, thick)
+        mask = imaging.gaussian_blur(canvas.mask, (0, 0), max(_FINE * soft / sheet.STEP, 0.5))[..., None] * share
+        np.copyto(fine, fine * (1 - mask) + mask * colour)
+
+    def both(xy: np.ndarray, thick: float) -> list[tuple[np.ndarray, float]]:
+        return [(xy * (side, 1), thick * u(0.8, 1.2)) for side in (1, -1)]
+
+    if rng.random() < 0.6:  # brows
+        height, rise = u(1.2, 2.2), u(0.1, 0.7)
+        x = u(0.7, 1.5) + arch * u(3.6, 4.6)
+        brow = np.stack([x, height + rise * np.sin(np.pi * np.clip(arch * u(0.6, 1.0), 0, 1)) - 0.3 * arch**3], axis=1)
+        painted(both(brow, u(0.3, 0.8)), u(0.08, 0.2), u(0.4, 0.9), skin * u(0.1, 0.45))
+    if rng.random() < 0.6:  # paint and shade around the eyes
+        round_ = np.stack([3.1 + u(1.2, 2.0) * np.cos(6.3 * arch), u(-0.2, 0.4) + u(0.5, 1.1) * np.sin(6.3 * arch)], 1)
+        tint = skin * u(0.25, 0.75) * np.array([1.0, u(0.75, 1.05), u(0.75, 1.1)])
+        painted(both(round_, u(0.3, 1.0)), u(0.15, 0.4), u(0.3, 0.8), tint)
+    if rng.random() < 0.6:  # bags and folds
+        for _ in range(rng.integers(1, 4)):
+            x = u(1.2, 2.2) + arch * u(1.5, 3.2)
+            fold = np.stack([x, u(-1.9, -0.7) - u(0, 0.6) * np.sin(np.pi * arch) + u(-0.3, 0.5) * arch], axis=1)
+            painted(both(fold, u(0.05, 0.2)), u(0.03, 0.15), u(0.15, 0.6), skin * u(0.45, 1.15))
+    if rng.random() < 0.6:  # strands of hair
+        for _ in range(rng.integers(1, 6)):
+            side, x = rng.choice([-1, 1]), u(4.6, 7.8)
+            strand = np.stack([side * (x + u(-0.4, 0.4) * arch + u(-1.5, 1.5) * arch**2), 3.2 - u(3, 9) * arch], axis=1)
+            painted(
+                [(strand, u(0.05, 0.5))],
+                u(0.03, 0.15),
+                u(0.4, 1.0),
+                rng.choice([skin * u(0.05, 0.5), skin * u(1, 1.4)]),
+            )
+    if rng.random() < 0.4:  # the nose's edges
+        edge = np.stack([u(0.4, 1.0) + u(0, 0.5) * arch, 0.8 - 4 * arch], axis=1)
+        painted([(edge * (rng.choice([-1, 1]), 1), u(0.2, 0.8))], u(0.1, 0.4), u(0.2, 0.6), skin * u(0.4, 1.3))
     return np.clip(imaging.resize(fine, (w, h), interpolation=imaging.INTER_AREA), 0, 255).astype(np.uint8)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deid.models.morphable import lids, shade_eyes
+from deid.models.morphable import lids, raster_lashes, shade_eyes
 from deid.models.morphable.geometry import Geometry, load_geometry
 
 
@@ -70,3 +70,33 @@ def test_lids_shade_what_is_under_them_and_slits_are_dark() -> None:
     assert light_at(0.3, -0.3, 0.27) < 0.7 * light_at(0.3, -0.3, 0.0)
     middles = [light_at(half, -half, 0.0) for half in (0.02, 0.06, 0.12, 0.2, 0.3)]
     assert np.all(np.diff(middles) > 0) and middles[1] < 0.4 * middles[4] and middles[4] < 1.1
+    assert middles[2] > 0.5 * middles[4], "half-shut eyes are no holes"
+
+
+def fold(geometry: Geometry, blink: float, scale: float = 20.0) -> np.ndarray:
+    """float64 (h,): the share of light that folds take, along a column through the middle of the left eye."""
+    weights = np.zeros(len(geometry.expression_names), np.float32)
+    for side in "LR":
+        weights[geometry.expression_names.index(f"eyeBlink_{side}")] = blink
+    vertices = geometry.pose(geometry.vertices, weights, np.zeros((2, 2), np.float32))
+    centres = geometry.eyeball_centres(np.zeros(len(geometry.identity), np.float32))
+    cover = np.zeros((200, 400), np.float32)
+    depth = np.full_like(cover, -1e9)
+    middle = float(centres[0, 1]) * scale
+    raster_lashes.draw_folds(
+        *raster_lashes.lid_folds(geometry), vertices, centres, np.eye(3, dtype=np.float32), scale,
+        200.0, 100.0 + middle, 0, 0, 0.0, depth, cover,
+    )  # fmt: skip
+    return 1 - np.exp(-cover[:, 200 + round(float(centres[0, 0]) * scale)].astype(np.float64))
+
+
+def test_a_fold_over_the_lid_stays_while_the_lid_comes_down(geometry: Geometry) -> None:
+    open_, half, shut = (fold(geometry, blink) for blink in (0.0, 0.5, 1.0))
+    at = [int(f.argmax()) for f in (open_, half, shut)]  # rows, downwards
+    assert at[0] <= at[1] <= at[2] < at[0] + 12
+    assert 0.3 < open_.max() < 0.45 and 0.15 < shut.max() < open_.max()
+
+
+def test_folds_are_as_dark_at_any_size(geometry: Geometry) -> None:
+    lost = [fold(geometry, 0.3, scale).sum() / scale for scale in (6.0, 12.0, 24.0)]
+    assert max(lost) < 1.35 * min(lost)

@@ -17,7 +17,7 @@ from deid.models.morphable import eyewear_sheet as sheet
 from deid.models.morphable.eyewear import Eyewear, Outline
 from deid.models.morphable.eyewear_find import likely
 
-_SURE = 1.2  # log odds: one bare portrait in a hundred is beyond, held out
+_SURE = 1.2  # log odds: fewer than one bare portrait in a hundred is beyond, held out
 _DIRECTIONS = 12
 _REACHES = (1.6, 2.6, 4.0)  # samples from a line's middle to where it has ended
 _FAINT = 0.07  # contrast, share of the brightness, of half a line

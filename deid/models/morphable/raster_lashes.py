@@ -1,8 +1,13 @@
-"""Eyelashes as strands thinner than a pixel, splatted by area, so that they stay soft at every size."""
+"""Eyelashes as strands thinner than a pixel, splatted by area, so that they stay soft at every size; and the fold of
+the upper lid, drawn in the same way.
+
+The fold stays nearly where it is while the lid below it comes down: that is what tells a lowered lid from a slit.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -16,6 +21,11 @@ _UPPER_ROOT, _LOWER_ROOT = 18.0, 13.0  # how much thicker lashes and what lies b
 _ROWS = 0.1  # centimetres of the upper lid's edge that roots lie on: in rows, a line even where lashes point at one
 _PARTED, _STUCK = 0.28, 0.75  # how often a tuft of lashes ends; how far tips lie towards the tuft's middle
 _FOLLOW = 1.3  # how much a lash turns further than its lid when the lid closes
+_FOLD_STEPS = 96  # pieces of a fold, from the inner to the outer corner
+_FOLD_ABOVE, _FOLD_LEAST = 0.32, 0.08  # centimetres over the lid's edge: at rest in the middle, and where eyes widen
+_FOLD_DROP = 0.34  # how far it comes down, of the lid's way
+_FOLD_WIDTH, _FOLD_SHADE = 0.05, 0.38  # standard deviation in centimetres, and share of light lost in the middle
+_FOLD_SHUT = 0.6  # of that depth, when the skin over the eye is stretched
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +72,18 @@ def lash_strands(geometry: Geometry) -> Strands:
         columns = [between, np.full(count, eye), np.full(count, way), length, width, splay, curl, lift, height]
         shapes.append(np.stack(columns, axis=1))
     return Strands(np.concatenate(ends).astype(np.int32), np.concatenate(shapes).astype(np.float32))
+
+
+@lru_cache(maxsize=2)
+def lid_folds(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Where folds of the upper lids run: what :func:`draw_folds` takes as ``uppers`` and ``rest``."""
+    chains, heights = [], []
+    for eye, (lid, way) in enumerate(((geometry.lid_upper_left, 1), (geometry.lid_upper_right, -1))):
+        chain = lid[np.argsort(way * geometry.vertices[lid, 0], kind="stable")]
+        offset = geometry.vertices[chain] - geometry.eye_centres[eye]
+        chains.append(chain)
+        heights.append(offset[:, 1] / np.linalg.norm(offset, axis=1))
+    return np.array(chains, np.int32), np.array(heights, np.float32)
 
 
 def _converging(rng: np.random.Generator, at: np.ndarray) -> np.ndarray:
@@ -145,6 +167,71 @@ def draw_lashes(
             cover[y0, x0 + 1] += area * fx * (1 - fy)
             cover[y0 + 1, x0] += area * (1 - fx) * fy
             cover[y0 + 1, x0 + 1] += area * fx * fy
+
+
+@njit(cache=True, nogil=True)
+def draw_folds(
+    uppers: np.ndarray,
+    rest: np.ndarray,
+    vertices: np.ndarray,
+    centres: np.ndarray,
+    rotation: np.ndarray,
+    scale: float,
+    tx: float,
+    ty: float,
+    left: int,
+    top: int,
+    inverse_distance: float,
+    depth: np.ndarray,
+    cover: np.ndarray,
+) -> None:
+    """Add the shade of the upper lids' folds to ``cover``. ``uppers``: int32 (2, m), the vertices of each upper lid's
+    edge from the inner to the outer corner, left eye first; ``rest``: float32 (2, m), how high they lie on this head at
+    rest, as the sine of the angle seen from the eyeball's centre. The others as in :func:`draw_lashes`."""
+    height, width = cover.shape
+    last = uppers.shape[1] - 1
+    for eye in range(2):
+        px = py = np.float32(0.0)
+        for s in range(_FOLD_STEPS + 1):
+            share = np.float32(s) / np.float32(_FOLD_STEPS)
+            at = share * np.float32(last)
+            k = min(int(at), last - 1)
+            t = at - np.float32(k)
+            i, j = uppers[eye, k], uppers[eye, k + 1]
+            ox = vertices[i, 0] + t * (vertices[j, 0] - vertices[i, 0]) - centres[eye, 0]
+            oy = vertices[i, 1] + t * (vertices[j, 1] - vertices[i, 1]) - centres[eye, 1]
+            oz = vertices[i, 2] + t * (vertices[j, 2] - vertices[i, 2]) - centres[eye, 2]
+            radius = np.sqrt(ox * ox + oy * oy + oz * oz)
+            calm = rest[eye, k] + t * (rest[eye, k + 1] - rest[eye, k])
+            way = (calm - oy / radius) * radius  # centimetres that the lid has come down
+            # it leaves the lid at the inner corner and runs out a little above the outer one
+            bow = np.sqrt(np.sin(np.float32(3.14159) * min(share * np.float32(0.93), np.float32(1.0))))
+            above = np.float32(_FOLD_ABOVE) * bow + (np.float32(1.0) - np.float32(_FOLD_DROP)) * way
+            above = max(above, np.float32(_FOLD_LEAST) * bow)
+            back = min(above / radius, np.float32(1.0))
+            x, z = ox + centres[eye, 0], oz * (np.float32(1.0) - np.float32(0.3) * back) + centres[eye, 2]
+            y = oy + above + centres[eye, 1]
+            cx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
+            cy = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
+            cz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z
+            near = scale / max(1.0 - cz * inverse_distance, 0.05)
+            qx, qy = np.float32(tx + near * cx) - left, np.float32(ty - near * cy) - top
+            moved = np.sqrt((qx - px) * (qx - px) + (qy - py) * (qy - py))
+            px, py = qx, qy
+            x0, y0 = int(np.floor(qx + np.float32(0.5))), int(np.floor(qy + np.float32(0.5)))
+            if s == 0 or x0 < 0 or y0 < 0 or x0 >= width or y0 >= height or cz < depth[y0, x0] - np.float32(0.6):
+                continue
+            sigma = max(np.float32(_FOLD_WIDTH * near), np.float32(0.5))
+            shut = min(max(way / np.float32(0.6), np.float32(0.0)), np.float32(1.0))
+            ends = min(min(share * np.float32(6.0), (np.float32(1.0) - share) * np.float32(4.0)), np.float32(1.0))
+            deep = -np.log(np.float32(1.0 - _FOLD_SHADE)) * (1.0 - np.float32(1.0 - _FOLD_SHUT) * shut) * ends
+            # a line as dark as that in its middle; where it is thinner than a pixel, as much less dark
+            deep *= moved * np.float32(_FOLD_WIDTH * near) / (sigma * sigma * np.float32(2.5066))
+            reach = min(int(np.float32(3.0) * sigma) + 1, 24)
+            for v in range(max(y0 - reach, 0), min(y0 + reach + 1, height)):
+                for u in range(max(x0 - reach, 0), min(x0 + reach + 1, width)):
+                    dx, dy = np.float32(u) - qx, np.float32(v) - qy
+                    cover[v, u] += deep * np.exp(np.float32(-0.5) * (dx * dx + dy * dy) / (sigma * sigma))
 
 
 @njit(cache=True, nogil=True)

@@ -160,11 +160,15 @@ class Renderer:
         resolve(count, model.parts, *fragments, _NO_COVER, lash, whole, *_flat(picture, slice(None)))
         rows = self._lash_rows(work.fixed, top, height, scale)
         cover = np.zeros((rows.stop - rows.start, width), np.float32)
-        seen_by = (
-            vertices, eyes.centres, rotation, scale, tx, ty, left, top + rows.start, inverse, work.depth[rows], cover
+        lids, seen = model.strands, work.depth[rows]
+        draw_lashes(
+            lids.ends, lids.shape, vertices, eyes.centres, rotation, scale, tx, ty, left, top + rows.start, inverse,
+            seen, cover,
         )  # fmt: skip
-        draw_lashes(model.strands.ends, model.strands.shape, *seen_by)
-        draw_folds(*lid_folds(self.geometry), *seen_by)
+        uppers, rest = lid_folds(self.geometry)
+        draw_folds(
+            uppers, rest, vertices, eyes.centres, rotation, scale, tx, ty, left, top + rows.start, inverse, seen, cover
+        )
         resolve(0, model.parts, *fragments, cover.reshape(-1), lash, whole, *_flat(picture, rows))
         return picture
 

@@ -21,8 +21,8 @@ _IRIS = 0.59  # centimetres, radius of the coloured part: all but the same in ev
 _OWN_IRIS = 0.3  # how much of what a head's eyeballs differ by from the mean's shows in its irises
 _PURITY = 0.68  # how much of its colour an iris keeps behind lashes and tears that mirror their surroundings
 _PUPIL = 0.34  # of the iris' radius
-_LID = 0.36  # centimetres that a lid stands before the eyeball: how wide its shadow is
-_SLIT, _OPENED = 0.36, 1.5
+_LID = 0.28  # centimetres that a lid stands before the eyeball: how wide its shadow is
+_SLIT, _OPENED = 0.2, 1.2
 """Centimetres between lids under whose lashes and folds half of the light is lost, and what makes up for it where eyes
 are open."""
 _TAU = 6.2831853
