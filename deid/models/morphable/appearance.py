@@ -28,7 +28,17 @@ from deid import imaging
 from deid.errors import ModelError
 from deid.models.morphable.brows import COUNT, BrowStyle, draw_brows
 from deid.models.morphable.codes import IdentityCode
-from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, beard_zone, grain, lips, tint, unlined
+from deid.models.morphable.complexion import (
+    HEIGHT,
+    WIDTH,
+    Complexion,
+    beard_zone,
+    grain,
+    lip_zones,
+    lips,
+    tint,
+    unlined,
+)
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
 TILE = 768  # texels a side of the tile that the asset's crop belongs to
@@ -314,6 +324,12 @@ def bearded_part(size: int) -> np.ndarray:
     """Where beards grow on the face's tile: float32 (size, size), 0 to about 1."""
     zone = imaging.resize(beard_zone(), (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
     return _sized(_tiled(zone), size)
+
+
+def lip_parts(size: int) -> np.ndarray:
+    """The red of the upper and of the lower lip on the face's tile: float32 (size, size, 2), 0 to about 1."""
+    zones = imaging.resize(lip_zones(), (WIDTH, HEIGHT), interpolation=imaging.INTER_LINEAR)
+    return _sized(_tiled(zones), size)
 
 
 @njit(cache=True, nogil=True)

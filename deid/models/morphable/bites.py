@@ -32,13 +32,15 @@ class Bites:
     """What n frames of a track show between the lips. ``known``: float32 (n,), 0 to 1, how far the rest is to be
     believed. ``upper``, ``free``, ``lower``: float32 (n,), shares of the lips' gap: upper teeth, from their edge to the
     lower teeth or to the lower lip, lower teeth. ``lit``: float32 (n, 2), factors on the light that teeth and flesh in
-    the mouth get, as in :class:`.codes.Light`."""
+    the mouth get, as in :class:`.codes.Light`. ``lips``: float32 (n, 2, 3), linear RGB of the upper and the lower lip,
+    0 where they were not seen."""
 
     known: np.ndarray
     upper: np.ndarray
     free: np.ndarray
     lower: np.ndarray
     lit: np.ndarray
+    lips: np.ndarray
 
     def light(self, row: int) -> tuple[float, float]:
         """Factors on the light in the mouth in one row."""
@@ -78,8 +80,9 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
         else:
             free[i] = 1 - upper[i] - first / count
     tongue = lower * track.mouth > _MOST_LOWER_TEETH
+    lips = CODE_TO_LINEAR8[records["lips"]] * (records["lips"].min(axis=(1, 2)) > 0)[:, None, None]
     lit = _lit(rows, tooth, tongue, known, track.frames, np.asarray(tone, np.float64))
-    return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower, lit)))
+    return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower, lit, lips)))
 
 
 def _lit(

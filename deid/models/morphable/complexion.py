@@ -137,6 +137,12 @@ def lips(log: np.ndarray, style: Complexion) -> None:
     log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
 
 
+def lip_zones() -> np.ndarray:
+    """The red of the upper and of the lower lip on the crop, float32 (165, 160, 2), 0 to 1."""
+    zones = _zones()
+    return np.stack([zones["upper"], zones["lower"]], axis=-1)
+
+
 def _field(rng: np.random.Generator, height: int, width: int, sigma: float) -> np.ndarray:
     """Gaussian noise of unit variance, float32, as soft as ``sigma``."""
     noise = rng.standard_normal((height, width), np.float32)

@@ -37,6 +37,7 @@ from deid.models.morphable.eyewear_style import eyewear_of
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
+from deid.models.morphable.lip_colour import lips_like
 from deid.models.morphable.painter import Sitter, paint_frame
 from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.retarget import Retargeter
@@ -58,7 +59,7 @@ from deid.types import Analysis, Frame, Track
 _JUDGED = 4  # pictures of a person that a surrogate is tried on
 _TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixels up to which so many texels will do
 _AROUND_DOUBT = 0.5  # seconds: what lies so near a face that something covers is obscured with it
-_AROUND_MATCH = 0.2  # the same of a face that is still recognised: its neighbours were compared, too
+_AROUND_MATCH = 0.1  # the same of a face that is still recognised: its neighbours were compared, too
 _HANDS_LAST = 4  # frames for which a hand that is not found is still held to be there
 _DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
 _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
@@ -270,6 +271,7 @@ class MorphableEngine:
             retarget = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape, self._rate)
             retarget.show_teeth(of.bites)
             if readings is None:
+                sitter = lips_like(self._geometry, sitter, of, retarget(of.attributes))
                 light = of.lights.light(int(np.argmax(of.attributes.scale)))
                 mouths = retarget.mouths(LIP_GAPS)
                 readings = lip_readings(self._geometry, sitter, self.observer.landmarker, light, mouths)

@@ -36,12 +36,14 @@ _MOST = 4096  # pixels, side of a crop
 @dataclass(frozen=True, slots=True, eq=False)
 class Sitter:
     """A surrogate made ready to be rendered: its head at rest, float32 (V, 3), and a renderer with its skin.
-    ``eyewear``: the glasses that it wears."""
+    ``eyewear``: the glasses that it wears. ``skin``: float32 (T, T, 3) and (T, T), albedo and gloss of the face's
+    tile, as the renderer has them, and how deep its folds are."""
 
     code: IdentityCode
     neutral: np.ndarray
     renderer: Renderer
     eyewear: Eyewear | None = None
+    skin: tuple[np.ndarray, np.ndarray, float] | None = None
 
     @classmethod
     def make(cls, geometry: Geometry, appearance: Appearance, code: IdentityCode, size: int) -> Sitter:
@@ -49,8 +51,23 @@ class Sitter:
         albedo = appearance.albedo(code, size)
         # the frame's tone is that of skin at the samples of photometry: there this skin must be as light on average
         skin, age = albedo / skin_level(geometry, albedo), appearance.traits(code.appearance)[1]
-        renderer = Renderer(geometry, skin, appearance.gloss(size), code.iris, folds=depth_at(age))
-        return cls(code, relaxed(geometry, geometry.neutral(code.shape)), renderer)
+        gloss, folds = appearance.gloss(size), depth_at(age)
+        renderer = Renderer(geometry, skin, gloss, code.iris, folds=folds)
+        return cls(code, relaxed(geometry, geometry.neutral(code.shape)), renderer, skin=(skin, gloss, folds))
+
+    @property
+    def size(self) -> int:
+        """Texture samples along each side of the face's tile; 0 where they were not kept."""
+        return len(self.skin[1]) if self.skin is not None else 0
+
+    def recoloured(self, factors: np.ndarray) -> Sitter:
+        """The same head with its albedo times ``factors``, float32 (T, T, 3)."""
+        if self.skin is None:
+            return self
+        albedo, gloss, folds = self.skin
+        albedo = albedo * factors
+        renderer = Renderer(self.renderer.geometry, albedo, gloss, self.code.iris, folds=folds)
+        return replace(self, renderer=renderer, skin=(albedo, gloss, folds))
 
     def in_place_of(self, geometry: Geometry, subject: np.ndarray) -> Sitter:
         """The same head, sized and shifted so that its features lie where those of the head ``subject``, float32

@@ -20,7 +20,7 @@ BINS = 24
 _LIP_REACH = 1.0  # centimetres from where lips touch: what they darken
 _HALF_OPEN = 0.25  # centimetres between the lips at which half of that is gone
 _OPEN = 0.5  # openness of the lips' inner sides in an open mouth
-_TOOTH = np.array([0.64, 0.59, 0.505], np.float32)
+_TOOTH = np.array([0.64, 0.585, 0.52], np.float32)
 _GUM = np.array([0.54, 0.24, 0.21], np.float32)
 _TONGUE = np.array([0.62, 0.31, 0.29], np.float32)
 _LEAST = np.float32(0.03)  # of the light outside, that flesh and lenses scatter into the deepest corner
@@ -199,7 +199,7 @@ def shade_mouth(
                 base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.6)
                 seen = np.sqrt(seen) * np.float32(0.25) + seen * np.float32(0.75)  # enamel passes light on
                 seen = seen / (one + depth * depth * depth * np.float32(0.3)) + np.float32(0.01)  # cheeks hide molars
-                shut = np.exp(np.float32(-6.0) * seen)  # what light there is comes off flesh
+                shut = np.exp(np.float32(-3.5) * seen)  # what light there is comes off flesh
                 base = base + (_GUM - base) * (np.float32(0.8) * shut)
             elif part == 7:
                 base, wet, rough = _TONGUE, np.float32(0.8), np.float32(0.3)

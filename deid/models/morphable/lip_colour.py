@@ -1,0 +1,62 @@
+"""Lips whose colour belongs to the light and to the skin around them, because the subject's do.
+
+A surrogate's lips come from bare ones of portraits. How red lips are beside the skin depends on the skin's own tone, on
+make-up, which is like clothing, and on the light; of all that the subject's are the best witness. Some frames are
+rendered as they are going to be shown, and what the lips differ by from the subject's in the same frames is put right
+for the most part, within bounds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deid.models.morphable.appearance import lip_parts
+from deid.models.morphable.codes import Camera
+from deid.models.morphable.finish import CODE_TO_LINEAR8, to_code
+from deid.models.morphable.fit_basis import surface_points
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.photo_mouth import of_lips
+
+if TYPE_CHECKING:
+    from deid.models.morphable.inversion import TrackCodes
+    from deid.models.morphable.painter import Sitter
+    from deid.models.morphable.tracks import AttributeTrack
+
+_ROWS = 4
+_MOST_YAW, _MOST_OPEN = 30.0, 1.2  # degrees; centimetres between the lips
+_SIDE, _HEAD = 192, 24.0  # pixels of the pictures; centimetres that they are high
+_KEPT, _MOST = 0.75, np.array([[0.7], [0.5]])  # share that is made up for; most, of the upper and the lower lip
+_THIN, _THICK = 2.5, 6.0  # pixels of a centimetre of lip: from none to all of a colour is its own
+
+
+def lips_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack) -> Sitter:
+    """``sitter`` with lips that look beside its skin as the subject's do in ``of``. ``track``: the attributes that it
+    is to be shown with, one row for each of the subject's."""
+    if of.bites is None:
+        return sitter
+    seen = of.bites.lips
+    angles = np.abs(of.attributes.yaw_pitch_roll())
+    usable = (seen.min(axis=(1, 2)) > 0) & of.trust.trusted & (angles[:, 0] < _MOST_YAW)
+    rows = np.flatnonzero(usable & (of.attributes.mouth < _MOST_OPEN))
+    if not len(rows):
+        return sitter
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).round().astype(int))]
+    apart = []
+    for row in rows.tolist():
+        light = of.lights.light(row)
+        vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
+        points = surface_points(geometry, vertices)
+        scale = _SIDE / _HEAD
+        camera = Camera(track.rotation[row], scale, np.zeros(2), float(track.distance[row]))
+        middle = camera.project(points)[:, :2].mean(axis=0)
+        camera = Camera(camera.rotation, scale, np.full(2, _SIDE / 2) - middle, camera.distance)
+        face = sitter.renderer.render(vertices, camera, light, _SIDE, _SIDE, expression=track.expression[row])
+        picture = np.asarray(np.clip(np.rint(to_code(face.rgb) * 255), 0, 255), np.uint8)
+        shown = CODE_TO_LINEAR8[of_lips(picture, camera.project(points).astype(np.float32))]
+        near = float(of.attributes.scale[row])
+        clear = np.clip((near - _THIN) / (_THICK - _THIN), 0.0, 1.0)
+        apart.append(clear * np.log(np.maximum(seen[row], 1e-3) / np.maximum(shown, 1e-3)))
+    change = np.clip(_KEPT * np.median(apart, axis=0), -_MOST, _MOST)
+    return sitter.recoloured(np.exp(lip_parts(sitter.size) @ change.astype(np.float32)))
