@@ -12,7 +12,8 @@ from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.persona import from_bytes, model_mark, to_bytes
-from deid.models.morphable.surrogate import Surrogate, again, choose, draw
+from deid.models.morphable.sampling import draw
+from deid.models.morphable.surrogate import Surrogate, again, choose
 from deid.people import Person
 from deid.registry import Entry
 

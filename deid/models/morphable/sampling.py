@@ -7,7 +7,8 @@ alone say little about it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -51,43 +52,69 @@ def draw(
     """One random identity of the subject's apparent age and gender; the ``number``-th draw, from 0: late ones may be
     some years off. ``dark``: the subject's skin is. ``brows``: how light the subject's brows are beside the skin, NaN
     unknown: the surrogate's are about as light."""
-    female = float(rng.choice((-1.0, 1.0))) if np.isnan(person.female) else apparent(person)
-    years = person.age + (float(rng.uniform(-YEARS_OFF, YEARS_OFF)) if number >= _STRICT else 0.0)
-    best, least = None, -np.inf
+    return draws(geometry, appearance, {number: rng}, person, dark, brows)[0]
+
+
+def draws(
+    geometry: Geometry,
+    appearance: Appearance,
+    rngs: Mapping[int, np.random.Generator],
+    person: Person,
+    dark: bool = False,
+    brows: float = float("nan"),
+) -> list[IdentityCode]:
+    """:func:`draw` for each of the numbers of ``rngs``, in their order."""
+    chance = list(rngs.values())
+    nobody = np.isnan(person.female)
+    female = np.array([float(rng.choice((-1.0, 1.0))) if nobody else apparent(person) for rng in chance])
+    years = [
+        person.age + (float(rng.uniform(-YEARS_OFF, YEARS_OFF)) if number >= _STRICT else 0.0)
+        for number, rng in rngs.items()
+    ]
+    best: dict[int, IdentityCode] = {}
+    least = np.full(len(chance), -np.inf)
+    left = np.arange(len(chance))
     for _ in range(_TRIES):
-        code = _drawn(geometry, appearance, rng, female, years, dark, brows)
-        over = float(over_limit(foretold([code]), female)[0])
-        if best is None or over > least:
-            best, least = code, over
-        if over >= 0:
+        over = np.empty(len(left))
+        for side in np.unique(female[left]).tolist():
+            here = np.flatnonzero(female[left] == side)
+            rows = left[here].tolist()
+            codes = _drawn(geometry, appearance, [chance[i] for i in rows], side, [years[i] for i in rows], dark, brows)
+            over[here] = over_limit(foretold(codes), side)
+            for row, code, reads in zip(rows, codes, over[here].tolist(), strict=True):
+                if row not in best or reads > least[row]:
+                    best[row], least[row] = code, reads
+        left = left[over < 0]
+        if not len(left):
             break
-    assert best is not None
-    return best
+    return [best[row] for row in range(len(chance))]
 
 
 def _drawn(
     geometry: Geometry,
     appearance: Appearance,
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
     female: float,
-    years: float,
+    years: Sequence[float],
     dark: bool,
     brows: float,
-) -> IdentityCode:
+) -> list[IdentityCode]:
     shown = _MENS_BROWS + (female + 1) / 2 * (_WOMENS_BROWS - _MENS_BROWS)
-    tone = None if np.isnan(brows) else float(np.interp(brows, shown, _BROW_NUMBERS) + rng.normal(0, _BROWS_APART))
-    skin, iris, detail = appearance.sample(
-        rng, gender=female, age=None if np.isnan(years) else aged(years), dark=dark, brows=tone
-    )
-    skin = appearance.widened(skin, _telling(appearance, len(geometry.identity)), _WIDER)
-    if female > 0:
-        skin[_THICK] = min(float(skin[_THICK]), _BUSHY - female)
-    side = float(np.sign(female))
-    plain = IdentityCode(np.zeros(len(geometry.identity), np.float32), skin, detail, iris)
-    lacking = _ROUNDED - float(over_limit(foretold([plain]), female)[0])
-    reads = side * shape_reads(len(plain.shape))
-    shape = load_population().draw(geometry, rng, female, years, reads, lacking)
-    return IdentityCode(shape.astype(np.float32), skin, detail, iris)
+    side, count = float(np.sign(female)), len(geometry.identity)
+    plain = []
+    for rng, age in zip(rngs, years, strict=True):
+        tone = None if np.isnan(brows) else float(np.interp(brows, shown, _BROW_NUMBERS) + rng.normal(0, _BROWS_APART))
+        skin, iris, detail = appearance.sample(
+            rng, gender=female, age=None if np.isnan(age) else aged(age), dark=dark, brows=tone
+        )
+        skin = appearance.widened(skin, _telling(appearance, count), _WIDER)
+        if female > 0:
+            skin[_THICK] = min(float(skin[_THICK]), _BUSHY - female)
+        plain.append(IdentityCode(np.zeros(count, np.float32), skin, detail, iris))
+    lacking = _ROUNDED - over_limit(foretold(plain), female)
+    reads = side * shape_reads(count)
+    shapes = load_population().draw_all(geometry, rngs, female, years, reads, lacking.tolist())
+    return [replace(code, shape=shape.astype(np.float32)) for code, shape in zip(plain, shapes, strict=True)]
 
 
 @lru_cache(maxsize=1)

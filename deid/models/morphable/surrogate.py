@@ -25,7 +25,7 @@ from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.painter import Sitter, paint_picture
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
-from deid.models.morphable.sampling import DRAWS, apparent, draw, oddness
+from deid.models.morphable.sampling import DRAWS, apparent, draws, oddness
 from deid.models.morphable.side_by_side import side_by_side
 from deid.people import Person
 from deid.recognition.chips import CHIP
@@ -99,10 +99,8 @@ def choose(
     was seen (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
     dark = skin_is_dark(likenesses)
     wanted, brows = brow_tone(likenesses)
-    codes = [
-        draw(geometry, appearance, np.random.default_rng([seed, person.id, number]), person, number, dark, brows)
-        for number in range(DRAWS)
-    ]
+    rngs = {number: np.random.default_rng([seed, person.id, number]) for number in range(DRAWS)}
+    codes = draws(geometry, appearance, rngs, person, dark, brows)
     told = foretold(codes)
     apart = _apart(told, foretold([o.code for o in others]) if others else told[:0])
     if taken:
