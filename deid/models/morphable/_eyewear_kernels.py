@@ -176,7 +176,8 @@ def without_masked(picture, out, mask, inside, far, changed):  # type: ignore[no
     """Copy into ``out`` what of ``picture``, float32 (h, w, 3), lies under ``mask``, uint8 (h, w), drawn anew from what
     lies around it, where it differs from that.
 
-    ``inside``: uint8 (h, w), above 0 where nothing is to be done, nor to be taken from. ``far``: pixels looked around.
+    ``mask``: 1 where rims lie, 2 where arms lie, on hair as often as on skin. ``inside``: uint8 (h, w), above 0 where
+    nothing is to be done, nor to be taken from. ``far``: pixels looked around.
     Notes in ``changed``, bool (h, w), what it changed.
     """
     h, w = picture.shape[0], picture.shape[1]
@@ -203,7 +204,9 @@ def without_masked(picture, out, mask, inside, far, changed):  # type: ignore[no
                 continue
             red, green, blue = red / total, green / total, blue / total
             apart = max(abs(picture[y, x, 0] - red), abs(picture[y, x, 1] - green), abs(picture[y, x, 2] - blue))
-            share = min(max((apart - np.float32(0.03)) / np.float32(0.05), np.float32(0)), np.float32(1))
+            # hair, which arms lie on, differs from what is around it, too
+            least = np.float32(0.03 if mask[y, x] == 1 else 0.1)
+            share = min(max((apart - least) / np.float32(0.05), np.float32(0)), np.float32(1))
             if share > 0:
                 out[y, x, 0] += share * (red - picture[y, x, 0])
                 out[y, x, 1] += share * (green - picture[y, x, 1])

@@ -85,6 +85,18 @@ class Eyewear:
         return replace(self, wire=wire(geometry, neutral, self))
 
 
+def arms(geometry: Geometry, neutral: np.ndarray, eyewear: Eyewear) -> list[np.ndarray]:
+    """Where the arms of the subject's own pair lie, left one first: float64 (n, 3) each, from the rim backwards, head
+    space of the head ``neutral``, float32 (V, 3) at rest."""
+    middle = sheet.eyes_of(geometry, neutral)
+    corners = geometry.triangles[geometry.landmark_triangles[list(_TEMPLES)]]
+    temples = (neutral[corners] * geometry.landmark_weights[list(_TEMPLES)][..., None]).sum(axis=1).astype(np.float64)
+    return [
+        _arm(eyewear.own, middle, temple, side, eyewear.rim)[:, 0]
+        for side, temple in ((1, temples[1]), (-1, temples[0]))
+    ]
+
+
 def wire(geometry: Geometry, neutral: np.ndarray, eyewear: Eyewear) -> Wire:
     """``eyewear`` on the head ``neutral``, float32 (V, 3) at rest."""
     middle = sheet.eyes_of(geometry, neutral)

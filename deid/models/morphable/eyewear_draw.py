@@ -18,10 +18,11 @@ from deid.models.morphable import eyewear_sheet as sheet
 from deid.models.morphable import finish, shade
 from deid.models.morphable._eyewear_kernels import NOWHERE, lay, nearest, tubes, without_masked
 from deid.models.morphable.codes import AttributeCode, Camera
-from deid.models.morphable.eyewear import Eyewear, Outline, Wire, wire
+from deid.models.morphable.eyewear import Eyewear, Outline, Wire, arms, wire
 from deid.models.morphable.geometry import Geometry, Part
 
 _REMAINS = 0.36  # centimetres beside the rim's middle, over its half thickness, that are looked at for remains
+_WINGS = 0.5  # centimetres farther, where only what stands out clearly is taken for remains
 _AROUND = 3.0  # centimetres within which what is drawn instead is looked for
 _EYES = (33, 133, 362, 263)  # mesh points: the corners of both eyes
 _DEPTH_SIDE = 140  # pixels across the head in the picture of what is near
@@ -94,10 +95,13 @@ def without_remains(
     lines = camera.project(lenses)[..., :2]
     corners = geometry.triangles[geometry.landmark_triangles[list(_EYES)]]
     ours = (vertices[corners] * geometry.landmark_weights[list(_EYES)][..., None]).sum(axis=1)
-    lines += points[list(_EYES), :2].mean(axis=0) - camera.project(ours)[:, :2].mean(axis=0)
+    slip = points[list(_EYES), :2].mean(axis=0) - camera.project(ours)[:, :2].mean(axis=0)
+    lines += slip
+    behind = [camera.project(arm)[..., :2] + slip for arm in arms(geometry, neutral, eyewear)]
     reach = float(camera.scale) * (eyewear.rim + _REMAINS)
     oval = points[OVAL, :2]
-    box = _box(np.concatenate([lines, lines[..., :1] * 0], axis=2), 4 * reach + 4, picture.shape[:2])
+    everything = np.concatenate([*lines, *behind])
+    box = _box(everything[None], 4 * reach + 4, picture.shape[:2])
     changed = np.zeros(picture.shape[:2], np.bool_)
     if box is None:
         return picture, changed
@@ -105,6 +109,13 @@ def without_remains(
     inside = np.zeros(changed[box].shape, np.uint8)
     imaging.fill_poly(inside, [np.round(oval - corner).astype(np.int32)], 1)
     mask = np.zeros_like(inside)
+    for arm in behind:
+        place = [np.round((arm - corner) * 16).astype(np.int32)]
+        imaging.polylines(mask, place, False, 2, max(1, round(2 * reach)), imaging.LINE_8, 4)
+    wide = reach + float(camera.scale) * _WINGS
+    for line in lines - corner:  # rims end in other shapes than ellipses
+        around = [np.round(line[:-2] * 16).astype(np.int32)]
+        imaging.polylines(mask, around, True, 2, max(1, round(2 * wide)), imaging.LINE_8, 4)
     for line in lines - corner:
         whole = np.round(line * 16).astype(np.int32)
         imaging.fill_poly(mask, [whole[:-2]], 1, imaging.LINE_8, 4)
