@@ -24,6 +24,7 @@ _CAUTION = 0.02  # what is this little beyond the limit is taken for a match: ot
 # beyond the limit, how near is near enough to look at what lies between: in 99 of 100 steps from frame to frame the
 # distance changes by less than 0.07, half of the time by less than 0.01
 _THIN, _THIN_FOR_EACH, _THIN_MOST = 0.07, 0.006, 0.13
+_CLOSE, _THINNER = 0.05, 0.1  # a track that came this near the limit is watched more closely from there on: so much
 _WAIT = 24  # faces of a track that wait for the next of its sample, at most; then one of them joins the sample
 _KEPT_AREA = 900_000  # pixels of a face's surroundings, up to which they wait as they are
 _DOUBTFUL = 8
@@ -108,6 +109,7 @@ class Comparer:
         self._pending: list[Future[list[_Seen]]] = []
         self._waiting: dict[int, list[_Pair]] = {}  # by track, in order; only for the thread that compares
         self._last: dict[int, float] = {}
+        self._least: dict[int, float] = {}
         self.matches: list[tuple[int, FaceAt]] = []
         self.compared = 0
         self.nearest: float | None = None
@@ -177,8 +179,11 @@ class Comparer:
     def _halved(self, pairs: Sequence[_Pair], before: float, after: float) -> Iterator[_Seen]:
         """Those of ``pairs``, in order between two that lie ``before`` and ``after`` from their originals, that need to
         be looked at, and how far from their originals they are."""
-        thin = min(_THIN + _THIN_FOR_EACH * len(pairs), _THIN_MOST)
-        if not pairs or min(before, after) >= self._limit + thin:
+        if not pairs:
+            return
+        close = self._least.get(pairs[0].face.track, np.inf) < self._limit + _CLOSE
+        thin = min(_THIN + _THIN_FOR_EACH * len(pairs), _THIN_MOST) + (_THINNER if close else 0.0)
+        if min(before, after) >= self._limit + thin:
             return
         middle = len(pairs) // 2
         distance = self._apart(pairs[middle])
@@ -194,7 +199,9 @@ class Comparer:
         chips = np.stack([chip(pair.source, pair.points), chip(pair.done, pair.points)])
         before, after = self._engine.recognise(chips)
         left = left_alone(Look.of(chips[0]), Look.of(chips[1]))
-        return 0.0 if left > _LEFT else float(np.linalg.norm(before - after))
+        distance = 0.0 if left > _LEFT else float(np.linalg.norm(before - after))
+        self._least[pair.face.track] = min(distance, self._least.get(pair.face.track, np.inf))
+        return distance
 
 
 def chip(frame: Frame, points: np.ndarray) -> np.ndarray:

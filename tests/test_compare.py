@@ -81,6 +81,19 @@ def test_what_lies_between_is_looked_at_where_the_margin_is_thin(frame, ends, lo
     assert [i for i, _ in comparer.matches] == ([5] if looked == 9 else [])
 
 
+def test_a_track_that_came_near_is_watched_more_closely_from_there_on(frame) -> None:
+    engine = OneNumber(points_at(240, 180, 120))
+    faces = {i: [FaceAt(1, 0)] for i in range(20)}
+    looked = []
+    for first in (21, 32):  # levels: about 0.245 and 0.37 away, where the limit is 0.2
+        with Comparer({i: faces[i] for i in (0, 9, 19)}, engine, 0.2, faces) as comparer:  # type: ignore[arg-type]
+            for i in range(20):
+                source = replace(frame, index=i)
+                comparer.submit(source, brighter(source, first if i == 0 else 32))
+        looked.append(comparer.compared)
+    assert looked[1] == 3 and looked[0] > 15
+
+
 def test_long_gaps_in_the_sample_are_closed_and_what_comes_after_it_is_looked_at(frame) -> None:
     engine = OneNumber(points_at(240, 180, 120))
     faces = {i: [FaceAt(1, 0)] for i in range(60)}
