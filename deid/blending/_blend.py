@@ -43,6 +43,9 @@ _FAST = {"contract", "nsz", "reassoc"}  # the order of sums is free, the same in
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
 _WHOLE = np.float32(0.999)  # of cover: no hole
 _DARKEST, _LEAST = np.float32(0.5), np.float32(0.01)  # shade on skin; squared contrast that can be told
+_THIN, _THICK = np.float32(0.2), _ONE / np.float32(0.65)
+"""Opacity of hair that is skin's own shade, and the reciprocal of how much more is hair alone: steeper, and the edge of
+hair before a cheek would be a cut-out's."""
 HAIR_SHOWS = np.float32(0.004)
 """Less hair than this does not show."""
 
@@ -286,7 +289,7 @@ def _strands_row(clean, tables, step, kind, plan, out):  # type: ignore[no-untyp
             size += line[k] * line[k]
             apart += away * away
         share = min(along / size, _ONE)
-        kept = plan[x, _PASS] * _smooth((share - np.float32(0.45)) / np.float32(0.42))
+        kept = plan[x, _PASS] * min(max((share - _THIN) * _THICK, _ZERO), _ONE)
         # what is far from every mixture of skin and hair is something else
         kept *= _ONE - _smooth((apart - along * along / size - np.float32(0.02)) / np.float32(0.05))
         skinny = plan[x, _PURE] * (_ONE - share) * _smooth((np.float32(0.95) - share) / np.float32(0.2))

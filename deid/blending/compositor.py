@@ -21,7 +21,7 @@ from ._around import seam_cells, without_arms
 from ._blend import HAIR_SHOWS, blend
 from ._film import code_table, film, finished
 from ._hair import around
-from ._kernels import BINS, CORE, END, OUTER, STILL, STRETCH, closed, directions
+from ._kernels import BINS, CORE, END, INNER, OUTER, STILL, STRETCH, closed, directions
 from ._polar import polar_colours, seen_reach
 from .glasses import glasses_seen
 from .hair import FIRST, PITCH, Part, hair_model
@@ -53,6 +53,13 @@ _TURNED = (0.75, 0.92)  # of the reach on the other side: below, beyond the outl
 _ARM_NODES = 160  # nodes to a face's width of the grid that arms of glasses are looked for on
 _CHIN_COUNTS = 0.7  # how much the colour of the chin and the jaw counts, where beards are
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
+_HAIR_EDGE = (
+    np.float32(0.72),
+    np.float32(0.02),
+    26,
+)  # in reaches of the outline: where hair beside a cheek is looked at
+_HAIR_SKIN = 6  # levels at either end that are skin, and hair
+_HAIR_PLACE, _HAIR_WIDE = (0.86, 1.06), (0.02, 0.1)  # in reaches: where a cheek may end in hair, and over how much
 _NOTHING = np.zeros((1, 1), np.float32)
 
 
@@ -136,6 +143,7 @@ class Compositor:
         clean = _without_glasses(picture, centre, rim, tables, arms, source.width, glasses)
         hair = hair_model(clean, part, source_points, centre, rim, limit, above)
         tables[CORE] = np.where(_hairy(hair.gate), np.minimum(tables[CORE], limit * rim), tables[CORE])
+        _into_hair(tables, picture, centre, rim, hair.gate, above, blur=attributes.blur)
         shown = closed(np.concatenate([tables, hair.colours]))
         along = np.maximum(above, beside * _faces_us(rim))
         skin = closed(np.stack([along, _CHIN_COUNTS * (1 - np.maximum(above, beside))]))
@@ -160,6 +168,40 @@ def _hairy(gate: np.ndarray) -> np.ndarray:
     """bool (BINS,): which directions, or their neighbours, have hair that passes ``gate``."""
     some = (gate > HAIR_SHOWS).any(axis=1)[:-1].repeat(2)
     return np.asarray(some | np.roll(some, 1) | np.roll(some, -1) | np.roll(some, 2) | np.roll(some, -2))
+
+
+def _into_hair(
+    tables: np.ndarray, picture: np.ndarray, centre: np.ndarray, rim: np.ndarray, gate: np.ndarray, above: np.ndarray,
+    blur: float,
+) -> None:  # fmt: skip
+    """Let the face end beside hair where, and as softly as, the frame's own does, in ``tables``: strands thin out over
+    a cheek and shade it, and a clear line there looks cut out."""
+    colours = polar_colours(picture, centre[0], centre[1], directions(), rim, *_HAIR_EDGE)
+    grey = colours.mean(axis=2)
+    skin, hair = np.median(grey[:, :_HAIR_SKIN], axis=1), np.median(grey[:, -_HAIR_SKIN:], axis=1)
+    sure = np.minimum(gate[:-1, -1], np.clip((skin - hair - 0.1) / 0.1, 0, 1))
+    if not sure.any():
+        return
+    dark = np.clip((skin[:, None] - grey) / np.maximum(skin - hair, 0.05)[:, None], 0, 1)
+    dark = np.minimum.accumulate(dark[:, ::-1], axis=1)[:, ::-1]  # as far in as hair hangs together
+    first, pitch, levels = _HAIR_EDGE
+    middle = first + pitch * (levels - (dark >= 0.5).sum(axis=1) - 0.5)
+    width = pitch / np.maximum(np.diff(dark, axis=1).max(axis=1), 0.1)  # the steepest step from one to the other
+    # a hard line, or one beyond what is believed, is the hair model's
+    sure = sure * (middle > _HAIR_PLACE[0]) * (middle < _HAIR_PLACE[1])
+    found = np.stack([sure * middle, sure * width, sure], axis=1)
+    found = _smoothed(found, 2.0)
+    place, wide = (found[:, :2] / np.maximum(found[:, 2:], 1e-3)).T
+    place, wide = np.clip(place, *_HAIR_PLACE), np.clip(wide, *_HAIR_WIDE)
+    place, wide, sure = _doubled(np.stack([place, wide, np.minimum(found[:, 2], sure)], axis=1)).T
+    sure = sure * (1 - above)
+    wide = np.maximum(wide * rim, 2 * blur)
+    inner, outer = np.minimum(tables[INNER], place * rim - wide / 2), np.minimum(tables[OUTER], place * rim + wide / 2)
+    tables[INNER] += sure * (inner - tables[INNER])
+    tables[OUTER] += sure * (outer - tables[OUTER])
+    tables[CORE] = np.minimum(
+        tables[CORE], np.minimum(tables[INNER], np.minimum(0.8, 0.85 * tables[STRETCH]) * tables[OUTER])
+    )
 
 
 def _box(outer: np.ndarray, centre: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:

@@ -312,3 +312,31 @@ def test_beside_the_border_the_ground_is_drawn_from_where_no_face_is():
     assert x == 99 and np.hypot(x - 80, y - 50) >= 30 and abs(y - 60) <= 16
     tables[:, ANCHOR] = 200.0
     assert _beside(tables, *centre, np.float32(99), np.float32(60), True, size)[0] == _FILL
+
+
+def test_beside_hair_a_face_ends_as_softly_as_the_frames_own():
+    from deid.blending._kernels import BINS, CORE, INNER, OUTER, STRETCH
+    from deid.blending.compositor import _into_hair
+
+    y, x = np.mgrid[:200, :200].astype(np.float32)
+    reach = np.hypot(x - 100, y - 100) / 60
+    rim, above = np.full(BINS, 60, np.float32), np.zeros(BINS, np.float32)
+    above[BINS // 2 :] = 1  # the upper half
+    gate = np.ones((BINS // 2 + 1, 43), np.float32)
+
+    def ends(softness: float, gate: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        skin = np.clip((0.96 - reach) / softness + 0.5, 0, 1)[..., None]
+        picture = (skin * np.float32([0.8, 0.6, 0.5]) + (1 - skin) * 0.15).astype(np.float32)
+        tables = np.zeros((9, BINS), np.float32)
+        tables[INNER], tables[OUTER], tables[CORE], tables[STRETCH] = 60, 62, 40, 1
+        _into_hair(tables, picture, np.float32([100, 100]), rim, gate, above, 0.5)
+        assert (tables[CORE] <= tables[INNER] + 1e-3).all() and np.isfinite(tables).all()
+        assert np.array_equal(tables[OUTER][above > 0], np.full(BINS // 2, 62, np.float32))
+        return tables[INNER][: BINS // 2], tables[OUTER][: BINS // 2]
+
+    hard, soft = ends(0.01, gate), ends(0.09, gate)
+    assert (soft[1] - soft[0]).mean() > 1.5 * (hard[1] - hard[0]).mean()
+    for inner, outer in (hard, soft):
+        assert abs(float((inner + outer).mean()) / 2 - 0.96 * 60) < 2
+    inner, outer = ends(0.09, 0 * gate)  # no hair
+    assert (inner == 60).all() and (outer == 62).all()

@@ -119,3 +119,19 @@ def test_a_face_that_is_half_covered_and_half_beyond_the_border_is_not_trusted()
         track().with_values(outside=np.full(ROWS, 0.4, np.float32)), NAMES, shares(3, slice(5, 35), 0.4), times
     )
     assert inside.presence.min() > 0.6 and (outside.presence[15:25] == 0).all()
+
+
+def test_a_mouth_seen_from_the_side_is_not_pulled_to_it() -> None:
+    seen = track()
+    assert held.turned_away(seen, NAMES) is seen
+    jaw, near, far = (NAMES.index(name) for name in ("jawLeft", "mouthFrown_R", "mouthFrown_L"))
+    expression = seen.expression.copy()
+    expression[:, [jaw, near]] = 1.0
+    turned = seen.with_values(
+        expression=expression, rotation=np.stack([head_rotation(1.2 * i, 0, 0) for i in range(ROWS)])
+    )
+    out = held.turned_away(turned, NAMES).expression
+    assert np.array_equal(out[:18], expression[:18])  # up to 22 degrees
+    assert out[-1, jaw] < 0.2 and abs(out[-1, near] - out[-1, far]) < 0.3 and out[-1, far] >= 0.2 - 1e-6
+    assert out[-1, NAMES.index("browInnerUp_L")] == expression[-1, NAMES.index("browInnerUp_L")]
+    assert np.abs(np.diff(out, axis=0)).max() < 0.1

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deid.models.morphable import smoothing
+from deid.models.morphable.codes import head_rotation
+from deid.models.morphable.tracks import AttributeTrack
 
 RATE = 25.0
 
@@ -131,3 +133,19 @@ def test_the_noise_of_a_slow_signal_is_found() -> None:
     values = 20 * np.sin(2 * np.pi * 0.4 * t) + np.random.default_rng(5).normal(0, 0.5, 300)
     assert 0.35 < smoothing.noise_level(values[:, None])[0] < 0.65
     assert not smoothing.noise_level(values[:4, None]).any()
+
+
+def test_heads_in_frames_that_are_far_apart_are_followed_more_closely() -> None:
+    rng = np.random.default_rng(4)
+    yaw = 20 * np.sin(np.arange(40) / 6) + rng.normal(0, 0.6, 40)
+    fields = {name: np.zeros(40, np.float32) for name in AttributeTrack.__slots__}
+    fields["rotation"] = np.stack([head_rotation(a, 0, 0) for a in yaw])
+    fields["scale"], fields["distance"] = np.full(40, 5.0), np.full(40, 70.0)
+    fields["translation"], fields["noise"] = np.zeros((40, 2)), np.full(40, 0.5)
+    track = AttributeTrack(**fields)
+
+    def moved(step: float) -> float:
+        out = track.with_values(rotation=smoothing.smooth_poses(track, np.arange(40) * step)["rotation"])
+        return float(np.abs(out.yaw_pitch_roll()[:, 0] - yaw).mean())
+
+    assert moved(0.12) < 0.8 * moved(0.04) and moved(0.02) == pytest.approx(moved(0.04), rel=0.5)

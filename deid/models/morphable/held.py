@@ -29,6 +29,8 @@ _HALF = 0.25  # share of the mouth from which on the side that is seen speaks fo
 _SOME = 0.12  # of the face: where so much is hidden nothing is learned of the person
 _MOST = 0.55  # of the face; where more is covered for longer than can be bridged, there is no face to be replaced
 _GONE = (0.56, 0.5)  # the same of what is covered or beyond the frame's border, together, to begin and to end
+_TURNED = (22.0, 42.0)  # degrees of yaw from which on a mouth is seen from the side, and wholly so
+_PULLED, _SIDEWAYS = 0.85, 0.3  # how much of a pull to the side goes then, and how much of a one-sided pull stays
 _AROUND = 2  # rows either side of a cover: the landmark model feels a hand that is near
 _BRIDGED = 1.2  # seconds
 _CALM = 0.5  # of what is guessed most often of a part that is never seen
@@ -119,6 +121,30 @@ def held(track: AttributeTrack, names: Sequence[str], share: np.ndarray, times: 
         expression=expression, mouth=mouth, aperture=aperture, facing=facing, sight=sight, rotation=rotation,
         presence=presence,
     )  # fmt: skip
+
+
+def turned_away(track: AttributeTrack, names: Sequence[str]) -> AttributeTrack:
+    """``track``, not yet finished, without what a landmark model makes up of a mouth that it sees from the side: half
+    of it is guessed, its corner lies on the outline, and what fits both best is often no face that anybody makes. A
+    jaw or a mouth pulled to the side is taken back, and the side that is not seen does as the other one."""
+    yaw = track.yaw_pitch_roll()[:, 0]
+    away = np.clip((np.abs(yaw) - _TURNED[0]) / (_TURNED[1] - _TURNED[0]), 0, 1)
+    if not away.any():
+        return track
+    expression = track.expression.astype(np.float64)
+    index = {name: i for i, name in enumerate(names)}
+    for name in ("jawLeft", "jawRight", "mouthLeft", "mouthRight"):
+        expression[:, index[name]] *= 1 - _PULLED * away
+    for left, i in index.items():
+        if not left.startswith(("mouth", "jaw", "cheekPuff")) or not left.endswith(("_L", "Left")):
+            continue
+        right = left[:-1] + "R" if left.endswith("_L") else left[:-4] + "Right"
+        if left in ("jawLeft", "mouthLeft") or right not in index:
+            continue
+        pair = expression[:, [i, index[right]]]
+        least = pair.min(axis=1, keepdims=True)
+        expression[:, [i, index[right]]] = pair + away[:, None] * (least + _SIDEWAYS * (pair - least) - pair)
+    return track.with_values(expression=expression.astype(np.float32))
 
 
 def _even(expression: np.ndarray, names: Sequence[str], doubt: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from deid.models.morphable import fit, light, smoothing, trust
 from deid.models.morphable.bites import Bites, bites_of
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.geometry import Geometry
-from deid.models.morphable.held import clear_rows, covered, held, hidden_points
+from deid.models.morphable.held import clear_rows, covered, held, hidden_points, turned_away
 from deid.models.morphable.photo_hidden import hidden_samples
 from deid.models.morphable.photo_things import behind_things, followed
 from deid.models.morphable.tracks import AttributeTrack, Observations
@@ -149,6 +149,7 @@ def invert_track(
         under = behind_things(raw_points[inner], before, keep.start)
         hidden.append(under if behind is None else under | behind)
     whole = held(AttributeTrack.joined(fitted), geometry.expression_names, shares, times)
+    whole = turned_away(whole, geometry.expression_names)
     raw = fit.finish_attributes(geometry, identity.shape, whole)
     attributes = smoothing.smooth_attributes(raw, times)
     lights = light.estimate_light(

@@ -25,6 +25,7 @@ _MOTION_WINDOW = 0.12  # seconds around a row whose motion decides how freely it
 _ROTATION_NOISE = np.array([0.42, 0.45, 0.25])  # centimetres times radians a centimetre of mesh noise: pitch, yaw, roll
 _SCALE_NOISE, _PLACE_NOISE = 0.16, 1.25
 _FACE = np.array([0.0, 0.0, 9.0])  # centimetres, the middle of the face in the head
+_OFTEN, _LEAST_NOISE = 0.045, 0.15  # seconds between frames up to which motion is continuous; least share of the noise
 _SPELL = 0.16  # seconds over which an expression is taken to change as a parabola does
 _PRECISE = 0.04  # median expression noise above which weights are smoothed as far as noise goes
 
@@ -139,7 +140,9 @@ def smooth_poses(track: AttributeTrack, times: np.ndarray) -> dict[str, np.ndarr
     """
     if len(track) < 6:
         return {"rotation": track.rotation, "scale": track.scale, "translation": track.translation}
-    noise = float(np.median(track.noise))
+    # frames that are far apart do not tremble, and a head moves on between them as it likes
+    seldom = float(np.clip((_OFTEN / np.median(np.diff(times))) ** 2, _LEAST_NOISE, 1.0))
+    noise = seldom * float(np.median(track.noise))
     relative = noise / float(np.median(track.scale))
     mean = mean_rotation(track.rotation)
     turns = vectors_of(mean.T @ track.rotation)
