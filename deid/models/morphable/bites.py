@@ -19,12 +19,14 @@ from deid.models.morphable.tracks import AttributeTrack
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _LEAST, _ENOUGH = 4.0, 8.0  # pixels between the lips from which rows tell something, and all of it
 _BRIGHT, _BRIGHT_SOFT = 0.24, 0.05  # luminance of teeth behind lips beside skin's: least
-_PALE, _PALE_SOFT = 0.2, 0.08  # share of the way from skin's redness to a white surface's: least
+_PALE, _PALE_SOFT = 0.48, 0.1  # share of the way from the lips' redness to a white surface's: least
+_USUAL_LIPS = 0.45  # logarithm by which lips are redder than skin, where theirs is not known
 _USUAL = (0.9, 0.22)  # luminance of teeth, and of a tongue, behind lips beside skin's, as they are rendered
 _LIT_RANGE = ((-0.9, 0.15), (-1.4, 1.5))  # logarithms
 _LIT_FRAMES = 1.5  # standard deviation
 _DOUBT = 0.7  # frames' weight of the track as a whole, and of what is usual
-_BORDER = 3  # rows at each end that may show the lip itself
+_BORDER, _ASTRAY = 3, 3.0  # rows at each end, and pixels, that may show the lip itself
+_LIT_PIXELS = np.array([9.0, 16.0])  # between the lips: in fewer, teeth are blurred with lips
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +58,9 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
     n, count = rows.shape[:2]
     pixels = track.mouth * track.scale
     known = np.clip((pixels - _LEAST) / (_ENOUGH - _LEAST), 0.0, 1.0) * (records["mouth"].max(axis=(1, 2)) > 0)
-    tooth = _like_teeth(rows, np.asarray(tone, np.float64), np.asarray(white, np.float64)) > 0.5
+    lips = CODE_TO_LINEAR8[records["lips"]] * (records["lips"].min(axis=(1, 2)) > 0)[:, None, None]
+    tooth = _like_teeth(rows, lips, np.asarray(tone, np.float64), np.asarray(white, np.float64)) > 0.5
+    border = np.clip(_ASTRAY / np.maximum(pixels, 1.0) * count, _BORDER, count / 2).round().astype(int)
     upper, free, lower = np.zeros(n), np.ones(n), np.zeros(n)
     for i in np.flatnonzero(known > 0):
         at = np.flatnonzero(tooth[i])
@@ -64,24 +68,24 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
             continue
         first, last = int(at[0]), int(at[-1])
         breaks = np.flatnonzero(np.diff(at) > 1)
-        if first <= _BORDER + 1:
+        if first <= border[i] + 1:
             end = int(at[breaks[0]]) if len(breaks) else last
             upper[i] = (end + 1 - first) / count
             below = at[breaks[0] + 1 :] if len(breaks) else at[:0]
         else:
             below = at
             end = first - 1
-        if len(below) and below[-1] >= count - 1 - _BORDER:
+        if len(below) and below[-1] >= count - 1 - border[i]:
             lower[i] = (below[-1] + 1 - below[0]) / count
             free[i] = (int(below[0]) - end - 1) / count
-        elif upper[i] and last >= count - 2:
+        elif upper[i] and first <= _BORDER and last >= count - 2:
             free[i] = 0.0  # teeth from lip to lip
             upper[i], lower[i] = 0.6 * upper[i], 0.4 * upper[i]
         else:
             free[i] = 1 - upper[i] - first / count
     tongue = lower * track.mouth > _MOST_LOWER_TEETH
-    lips = CODE_TO_LINEAR8[records["lips"]] * (records["lips"].min(axis=(1, 2)) > 0)[:, None, None]
-    lit = _lit(rows, tooth, tongue, known, track.frames, np.asarray(tone, np.float64))
+    clear = known * np.clip((pixels - _LIT_PIXELS[0]) / (_LIT_PIXELS[1] - _LIT_PIXELS[0]), 0.0, 1.0)
+    lit = _lit(rows, tooth, tongue, clear, track.frames, np.asarray(tone, np.float64))
     return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower, lit, lips)))
 
 
@@ -107,13 +111,15 @@ def _lit(
     return out
 
 
-def _like_teeth(rows: np.ndarray, tone: np.ndarray, white: np.ndarray) -> np.ndarray:
-    """(n, R) in [0, 1]: how much colours ``rows`` (n, R, 3) are those of teeth."""
+def _like_teeth(rows: np.ndarray, lips: np.ndarray, tone: np.ndarray, white: np.ndarray) -> np.ndarray:
+    """(n, R) in [0, 1]: how much colours ``rows`` (n, R, 3) are those of teeth, beside ``lips`` (n, 2, 3)."""
     grey = rows @ _LUMINANCE / np.maximum(tone @ _LUMINANCE, 1e-4)[:, None]
-    pale = _paleness(rows) - _paleness(tone)[:, None]
-    span = np.maximum(_paleness(white) - _paleness(tone), 0.15)[:, None]
+    skin = _paleness(tone)
+    red = np.where(lips.min(axis=(1, 2)) > 0, np.minimum(_paleness(lips).mean(axis=1), skin), skin - _USUAL_LIPS)
+    span = np.maximum(_paleness(white) - red, 0.3)
+    pale = (_paleness(rows) - red[:, None]) / span[:, None]
     bright = np.clip((grey - _BRIGHT) / _BRIGHT_SOFT + 0.5, 0.0, 1.0)
-    return np.asarray(bright * np.clip((pale / span - _PALE) / _PALE_SOFT + 0.5, 0.0, 1.0))
+    return np.asarray(bright * np.clip((pale - _PALE) / _PALE_SOFT + 0.5, 0.0, 1.0))
 
 
 def _paleness(colour: np.ndarray) -> np.ndarray:
@@ -126,7 +132,8 @@ _MIDDLE = 0.28  # of the lips' columns at either end that are not looked at
 _FRONT = 1.0  # cm from the middle: front teeth
 _MOST_LOWER_TEETH = 0.7  # cm; what is bright beyond that is a tongue
 _OPENED = np.array([0.12, 0.3])  # cm between the lips: from none to all of what teeth ask for
-_TEETH_RANGE = (-0.15, 0.25)  # cm by which a surrogate's teeth may stand lower than they are
+_TEETH_RANGE = (-0.1, 0.25)  # cm by which a surrogate's teeth may stand lower than they are
+_TYPICAL = 0.6  # quantile: teeth are overlooked more often than seen where there are none
 _LIFT_RANGE = (-0.2, 0.2)  # cm by which its upper lip may be raised in one frame
 _HIDDEN_BY = 0.04  # cm by which lower teeth that are not seen lie below the lower lip's edge
 _JAWS = 1.2  # largest weight
@@ -178,8 +185,8 @@ class Teeth:
         missing = bites.upper * gap - np.maximum(upper - self._rows[0][1], 0.0)
         order = np.argsort(missing, kind="stable")
         total = np.cumsum(weight[order])
-        median = float(missing[order][np.searchsorted(total, 0.5 * total[-1])])
-        return float(np.clip(_KEPT * median, *_TEETH_RANGE))
+        typical = float(missing[order][np.searchsorted(total, _TYPICAL * total[-1])])
+        return float(np.clip(_KEPT * typical, *_TEETH_RANGE))
 
     def part(
         self, expression: np.ndarray, gap: np.ndarray, track: AttributeTrack, bites: Bites, lowered: float

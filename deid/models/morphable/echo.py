@@ -35,6 +35,7 @@ _SIDE, _HEAD = 256, 30.0  # pixels of the pictures, at most; centimetres that th
 _WALL = 0.45  # behind the head
 _PRESENCE = 0.5
 _ROWS = 6
+_GLANCES = 0.05  # quantile of gaze up and down at which two of the rows are
 _MOST_YAW = 40.0  # degrees
 _LEAST_OPEN, _WIDE, _SURE = 0.55, 0.9, 0.75
 _ROUNDS = 2
@@ -57,10 +58,11 @@ units of :func:`~.mouths.holds`."""
 _RIDGE = 0.1  # of the mean diagonal: corrections that only noise asks for stay small
 _GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one radian across, and up
 _MOST_GAZE = np.radians([14.0, 1.5])
-_GAINS = np.array([[0.7, 0.75], [1.5, 1.25]])  # least and most, across and up
+_GAINS = np.array([[0.7, 0.75], [1.5, 1.5]])  # least and most, across and up
 _GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
-_LID_RANGE, _LIP_RANGE = (0.75, 1.1), (0.4, 1.25)
-_LEAST_GAP = 0.03  # outer eye distances: lips that are closer say little about a factor
+_LID_RANGE, _LIP_RANGE = (0.75, 1.1), (0.6, 1.3)
+_LEAST_GAP = 0.04  # outer eye distances: lips that are closer say little about a factor
+_USUAL_GAP = 0.08  # weight, as a gap that is right, of no factor at all
 _SIDES = np.array([[0, 2], [1, 3], [4, 5]])  # brows' inner ends, outer ends, corners of the mouth: left and right
 _ONE_SIDED = 0.3  # share of a slant of brows or mouth at rest that is made up for: most of it is how the head is turned
 _TOLD = 0.006  # a step that was meant to be larger tells how much of it comes back
@@ -132,16 +134,21 @@ def reading(points: np.ndarray) -> np.ndarray:
 
 
 def telling_rows(track: AttributeTrack, trusted: np.ndarray) -> np.ndarray:
-    """Up to 6 rows to compare, evenly in time: well seen, not turned far, eyes open."""
+    """Up to 6 rows to compare, evenly in time, two of them where gaze goes up and down: well seen, not turned far, eyes
+    open. How much further glances are to go is not told by frames in which eyes rest."""
     angles = np.abs(track.yaw_pitch_roll())
     good = trusted & (track.presence > _SURE) & (angles[:, 0] < _MOST_YAW) & (track.openness.min(axis=1) > _LEAST_OPEN)
     if good.any():
         wide = track.openness.min(axis=1)
         good &= wide >= min(_WIDE, float(np.median(wide[good])))
     rows = np.flatnonzero(good)
-    return (
-        rows[np.unique(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).round().astype(int))] if len(rows) else rows
-    )
+    if len(rows) <= _ROWS:
+        return rows
+    even = rows[np.linspace(0, len(rows) - 1, _ROWS - 2).round().astype(int)]
+    left = np.setdiff1d(rows, even)
+    up = left[np.argsort(track.gaze[left, :, 1].mean(axis=1), kind="stable")]
+    ends = [up[round(share * (len(up) - 1))] for share in (_GLANCES, 1 - _GLANCES)]
+    return np.unique(np.append(even, ends))
 
 
 def listen(
@@ -186,13 +193,20 @@ def _stepped(
     ridge = _RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
     rest = echo.rest + np.linalg.solve(normal + ridge, effect @ gap[_REST])
     lids = echo.lids * (1 + gap[_LIDS] / max(float(np.median(read[:, _LIDS])), 0.08))
-    lips = echo.lips * (1 + gap[_LIPS] / (float(np.median(read[:, _LIPS])) + _LEAST_GAP))
+    lips = echo.lips * _wider(read[:, _LIPS], wanted[:, _LIPS])
     shift = echo.gaze + gap[_GAZE] / _GAZE_STEP
     gain = echo.gain * _gains(gaze.mean(axis=1), read[:, _GAZE], wanted[:, _GAZE])
     return Echo(
         np.clip(rest, _LEAST_WEIGHT, _MOST_WEIGHT), float(np.clip(lids, *_LID_RANGE)),
         float(np.clip(lips, *_LIP_RANGE)), np.clip(shift, -_MOST_GAZE, _MOST_GAZE), np.clip(gain, *_GAINS),
     )  # fmt: skip
+
+
+def _wider(read: np.ndarray, wanted: np.ndarray) -> float:
+    """By how much further lips are to part, of gaps (m,) that are read and that are wanted. Only open mouths tell: what
+    a landmark model reads into closed ones is no share of a gap."""
+    parted = wanted > _LEAST_GAP
+    return float((wanted[parted].sum() + _USUAL_GAP) / (read[parted].sum() + _USUAL_GAP))
 
 
 def _gains(shown: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -39,6 +39,8 @@ _LASTING_QUANTILE, _LASTING_SHARE, _LASTING_MOST = 0.35, 0.9, 0.3  # beyond that
 _BROWS_DRAWN = 0.45  # cm that drawn brows look higher above the eyes than their points: hairs grow upwards
 _MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows go down, and their largest weight
 _WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
+_PURSED, _PURSE, _MOST_PURSED = (0.25, 0.6), 0.4, 1.35  # weights of a pucker, what is added to it, and its largest
+_NOT_PURSED = ("mouthRollLower", "mouthRollUpper", "mouthPress_L", "mouthPress_R")  # take lips in
 _CLOSED_LIPS = 0.15  # cm; a track whose lips come no closer than twice this has no closed state of its own
 _MEASURED = 0.8  # weight of a surrogate's own readings beside the usual: at rest only, and readings vary
 _GAP_SEEN = np.array([0.0, 0.03, 0.12, 0.31, 0.57, 0.76, 1.00, 1.26, 1.71, 2.32, 4.00])
@@ -108,6 +110,7 @@ class Retargeter:
             return track
         expression = self._without_lasting(track.expression.astype(np.float64))
         self._knit(expression)
+        self._purse(expression)
         # what a landmark model hardly tells apart from shut lips are gaps far apart: its noise grows on the way
         gap = parabolas(self._wanted_gap(track)[:, None], track.frames / self._rate)[:, 0]
         gap = np.maximum(gap, 0.0)
@@ -155,6 +158,16 @@ class Retargeter:
             expression[:, outer] *= 1 - _OUTER_HELD * frown
             expression[:, down] *= 1 + (self._lower - 1) * frown
             np.minimum(expression[:, down], _MOST_DOWN, out=expression[:, down])
+
+    def _purse(self, expression: np.ndarray) -> None:
+        """Kisses and blown cheeks, in place. Scanned lips that are pursed come forward, which a camera before them does
+        not see, and narrow and swell by less than those of people who are told to: half a pucker is a flat mouth."""
+        pucker = expression[:, self._names.index("mouthPucker")]
+        t = np.clip((pucker - _PURSED[0]) / (_PURSED[1] - _PURSED[0]), 0.0, 1.0)
+        pucker *= 1 + _PURSE * t * t * (3 - 2 * t)
+        np.minimum(pucker, _MOST_PURSED, out=pucker)
+        for name in _NOT_PURSED:
+            expression[:, self._names.index(name)] *= 1 - t
 
     def _habitual(self, track: AttributeTrack) -> np.ndarray:
         """Openness (n, 2) for the surrogate. How wide somebody usually holds the eyes is in part who it is and in part

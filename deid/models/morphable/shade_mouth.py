@@ -199,7 +199,7 @@ def shade_mouth(
                 base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.6)
                 seen = np.sqrt(seen) * np.float32(0.25) + seen * np.float32(0.75)  # enamel passes light on
                 seen = seen / (one + depth * depth * depth * np.float32(0.3)) + np.float32(0.01)  # cheeks hide molars
-                shut = np.exp(np.float32(-3.5) * seen)  # what light there is comes off flesh
+                shut = np.exp(np.float32(-2.5) * seen)  # what light there is comes off flesh
                 base = base + (_GUM - base) * (np.float32(0.8) * shut)
             elif part == 7:
                 base, wet, rough = _TONGUE, np.float32(0.8), np.float32(0.3)
