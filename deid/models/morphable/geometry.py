@@ -35,7 +35,7 @@ from deid.models.morphable._motion import Motion
 _ASSET = Path(__file__).with_name("geometry.safetensors")
 OPENERS = ("jawOpen", "mouthClose", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
 LIPS_APART = 0.35  # centimetres of opening from which lips do not hold together
-_WEB, _WEB_HOLDS = (0.62, 0.95), 0.9  # of half the line between the lips, from the middle; share of the gap
+_WEB, _WEB_HOLDS = (0.58, 0.95), 0.92  # of half the line between the lips, from the middle; share of the gap
 IRIS_ANGLE = 0.37  # radians, as seen from the centre of the eyeball
 INDEX_SETS = (
     "jawline",
