@@ -39,6 +39,7 @@ from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
 from deid.models.morphable.lip_colour import lips_like
 from deid.models.morphable.painter import Sitter, paint_frame
+from deid.models.morphable.pore_match import pores_like
 from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, in_chip
@@ -271,7 +272,9 @@ class MorphableEngine:
             retarget = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape, self._rate)
             retarget.show_teeth(of.bites)
             if readings is None:
-                sitter = lips_like(self._geometry, sitter, of, retarget(of.attributes))
+                own = retarget(of.attributes)
+                sitter = lips_like(self._geometry, sitter, of, own)
+                sitter = pores_like(self._geometry, sitter, of, own)
                 light = of.lights.light(int(np.argmax(of.attributes.scale)))
                 mouths = retarget.mouths(LIP_GAPS)
                 readings = lip_readings(self._geometry, sitter, self.observer.landmarker, light, mouths)

@@ -16,7 +16,7 @@ import numpy as np
 from .codes import Light
 from .finish import CODE_TO_LINEAR8
 from .geometry import Geometry
-from .photo_finish import finish_of
+from .photo_finish import coarse_of, finish_of
 from .photo_local import at_samples, fit_local, soft_floor
 from .photo_match import match_finish
 from .photo_reference import SkinReference, load_reference
@@ -55,7 +55,8 @@ class LightTrack:
     standard deviation in pixels of the Gaussian that white noise must be blurred with to be as coarse. ``confidence``:
     float32 (n,), share of the visible skin that agrees with the light. ``veil``: float32 (n, 3), linear RGB of stray
     light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``. ``shine``:
-    float32 (n,), as in :class:`Light`.
+    float32 (n,), as in :class:`Light`. ``coarse``: float32 (n,), how strong what is fine in the skin was in means over
+    2 x 2 pixels, 8-bit code values.
     """
 
     sh: np.ndarray
@@ -69,6 +70,7 @@ class LightTrack:
     veil: np.ndarray
     shine: np.ndarray
     local: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    coarse: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def light(self, index: int) -> Light:
         """The light of frame ``index`` of the track (its place in the arrays)."""
@@ -127,7 +129,8 @@ def estimate_light(
         veil = veil + matched.haze[:, None] * np.maximum(tone - veil, 0)
         local = local - matched.local
         grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
-    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, local)
+    coarse = coarse_of(records, times)
+    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, local, coarse)
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
 
 

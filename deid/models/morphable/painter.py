@@ -60,13 +60,13 @@ class Sitter:
         """Texture samples along each side of the face's tile; 0 where they were not kept."""
         return len(self.skin[1]) if self.skin is not None else 0
 
-    def recoloured(self, factors: np.ndarray) -> Sitter:
-        """The same head with its albedo times ``factors``, float32 (T, T, 3)."""
+    def recoloured(self, factors: np.ndarray, film: float = 1.0) -> Sitter:
+        """The same head with its albedo times ``factors``, float32 (T, T, 3); ``film``: how uneven its oil is."""
         if self.skin is None:
             return self
         albedo, gloss, folds = self.skin
         albedo = albedo * factors
-        renderer = Renderer(self.renderer.geometry, albedo, gloss, self.code.iris, folds=folds)
+        renderer = Renderer(self.renderer.geometry, albedo, gloss, self.code.iris, folds=folds, film=film)
         return replace(self, renderer=renderer, skin=(albedo, gloss, folds))
 
     def in_place_of(self, geometry: Geometry, subject: np.ndarray) -> Sitter:

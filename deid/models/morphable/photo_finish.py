@@ -39,3 +39,9 @@ def finish_of(records: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.nd
     coarseness = np.where(fine > _LEAST_NOISE, 2 * noise[:, 1] / np.maximum(fine, _LEAST_NOISE), 1.0)
     grain = fine * np.interp(coarseness, _COARSENESS, _GAINS)
     return blur, grain, noise[:, 2], np.interp(coarseness, _COARSENESS, _SIZES)
+
+
+def coarse_of(records: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """float64 (n,): the noise of means over 2 x 2 pixels, code values, steady in time: of faint detail rather than of
+    grain, which these means lose."""
+    return gaussian(records["coarse_noise"][:, None].astype(np.float64), times, _NOISE_SIGMA)[:, 0]

@@ -23,6 +23,7 @@ from deid.models.morphable.render_soft import ADDED, STEP, enlarged, small_size,
 from deid.models.morphable.shade_eyes import PosedEyes, posed_eyes, shade_eyes
 from deid.models.morphable.shade_mouth import opened_occlusion, posed_mouth, shade_mouth
 from deid.models.morphable.shade_shadows import shadows
+from deid.models.morphable.shade_soft import soften
 from deid.models.morphable.shade_texture import build_pyramid, oil
 
 NOTHING = 255  # in `GeneratedFace.part`: no surface
@@ -60,7 +61,8 @@ class Renderer:
     ``albedo``: float32 (T, T, 3), relative reflectance of the face's UV tile, T a power of two; ``gloss``: float32
     (T, T), relative strength of the highlight; ``iris``: float32 (3,), linear RGB. ``bumps``: float32 (T, T) or None,
     factors on the albedo near 1. ``folds``: how deep expressions fold the skin, see
-    :func:`~deid.models.morphable.creases.depth_at`. Raises :class:`ModelError` when shapes do not fit.
+    :func:`~deid.models.morphable.creases.depth_at`. ``film``: how uneven the skin's oil is, 0 to 1. Raises
+    :class:`ModelError` when shapes do not fit.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Renderer:
         iris: np.ndarray,
         bumps: np.ndarray | None = None,
         folds: float = 0.0,
+        film: float = 1.0,
     ) -> None:
         size = albedo.shape[0]
         if albedo.shape != (size, size, 3) or gloss.shape != (size, size) or size & (size - 1):
@@ -85,7 +88,7 @@ class Renderer:
         at = np.minimum(((np.arange(size) + 0.5) * step).astype(np.int64), covered.shape[0] - 1)
         texture = np.empty((size, size, 4), np.float32)
         texture[..., :3] = skin
-        texture[..., 3] = (gloss + _WET_GLOSS * self._model.moisture[np.ix_(at, at)]) * oil(skin)
+        texture[..., 3] = (gloss + _WET_GLOSS * self._model.moisture[np.ix_(at, at)]) * oil(skin, film)
         self._pyramid = build_pyramid(texture, covered[np.ix_(at, at)])
         self._level = (self._model.texel_density + np.log2(size)).astype(np.float32)
 
@@ -232,11 +235,12 @@ class Renderer:
         work.occlusion[near], work.open_rgb[near] = opened_occlusion(geometry, model.lips, mouth, vertices)
         shift = -float(np.log2(max(scale * step, 1e-3))) - _SHARPNESS
         pyramid = self._pyramid
+        soften(*model.soft, work.normals, work.inside)
         lamp = rig.key_rgb * np.float32(light.shine)
         colours = np.stack([rig.tone, rig.white, lamp]) * pyramid.units[[0, 1, 1], None]
         shade.light_vertices(
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
-            colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table,
+            colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table, work.inside,
         )  # fmt: skip
         inner = self._locally(light, rig.sh @ shade.LUMA, rotation, work.table)
         folds = creases(geometry)
@@ -309,6 +313,7 @@ class _Workspace:
         self.front = np.empty(len(model.triangles), np.int32)
         self.plan = np.empty((len(model.triangles), shade_skin.PLAN), np.float32)
         self.normals = np.empty((vertices, 3), np.float32)
+        self.inside = np.empty((vertices, 3), np.float32)
         self.table = np.zeros((vertices, shade.ATTRIBUTES), np.float32)
         self.table[:, : shade.V + 1] = model.uv
         self.occlusion, self.open_rgb = model.occlusion.copy(), model.open_rgb.copy()

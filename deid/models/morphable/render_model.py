@@ -15,6 +15,7 @@ from deid.models.morphable.raster_lashes import Strands, lash_strands
 from deid.models.morphable.shade_eyes import EyeTables, eye_tables
 from deid.models.morphable.shade_mouth import LipTables, lip_tables
 from deid.models.morphable.shade_shadows import load_shadows
+from deid.models.morphable.shade_soft import SoftNormals, soft_normals
 
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
 _BOX = np.array([0, 0, 1, 1, 2, 3, 0, 1, 0], np.uint8)  # by part: 1 is seen through the mouth, 2 and 3 between lids
@@ -49,6 +50,7 @@ class HeadModel:
     eye_bumps: np.ndarray
     transfer: np.ndarray
     hollows: np.ndarray
+    soft: SoftNormals
     around_eyes: tuple[np.ndarray, np.ndarray]
 
 
@@ -88,6 +90,7 @@ def head_model(geometry: Geometry) -> HeadModel:
         eye_bumps=_eye_bumps(geometry),
         transfer=transfer[members],
         hollows=hollows[members],
+        soft=soft_normals(geometry, members.astype(np.int32)),
         around_eyes=_around_eyes(geometry, members),
     )
 

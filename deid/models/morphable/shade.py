@@ -205,6 +205,7 @@ def light_vertices(
     base_level: np.ndarray,
     level_shift: float,
     table: np.ndarray,
+    inside: np.ndarray,
 ) -> None:
     """Fill the columns of ``table``, float32 (V, ATTRIBUTES), that change, for the vertices ``members``.
 
@@ -212,6 +213,7 @@ def light_vertices(
     (V, 3), camera space. ``colours``: float32 (3, 3), rows: tone, white, and the dominant light of :class:`LightRig`,
     like the rest of the light. ``base_level``: float32 (V,), log2 of texels a centimetre; ``level_shift``: minus log2
     of pixels a centimetre. ``occlusion``, ``open_rgb``: see :func:`occlusion_rgb`. ``wet``: float32 (V,), moisture.
+    ``inside``: float32 (V, 3), normals that light inside the flesh has, see :mod:`.shade_soft`.
     """
     one, two = np.float32(1.0), np.float32(2.0)
     shift, away = np.float32(level_shift), np.float32(inverse_distance)
@@ -227,10 +229,10 @@ def light_vertices(
         level = base_level[i] + shift - np.float32(0.6) * np.log2(max(z, np.float32(0.2)))
         table[i, LEVEL] = np.float32(LEVELS) * level
         # nor was light on what turns away ever seen: there it is that of what is beside
-        front = max(z, _GRAZING)
-        q = one / np.sqrt(x * x + y * y + front * front)
+        front = max(inside[i, 2], _GRAZING)
+        q = one / np.sqrt(inside[i, 0] * inside[i, 0] + inside[i, 1] * inside[i, 1] + front * front)
         for c in range(3):
-            table[i, RED + c] = irradiance(sh, x * q, y * q, front * q, c) * open_rgb[i, c]
+            table[i, RED + c] = irradiance(sh, inside[i, 0] * q, inside[i, 1] * q, front * q, c) * open_rgb[i, c]
         # light that has wandered through skin is red, and most of what shaded skin has has done so
         shade = np.log2(min(max(table[i, GREEN], np.float32(0.15)), np.float32(2.0)))
         table[i, RED] *= np.exp2(-_SHADED_RED * shade)

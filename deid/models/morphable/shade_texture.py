@@ -110,15 +110,17 @@ def fill_holes(texture: np.ndarray, covered: np.ndarray) -> np.ndarray:
     return levels[0]
 
 
-def oil(skin: np.ndarray) -> np.ndarray:
+def oil(skin: np.ndarray, patchy: float = 1.0) -> np.ndarray:
     """float32 (T, T), near 1: how much of a highlight each texel of ``skin``, float32 (T, T, 3), keeps. Pores and
-    creases, which are dark, hold less, brows least; between them the film of oil is uneven at the scale of pores."""
+    creases, which are dark, hold less, brows least; between them the film of oil is uneven at the scale of pores, by a
+    share ``patchy``."""
     size = skin.shape[0]
     luma = np.log(np.maximum(skin[..., 1], np.float32(1e-3)))
     sigma = _AROUND_PORES * size / 1024
     relief = luma - imaging.gaussian_blur(luma, (0, 0), max(sigma, 0.8))
     bare = np.clip((skin[..., 0] - _HAIR[0]) / (_HAIR[1] - _HAIR[0]), np.float32(0.1), np.float32(1.0))
-    uneven = np.clip(np.float32(1.0) + np.float32(_PITTED) * relief + _film(size), np.float32(0.2), np.float32(2.2))
+    uneven = np.float32(1.0) + np.float32(_PITTED) * relief + np.float32(patchy) * _film(size)
+    uneven = np.clip(uneven, np.float32(0.2), np.float32(2.2))
     return uneven * bare
 
 
