@@ -37,6 +37,17 @@ def test_no_more_threads_than_allowed(threads: int) -> None:
     assert len(used) <= threads and (threads > 1 or used == {threading.get_ident()})
 
 
+def test_pieces_that_hand_out_pieces_do_not_wait_for_themselves() -> None:
+    def sums(number: int) -> int:
+        return sum(side_by_side(lambda n: n * number, range(4)))
+
+    found: list[list[int]] = []
+    thread = threading.Thread(target=lambda: found.append(list(side_by_side(sums, range(6)))), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found == [[6 * n for n in range(6)]]
+
+
 def test_what_a_piece_raises_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         list(side_by_side(lambda n: 1 // n, [1, 0]))

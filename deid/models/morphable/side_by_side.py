@@ -1,7 +1,7 @@
 """Independent pieces of work on two cores, between the passes, when nothing else runs.
 
-Results come in the order of the pieces and depend on nothing else. A piece may not hand out pieces itself: it would
-wait for those it keeps from starting.
+Results come in the order of the pieces and depend on nothing else. What a piece hands out itself is worked on where it
+is: it would wait for what it keeps from starting.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 _MOST = 2  # threads
+_NAME = "beside"
+_NAME = "beside"
 _LOCK = threading.Lock()
 _ALLOWED = [_MOST]
 _POOL: list[ThreadPoolExecutor] = []
@@ -28,11 +30,11 @@ def allow(threads: int) -> None:
 def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
     """``work`` of every piece, in order; on several threads all are begun at once. Raises what the first that fails
     raises."""
-    if _ALLOWED[0] < 2:
+    if _ALLOWED[0] < 2 or threading.current_thread().name.startswith(_NAME):  # whose work waits for the same threads
         return map(work, pieces)
     with _LOCK:
         if not _POOL:
-            _POOL.append(ThreadPoolExecutor(_MOST, thread_name_prefix="beside"))
+            _POOL.append(ThreadPoolExecutor(_MOST, thread_name_prefix=_NAME))
     return _POOL[0].map(work, pieces)
 
 
