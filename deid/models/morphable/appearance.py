@@ -39,6 +39,7 @@ from deid.models.morphable.complexion import (
     tint,
     unlined,
 )
+from deid.models.morphable.side_by_side import side_by_side
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
 TILE = 768  # texels a side of the tile that the asset's crop belongs to
@@ -161,15 +162,19 @@ class Appearance:
         """
         if code.appearance.shape != self.spread.shape:
             raise ValueError(f"{code.appearance.shape} coefficients; this model has {self.spread.shape}")
-        low = self._low(code.appearance)
-        fine = self._fine(code)
         gender, age = self.traits(code.appearance)
-        unlined(low, age)
         style = Complexion.drawn(code.detail, gender, age)
-        log = low + fine[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
-        log += self._resized(tint(style, code.detail))
-        lips(log, style)
-        log += grain(style, code.detail)[..., None]
+
+        def coarse() -> np.ndarray:
+            low = self._low(code.appearance)
+            unlined(low, age)
+            log = low + self._fine(code)[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
+            log += self._resized(tint(style, code.detail))
+            lips(log, style)
+            return log
+
+        log, pores = side_by_side(lambda part: part(), (coarse, lambda: grain(style, code.detail)))
+        log += pores[..., None]
         crop = np.exp(np.clip(log, -3, 0.9) + self._spots(code)[..., None] * _MELANIN)
         core = self._resized(self.domain) > 0.98
         crop /= crop[core].mean(axis=0)

@@ -7,7 +7,7 @@ with a model in which both are explicit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
 from deid.models.morphable.lip_colour import lips_like
-from deid.models.morphable.painter import Sitter, paint_frame
+from deid.models.morphable.painter import Sitter, get_ready, paint_frame
 from deid.models.morphable.pore_match import pores_like
 from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.retarget import Retargeter
@@ -181,14 +181,17 @@ class MorphableEngine:
                 if not self._decisions.spared(person)
             }
 
+            by_id = {t.id: t for t in analysis.tracks}
+            for size in {_texels([by_id[i] for i in person.tracks]) for person in found.people if person.id in worn}:
+                pool.submit(get_ready, self._appearance, size)
+
             def show(person: Person) -> list[Shown]:
-                return self._likenesses(person, self._codes, found.chips, worn[person.id].result())
+                return self._likenesses(person, self._codes, found.chips, worn[person.id].result)
 
             casting = Casting(
                 self._geometry, self._appearance, self._match, show, self.recognise, self._personas, self._decisions
             )
             roles = casting.roles(found.people, progress)
-        by_id = {t.id: t for t in analysis.tracks}
         with ThreadPoolExecutor(1, thread_name_prefix="sitter") as pool:
             self._cast_all(roles, by_id, worn, pool)
         self._reports = reports(found.people, roles, self._decisions)
@@ -217,9 +220,7 @@ class MorphableEngine:
 
     def _sitter(self, role: Role, tracks: list[Track]) -> Sitter:
         """The role's surrogate, as fine as its largest face needs."""
-        height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
-        size = next(texels for limit, texels in _TEXTURES if height < limit)
-        return Sitter.make(self._geometry, self._appearance, role.surrogate.code, size)
+        return Sitter.make(self._geometry, self._appearance, role.surrogate.code, _texels(tracks))
 
     def _codes_of(self, chips: list[Chip]) -> np.ndarray:
         if not chips:
@@ -227,9 +228,13 @@ class MorphableEngine:
         return self.recognise(np.stack([c.picture for c in chips]))
 
     def _likenesses(
-        self, person: Person, codes: dict[int, TrackCodes], shown: Mapping[int, list[Chip]], worn: Eyewear | None = None
+        self,
+        person: Person,
+        codes: dict[int, TrackCodes],
+        shown: Mapping[int, list[Chip]],
+        worn: Callable[[], Eyewear | None] | None = None,
     ) -> list[Shown]:
-        """The person's best pictures, with codes in their pixels. ``worn``: the glasses to be drawn."""
+        """The person's best pictures, with codes in their pixels. ``worn``: tells the glasses to be drawn."""
         best = sorted(
             ((chip, track) for track in person.tracks for chip in shown[track]), key=lambda x: (-x[0].quality, x[1])
         )
@@ -408,6 +413,12 @@ class MorphableEngine:
 
     def commit(self) -> None:
         self._personas.commit()
+
+
+def _texels(tracks: Sequence[Track]) -> int:
+    """Texture samples a side that the largest face of ``tracks`` needs."""
+    height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
+    return next(texels for limit, texels in _TEXTURES if height < limit)
 
 
 def _is_of(track: Track, seen: SeenHands | SeenThings) -> bool:

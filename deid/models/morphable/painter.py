@@ -23,6 +23,7 @@ from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import GeneratedFace, Renderer
+from deid.models.morphable.shade_texture import film
 from deid.types import Frame
 
 if TYPE_CHECKING:
@@ -77,6 +78,12 @@ class Sitter:
         middle, aim = ours.mean(axis=0), theirs.mean(axis=0)
         size = float(((ours - middle) * (theirs - aim)).sum() / ((ours - middle) ** 2).sum())
         return replace(self, neutral=((self.neutral - middle) * np.float32(size) + aim).astype(np.float32))
+
+
+def get_ready(appearance: Appearance, size: int) -> None:
+    """Make what every :class:`Sitter` of this texture size shares."""
+    appearance.gloss(size)
+    film(size)
 
 
 def paint_picture(

@@ -12,9 +12,11 @@ import numpy as np
 from numba import njit
 
 from deid import imaging
+from deid.models.morphable.side_by_side import side_by_side
 
 LEVELS = 3  # an octave
 _SMALLEST = 4
+_LARGE = 512  # texels a side from which on two threads are worth it
 _AROUND_PORES = 3.0  # texels of 1024
 _PITTED, _UNEVEN = 3.0, 0.18  # see `oil`
 _HAIR = np.float32(0.3), np.float32(0.7)  # relative red reflectance of hair, and from which on skin is bare
@@ -43,20 +45,26 @@ def build_pyramid(texture: np.ndarray, covered: np.ndarray) -> Pyramid:
     ``covered``: bool (T, T), where the texture means anything; see :func:`fill_holes`.
     """
     base = fill_holes(texture, covered)
-    levels = [base]
-    while levels[-1].shape[0] > _SMALLEST:
-        k = len(levels)
-        side = max(levels[k - LEVELS].shape[0] // 2, _SMALLEST) if k >= LEVELS else _near(base.shape[0], k)
-        finer = levels[max(k - LEVELS, 0)]
-        levels.append(imaging.resize(finer, (side, side), interpolation=imaging.INTER_AREA))
-    sizes = np.array([level.shape[0] for level in levels], np.int64)
+    sides = [base.shape[0]]
+    while sides[-1] > _SMALLEST:
+        k = len(sides)
+        sides.append(max(sides[k - LEVELS] // 2, _SMALLEST) if k >= LEVELS else _near(base.shape[0], k))
+    sizes = np.array(sides, np.int64)
     offsets = np.concatenate([[0], np.cumsum(sizes**2)[:-1]]).astype(np.int64)
     top = _highest(base.reshape(-1, 4))
     most = np.array([_COLOUR, _GLOSS])
     texels = np.empty(int((sizes**2).sum()), np.uint64)
     scales = np.repeat(most / top, (3, 1)).astype(np.float32)
-    for level, offset in zip(levels, offsets, strict=True):
-        _pack(level.reshape(-1, 4), scales, texels[offset : offset + level.shape[0] ** 2])
+
+    def packed(first: int) -> None:
+        """Every third level from ``first`` on, each made of the one before."""
+        level = base
+        for k in range(first, len(sides), LEVELS):
+            if k:
+                level = imaging.resize(level, (sides[k], sides[k]), interpolation=imaging.INTER_AREA)
+            _pack(level.reshape(-1, 4), scales, texels[offsets[k] : offsets[k] + sides[k] ** 2])
+
+    list((side_by_side if base.shape[0] >= _LARGE else map)(packed, range(LEVELS)))
     return Pyramid(texels, (top / most / STEPS).astype(np.float32), offsets, sizes)
 
 
@@ -119,13 +127,13 @@ def oil(skin: np.ndarray, patchy: float = 1.0) -> np.ndarray:
     sigma = _AROUND_PORES * size / 1024
     relief = luma - imaging.gaussian_blur(luma, (0, 0), max(sigma, 0.8))
     bare = np.clip((skin[..., 0] - _HAIR[0]) / (_HAIR[1] - _HAIR[0]), np.float32(0.1), np.float32(1.0))
-    uneven = np.float32(1.0) + np.float32(_PITTED) * relief + np.float32(patchy) * _film(size)
+    uneven = np.float32(1.0) + np.float32(_PITTED) * relief + np.float32(patchy) * film(size)
     uneven = np.clip(uneven, np.float32(0.2), np.float32(2.2))
     return uneven * bare
 
 
 @lru_cache(maxsize=4)
-def _film(size: int) -> np.ndarray:
+def film(size: int) -> np.ndarray:
     """float32 (T, T): noise between the sizes of pores and of the patches between creases, the same for everybody."""
     noise = np.random.default_rng(5).standard_normal((size, size), np.float32)
     fine, coarse = (max(s * size / 1024, 0.5) for s in (1.0, 2.6))

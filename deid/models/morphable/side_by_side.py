@@ -13,7 +13,6 @@ from typing import TypeVar
 
 _MOST = 2  # threads
 _NAME = "beside"
-_NAME = "beside"
 _LOCK = threading.Lock()
 _ALLOWED = [_MOST]
 _POOL: list[ThreadPoolExecutor] = []

@@ -57,14 +57,15 @@ Recognise = Callable[[np.ndarray], np.ndarray]
 @dataclass(frozen=True, slots=True, eq=False)
 class Likeness:
     """One good picture of a subject: the aligned chip, uint8 (150, 150, 3) RGB, the mesh and the attributes in its
-    pixels, and the subject's head at rest, float32 (V, 3). ``eyewear``: the glasses that whoever stands in will wear:
-    with these drawn, a surrogate is a tenth nearer to a subject with glasses than without."""
+    pixels, and the subject's head at rest, float32 (V, 3). ``wears``: tells the glasses that whoever stands in will
+    wear, once they are known: with these drawn, a surrogate is a tenth nearer to a subject with glasses than without.
+    """
 
     chip: np.ndarray
     points: np.ndarray
     attributes: AttributeCode
     neutral: np.ndarray
-    eyewear: Eyewear | None = None
+    wears: Callable[[], Eyewear | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -285,8 +286,9 @@ def in_place(geometry: Geometry, sitter: Sitter, likeness: Likeness) -> np.ndarr
     """A likeness with a surrogate in it, uint8 (150, 150, 3)."""
     picture = likeness.chip.astype(np.float32) / np.float32(255)
     placed = sitter.in_place_of(geometry, likeness.neutral)
-    if likeness.eyewear is not None:
-        placed = replace(placed, eyewear=likeness.eyewear.on(geometry, placed.neutral))
+    worn = likeness.wears() if likeness.wears is not None else None
+    if worn is not None:
+        placed = replace(placed, eyewear=worn.on(geometry, placed.neutral))
     made = paint_picture(picture, likeness.points, placed, geometry, likeness.attributes, Compositor(), seed=0, frame=0)
     return np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)
 
