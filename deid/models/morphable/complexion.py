@@ -30,6 +30,7 @@ _UPPER_LIP = np.array((-0.18, -0.66, -0.42), np.float32)
 _LOWER_LIP = np.array((-0.17, -0.46, -0.25), np.float32)
 _WET = np.array((-0.36, -0.56, -0.48), np.float32)  # and what they lose towards where they meet
 _CORNERS = 0.3
+_GROOVE, _RIDGE = 0.09, 0.05  # log albedo
 _VEINS = np.array((-1.0, -1.0, -0.72), np.float32)
 
 
@@ -133,7 +134,7 @@ def lips(log: np.ndarray, style: Complexion) -> None:
     colour = _UPPER_LIP + lower * (_LOWER_LIP - _UPPER_LIP) + wet[..., None] * _WET
     colour += np.float32(style.lips) * _BLOOD
     around = around - np.float32(_CORNERS) * corners[..., None]
-    change = wide[..., None] * (around + shape[..., None] * colour - small)
+    change = wide[..., None] * (around + shape[..., None] * colour - small) + _philtrum()[..., None]
     log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
 
 
@@ -207,7 +208,8 @@ def _step(low: float, high: float, v: np.ndarray) -> np.ndarray:
 
 
 _RED = ((88, 383), (84, 401), (80, 421), (60, 442), (34, 450), (0, 452))  # the lips' outer edge: texels from the middle
-_RED_ABOVE = ((0, 339), (24, 340), (53, 347), (66, 360), (74, 375))  # line, and down
+# line, and down; above the middle the border dips between the two peaks of Cupid's bow
+_RED_ABOVE = ((0, 345), (8, 343), (19, 338), (31, 340), (53, 348), (66, 361), (74, 375))
 
 
 def _lips(soft: float = 5.0) -> np.ndarray:
@@ -219,6 +221,17 @@ def _lips(soft: float = 5.0) -> np.ndarray:
     imaging.fill_convex_poly(mask, np.rint(ring).astype(np.int32), 1)
     smooth = imaging.gaussian_blur(mask.astype(np.float32), (0, 0), soft)
     return imaging.resize(smooth, (WIDTH // _COARSE, HEIGHT // _COARSE), interpolation=imaging.INTER_AREA)
+
+
+@lru_cache(maxsize=1)
+def _philtrum() -> np.ndarray:
+    """Log albedo, float32 (165, 160), that stands for the groove from the nose to the upper lip and its two ridges,
+    which meshes of heads have too flat for light to show."""
+    v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE].astype(np.float32) + 0.5) * _COARSE
+    off = np.abs(u - WIDTH / 2)
+    tall = _step(296, 312, v) * (1 - _step(334, 346, v))
+    groove, ridge = np.exp(-((off / 8) ** 2)), np.exp(-(((off - 19) / 6) ** 2))
+    return (tall * (_RIDGE * ridge - _GROOVE * groove)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
