@@ -9,7 +9,7 @@ from deid.models.morphable import finish
 from deid.models.morphable.codes import Camera, Light
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry, load_geometry
-from deid.models.morphable.photo_match import _excess, _model_face, match_finish
+from deid.models.morphable.photo_match import _excess, match_finish, model_face
 from deid.models.morphable.photo_structure import measure_structure, window_of
 from deid.models.morphable.photo_surface import sample_normals
 from deid.models.morphable.photometry import RECORD
@@ -33,7 +33,7 @@ def _filmed(geometry: Geometry, blur: float, share: float) -> np.ndarray:
     camera = Camera(np.eye(3), _SCALE, np.array([80 - _SCALE * middle[0], 80 + _SCALE * middle[1]]), np.inf)
     mesh = camera.project(surface_points(geometry, vertices)).astype(np.float32)
     light = _light()
-    face = _model_face(geometry).render(vertices, camera, light, _SIZE, _SIZE)
+    face = model_face(geometry).render(vertices, camera, light, _SIZE, _SIZE)
     linear = face.rgb + (1 - np.minimum(face.alpha + face.head, 1))[..., None] * light.tone
     coded = finish.soften(finish.to_code(finish.veiled(linear, share * light.tone, light.tone)), blur)
     window = window_of(mesh, _SIZE, _SIZE)
@@ -78,7 +78,7 @@ def test_what_rendered_skin_is_too_light_by_is_measured() -> None:
     vertices = geometry.pose(geometry.vertices, np.zeros(len(geometry.expression)), np.zeros((2, 2)))
     mesh = surface_points(geometry, vertices)
     camera = Camera(np.eye(3), _SCALE, np.array([80.0, 80.0]) - _SCALE * mesh.mean(axis=0)[:2] * (1, -1), np.inf)
-    face = _model_face(geometry).render(vertices, camera, light, _SIZE, _SIZE, whole=False)
+    face = model_face(geometry).render(vertices, camera, light, _SIZE, _SIZE, whole=False)
     places = camera.project(mesh).astype(np.float32)
     plain = np.array(_excess(face.rgb, places, light, normals))
     shiny = np.array(_excess(face.rgb + np.float32([0.08, 0.05, 0.02]) * light.tone, places, light, normals))

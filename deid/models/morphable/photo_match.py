@@ -89,7 +89,7 @@ def match_finish(
         facing = (normals.at(expression[row : row + 1]) @ np.asarray(rotation[row], np.float32).T)[0]
         return _match(records[row], geometry, neutral, expression[row], rotation[row], light, float(blur[row]), facing)
 
-    _model_face(geometry)  # made once
+    model_face(geometry)  # made once
     found = list(side_by_side(matched, rows.tolist()))
     extra, haze, texture = np.array([f[:3] for f in found]).T
     excess, uneven = (np.array([f[k] for f in found]).T for k in (3, 4))
@@ -124,7 +124,7 @@ def _match(
     window = window_of(mesh, width, height)
     if window is None:
         return 0.0, 0.0, 0.0, np.zeros(3), np.zeros(len(light.local))
-    face = _model_face(geometry).render(vertices, camera.moved(*(margin - low)), light, width, height, whole=False)
+    face = model_face(geometry).render(vertices, camera.moved(*(margin - low)), light, width, height, whole=False)
     linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
     wanted = np.maximum(record["structure"].astype(float), _FLOOR)
     dark = wanted.max() < _DARK
@@ -205,7 +205,7 @@ def _texture(coded: np.ndarray, mesh: np.ndarray, scale: float) -> float:
 
 
 @lru_cache(maxsize=1)
-def _model_face(geometry: Geometry) -> Renderer:
+def model_face(geometry: Geometry) -> Renderer:
     """Somebody ordinary."""
     albedo, gloss, iris = _model_skin(geometry)
     return Renderer(geometry, albedo, gloss, iris)
@@ -213,7 +213,7 @@ def _model_face(geometry: Geometry) -> Renderer:
 
 @lru_cache(maxsize=1)
 def _own(geometry: Geometry) -> np.ndarray:
-    """float32 (N,): how light the skin of :func:`_model_face` is at the samples, the reference's 1."""
+    """float32 (N,): how light the skin of :func:`model_face` is at the samples, the reference's 1."""
     own: np.ndarray = (sampled(geometry, _model_skin(geometry)[0]) @ LUMA) / (load_reference().albedo @ LUMA)
     return own
 

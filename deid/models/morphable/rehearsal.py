@@ -17,11 +17,12 @@ from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.light import estimate_light
+from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.painter import Sitter, paint_picture
+from deid.models.morphable.photo_match import model_face
 from deid.models.morphable.tracks import Observations
 
 _FRAMES, _SIZE, _SCALE = 4, 96, 4.0  # pictures, pixels to a side, pixels a centimetre
-_TEXTURE = 128
 _IRISES = ((468, (33, 133)), (473, (362, 263)))  # mesh points: the first of five of each iris, corners of that eye
 
 
@@ -44,7 +45,7 @@ def rehearse(geometry: Geometry, appearance: Appearance) -> None:
     neutral = geometry.neutral(identity.shape)
     estimate_light(_records(), geometry, neutral, attributes.expression, attributes.rotation, times)
     skin, iris, _ = appearance.sample(np.random.default_rng(5), gender=0.0, age=40.0)
-    sitter = Sitter.make(geometry, appearance, IdentityCode(identity.shape, skin, 5, iris), _TEXTURE)
+    sitter = Sitter(IdentityCode(identity.shape, skin, 5, iris), relaxed(geometry, neutral), model_face(geometry))
     picture = np.full((_SIZE, _SIZE, 3), 0.4, np.float32)
     code = AttributeCode(attributes.expression[0], attributes.gaze[0], camera, _light(), 0.7, 1.0, 1.0, 0.5)
     paint_picture(picture, observations.points[0], sitter, geometry, code, Compositor(), seed=0, frame=0)
