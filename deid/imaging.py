@@ -27,6 +27,7 @@ resize = cv2.resize
 warp_affine = cv2.warpAffine
 gaussian_blur = cv2.GaussianBlur
 box_filter = cv2.boxFilter
+median_blur = cv2.medianBlur
 remap = cv2.remap
 erode = cv2.erode
 dilate = cv2.dilate

@@ -16,14 +16,15 @@ from deid.blending import Composite
 from deid.blending.outline import OVAL
 from deid.models.morphable import eyewear_sheet as sheet
 from deid.models.morphable import finish, shade
-from deid.models.morphable._eyewear_kernels import NOWHERE, lay, nearest, tubes, without_masked
+from deid.models.morphable._eyewear_kernels import NOWHERE, lay, nearest, tubes
 from deid.models.morphable.codes import AttributeCode, Camera
 from deid.models.morphable.eyewear import Eyewear, Outline, Wire, arms, wire
 from deid.models.morphable.geometry import Geometry, Part
 
 _REMAINS = 0.36  # centimetres beside the rim's middle, over its half thickness, that are looked at for remains
 _WINGS = 0.5  # centimetres farther, where only what stands out clearly is taken for remains
-_AROUND = 3.0  # centimetres within which what is drawn instead is looked for
+_THICK = 0.4  # centimetres: half of what is thinner than the pieces of pairs that stand out beside faces
+_STANDS_OUT = (0.03, 0.06)  # contrast from which something is a rim, or an arm
 _EYES = (33, 133, 362, 263)  # mesh points: the corners of both eyes
 _DEPTH_SIDE = 140  # pixels across the head in the picture of what is near
 _BEHIND = (0.45, 0.3)  # centimetres that rims, and arms, may lie behind the skin and still be seen: heads differ
@@ -121,11 +122,37 @@ def without_remains(
         imaging.fill_poly(mask, [whole[:-2]], 1, imaging.LINE_8, 4)
         imaging.polylines(mask, [whole[:-2]], True, 1, max(1, round(2 * reach)), imaging.LINE_8, 4)
         imaging.polylines(mask, [whole[-2:]], False, 1, max(1, round(3 * reach)), imaging.LINE_8, 4)
-    if not (mask > inside).any():
+    mask[inside > 0] = 0
+    if not mask.any():
         return picture, changed
-    seen, out = np.array(picture[box]), picture if in_place else picture.copy()
-    without_masked(seen, out[box], mask, inside, int(_AROUND * float(camera.scale)), changed[box])
+    out = picture if in_place else picture.copy()
+    middle_column = int(np.clip(oval[:, 0].mean() - corner[0], 0, mask.shape[1]))
+    for half in (np.s_[:, :middle_column], np.s_[:, middle_column:]):
+        _thinned(out[box][half], mask[half], changed[box][half], _THICK * float(camera.scale))
     return out, changed
+
+
+def _thinned(picture: np.ndarray, mask: np.ndarray, changed: np.ndarray, thick: float) -> None:
+    """Take lines up to twice ``thick`` pixels wide off ``picture``, float32 (h, w, 3), in place, under ``mask``, uint8
+    (h, w): 1 where rims lie, 2 where arms lie, on hair as often as on skin. A median leaves edges of hair, skin and
+    background where they are, and nothing of what is thin. Notes in ``changed``, bool (h, w), what it changed."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return
+    width = 2 * max(round(thick), 1) + 1
+    around = (slice(max(rows[0] - width, 0), rows[-1] + width + 1),
+              slice(max(columns[0] - width, 0), columns[-1] + width + 1))  # fmt: skip
+    seen, where = picture[around], mask[around]
+    code = np.ascontiguousarray(np.rint(np.clip(seen, 0, 1) * 255), np.uint8)
+    usual = imaging.median_blur(code, min(width, 255)).astype(np.float32) / 255
+    apart = np.abs(seen - usual).max(axis=2)
+    least = np.where(where == 1, np.float32(_STANDS_OUT[0]), np.float32(_STANDS_OUT[1]))
+    share = np.clip((apart - least) / np.float32(0.04), 0, 1)
+    # whatever stands out takes its soft edges along
+    share = np.where(where > 0, imaging.gaussian_blur(imaging.dilate(share, np.ones((3, 3), np.uint8)), (0, 0), 0.8), 0)
+    gone = share > 0.01
+    seen[gone] += share[gone][:, None] * (usual[gone] - seen[gone])
+    changed[around] |= gone
 
 
 def _corner(own: Outline) -> np.ndarray:
