@@ -56,6 +56,9 @@ _AGREED = 0.35  # mean belief over a hand's mask in the face from which on the n
 _CLOSE = (0.5, 0.75)  # belief from which a hand's mask counts about mouth and eyes, and fully
 _BONE = 0.08  # palm sizes around a hand's joints that are hand whatever is believed
 _CLOSE_ROOM = 0.06  # face widths
+_CERTAIN = 0.85  # belief in a thing that no portrait without one was seen to have below the nose
+_HELD = 0.3  # share of it that is no skin, from which on the rest may be the hand that holds it
+_UNDER_NOSE = 2
 _THORN = 0.03  # face widths: half of how wide what stays must be
 _TIGHT = 0.4  # belief at the mask's edge
 
@@ -248,7 +251,7 @@ def _pieces(view: _View, solid: np.ndarray) -> np.ndarray:
     """float32 (h, w), 0 or 1: those pieces of ``solid`` that can be things before the face."""
     near = imaging.dilate(view.face, disc(_BESIDE * view.width)) > 0
     border = near & (view.face == 0)
-    skinny = _mostly(_like_skin(view.picture, view.skin), view.width) & (view.hand == 0)
+    skinny = _mostly(_like_skin(view.picture, view.skin), view.width) & (view.hand == 0) & ~_holding(view)
     solid = solid & near & ~(skinny & (view.face > 0))
     solid = imaging.dilate(imaging.erode(solid.astype(np.uint8), disc(1)), disc(1)) > 0
     pieces, count = imaging.pieces_of(solid)
@@ -269,6 +272,23 @@ def _pieces(view: _View, solid: np.ndarray) -> np.ndarray:
     return out
 
 
+def _holding(view: _View) -> np.ndarray:
+    """bool (h, w): what has the colour of skin, below the nose, where the network is certain of a thing, much of which
+    is no skin: a hand that holds a microphone or a cup, too small or too bent for the hand model."""
+    up = view.at[10] - view.at[152]
+    y, x = np.mgrid[: view.face.shape[0], : view.face.shape[1]]
+    below = x * up[0] + y * up[1] < view.at[_UNDER_NOSE] @ up
+    certain = (view.prior > _CERTAIN) & below
+    skinny = _like_skin(view.picture, view.skin)
+    pieces, count = imaging.pieces_of(certain)
+    out = np.zeros(certain.shape, bool)
+    for number in range(1, count + 1):
+        piece = pieces == number
+        if float((~skinny)[piece].mean()) > _HELD and float(piece.sum()) > _LEAST[0] * view.area:
+            out |= piece
+    return out
+
+
 def _above_brows(view: _View) -> np.ndarray:
     """bool (h, w): what lies above the brows' upper line, as the head is turned."""
     top = view.at[10] - view.at[152]
@@ -282,7 +302,8 @@ def _may_be_features(view: _View) -> np.ndarray:
     model sees no hand at."""
     own = _like_skin(view.picture, view.skin, redder=True)
     about = view.zone(_NOSE, _ROOM) | view.zone(_MOUTH, _ROOM)
-    return about & _mostly(own, view.width) & (view.core == 0)
+    held = _holding(view) & ~_mostly(_redder(view.picture, view.skin), view.width)
+    return about & _mostly(own, view.width) & (view.core == 0) & ~held
 
 
 def _mostly(mask: np.ndarray, width: float) -> np.ndarray:
@@ -303,6 +324,14 @@ def _drawn(hands: Sequence[Hand], place: tuple[int, int, int, int], size: tuple[
             imaging.polylines(out, [joints[list(chain)]], False, 1, thick)
         imaging.fill_poly(out, [joints[[0, 1, 5, 9, 13, 17]]], 1)
     return out.astype(np.float32)
+
+
+def _redder(colours: np.ndarray, skin: np.ndarray | None) -> np.ndarray:
+    """bool (...): which ``colours``, (..., 3), are redder than ``skin``, (3,), if only by little, as lips are."""
+    if skin is None:
+        return np.ones(colours.shape[:-1], bool)
+    red, own = (c[..., 0] / np.maximum(c.sum(axis=-1), 0.02) for c in (colours, skin))
+    return np.asarray(red > own + _RED / 2)
 
 
 def _like_skin(colours: np.ndarray, skin: np.ndarray | None, *, redder: bool = False) -> np.ndarray:

@@ -193,3 +193,20 @@ def test_thorns_do_not_stay() -> None:
     smooth = smoothed(mask, mesh())
     assert (smooth <= mask).all() and smooth[face() & box(86, 120, 120, 140)].max() < 0.05
     assert smooth[face() & box(55, 110, 70, 150)].min() > 0.9
+
+
+def test_a_hand_that_holds_a_thing_stays_with_it_but_no_lips() -> None:
+    area = box(70, 130, 130, 200)
+    picture = scene(area, (0.08, 0.08, 0.1))
+    fingers = box(70, 130, 130, 152)
+    picture[fingers] = 0.85 * SKIN
+    mask, _ = things_before(picture, mesh(), believed(area))
+    inside = imaging.erode((fingers & face()).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    assert mask is not None and mask[inside].mean() > 0.8
+    unsure, _ = things_before(picture, mesh(), (0.8 * believed(area)).astype(np.uint8))
+    assert unsure is None or unsure[inside].mean() < 0.2
+    lips = filled(mesh()[list(_MOUTH)], (SIDE, SIDE)) > 0
+    picture[lips] = (0.7, 0.3, 0.3)
+    mask, _ = things_before(picture, mesh(), believed(area))
+    well_inside = imaging.erode(lips.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert mask is None or mask[well_inside].max() < 0.1
