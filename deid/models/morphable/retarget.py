@@ -41,6 +41,7 @@ _MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows
 _WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
 _PURSED, _PURSE, _MOST_PURSED = (0.25, 0.6), 0.4, 1.35  # weights of a pucker, what is added to it, and its largest
 _NOT_PURSED = ("mouthRollLower", "mouthRollUpper", "mouthPress_L", "mouthPress_R")  # take lips in
+_FAST = np.array([0.08, 0.22])  # cm that a gap differs from what is steady about it: from noise to motion
 _CLOSED_LIPS = 0.15  # cm; a track whose lips come no closer than twice this has no closed state of its own
 _MEASURED = 0.8  # weight of a surrogate's own readings beside the usual: at rest only, and readings vary
 _GAP_SEEN = np.array([0.0, 0.03, 0.12, 0.31, 0.57, 0.76, 1.00, 1.26, 1.71, 2.32, 4.00])
@@ -112,7 +113,10 @@ class Retargeter:
         self._knit(expression)
         self._purse(expression)
         # what a landmark model hardly tells apart from shut lips are gaps far apart: its noise grows on the way
-        gap = parabolas(self._wanted_gap(track)[:, None], track.frames / self._rate)[:, 0]
+        wanted = self._wanted_gap(track)
+        gap = parabolas(wanted[:, None], track.frames / self._rate)[:, 0]
+        # noise is no more than that: lips that part and shut within a frame or two do
+        gap += np.clip((np.abs(wanted - gap) - _FAST[0]) / (_FAST[1] - _FAST[0]), 0.0, 1.0) * (wanted - gap)
         gap = np.maximum(gap, 0.0)
         self._open_mouth(expression, gap)
         self._part_teeth(expression, gap, track)
