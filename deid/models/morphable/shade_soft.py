@@ -19,6 +19,7 @@ from deid.models.morphable.raster import vertex_normals
 _MIDDLE, _REACH, _EDGE = (0.0, 1.4), (2.1, 2.9), 0.7  # centimetres, x and y of the mean head: a nose, and its fade
 _BEFORE = 9.6  # centimetres, z: what lies behind is no nose
 _NEAR, _EVERY = 24, 3  # vertices around each that are averaged: of the nearest, one in so many
+_MARGIN = 2.0  # centimetres around a nose within which all of these lie
 _SPREAD = 0.38  # centimetres, standard deviation of the weights
 _OPEN = (0.45, 0.75)  # occlusion: nostrils keep their own normals
 
@@ -39,16 +40,20 @@ def soft_normals(geometry: Geometry, members: np.ndarray) -> SoftNormals:
     inside = np.clip(1 - off / _EDGE, 0, 1).prod(axis=1) * (points[:, 2] > _BEFORE)
     inside *= np.clip((geometry.occlusion[members] - _OPEN[0]) / (_OPEN[1] - _OPEN[0]), 0, 1)
     rows = np.flatnonzero(inside > 0.02)
-    apart = np.linalg.norm(points[rows, None] - points[None], axis=2)
-    order = np.argsort(apart, axis=1, kind="stable")[:, : _NEAR * _EVERY : _EVERY]
-    weights = np.exp(-0.5 * np.square(np.take_along_axis(apart, order, axis=1) / _SPREAD))
+    # those that can be among the nearest: all others would only take time and memory
+    beside = np.flatnonzero((off < _EDGE + _MARGIN).all(axis=1) & (points[:, 2] > _BEFORE - _MARGIN))
+    apart = np.sqrt(sum(np.square(points[rows, None, k] - points[None, beside, k]) for k in range(3)))
+    nearest = np.argsort(apart, axis=1, kind="stable")[:, : _NEAR * _EVERY]
+    distances = np.take_along_axis(apart, nearest, axis=1)
+    order = beside[nearest[:, ::_EVERY]]
+    weights = np.exp(-0.5 * np.square(distances[:, ::_EVERY] / _SPREAD))
     # nor does light go through a nostril's wall at once
     normals = np.empty_like(geometry.vertices)
     vertex_normals(geometry.vertices, geometry.triangles, geometry.weld, normals)
     own = normals[members].astype(np.float64)
     weights *= np.clip(0.5 + 1.5 * np.einsum("ij,ikj->ik", own[rows], own[order]), 0, 1)
     # crowded vertices count less: each stands for the surface around it
-    spacing = np.sort(apart, axis=1)[:, 1:7].mean(axis=1)
+    spacing = distances[:, 1:7].mean(axis=1)
     area = np.ones(len(members))
     area[rows] = np.square(spacing / spacing.mean())
     weights *= area[order]
