@@ -17,7 +17,7 @@ from deid.blending import Compositor
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.brow_match import browed, fitting, weighed
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
-from deid.models.morphable.farther import Aim, moved
+from deid.models.morphable.farther import Aim, leant, moved
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
@@ -33,6 +33,9 @@ from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
 _LOOKS, _AT_MOST = 5, 9  # draws that are looked at, and how many when none of these was safe
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
+# directions that a choice leans to one of, how much oddness a standard deviation of draws that way is worth, and how
+# many standard deviations of people what is looked at is moved that way
+_LEANING, _LEAN, _LEANT = 12, 1.0, 1.0
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
 _OTHERS, _FEW = 0.74, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
 _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
@@ -95,14 +98,17 @@ def choose(
     taken: Sequence[IdentityCode] = (),
 ) -> Surrogate:
     """Of the draws that are foretold to be farther from the subject than the median stranger, and far from every
-    surrogate in ``others``, the most usual face; failing that, the best of those looked at. ``taken``: surrogates of
-    people elsewhere, who are kept clear of where a draw comes very near. What is looked at next is foretold from what
+    surrogate in ``others``, a usual face that leans to where ``seed`` says; failing that, the best of those looked at.
+    ``taken``: surrogates of people elsewhere, who are kept clear of where a draw comes very near. What is looked at next is foretold from what
     was seen (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
     dark = skin_is_dark(likenesses)
     wanted, brows = brow_tone(likenesses)
     rngs = {number: np.random.default_rng([seed, person.id, number]) for number in range(DRAWS)}
     codes = draws(geometry, appearance, rngs, person, dark, brows)
     told = foretold(codes)
+    way = _leaning(told, np.random.default_rng([seed, person.id, DRAWS]))
+    lean = (told - told.mean(axis=0)) @ way
+    lean *= _LEAN / max(float(lean.std()), 1e-9)
     apart = _apart(told, foretold([o.code for o in others]) if others else told[:0])
     if taken:
         apart = np.minimum(apart, _apart(told, foretold(taken), _UNLIKE_ELSEWHERE))
@@ -123,10 +129,12 @@ def choose(
         placed = offset[None] + told[:, None]
         hoped = np.minimum(_scores(seen, placed, others), apart) - _CAUTION
         hoped[list(looked)] = -np.inf
-        number = _fitting(hoped, oddness(codes, appearance, placed.mean(axis=1), seen, person))
+        number = _fitting(hoped, oddness(codes, appearance, placed.mean(axis=1), seen, person) - lean)
         if _enough(looked, scores, float(hoped[number])):
             break
-        code = fitting(geometry, appearance, codes[number], wanted, shade)
+        code = leant(geometry, appearance, codes[number], apparent(person), way, _LEANT)
+        told[number] = foretold([code])[0]
+        code = fitting(geometry, appearance, code, wanted, shade)
         found = _judged(geometry, appearance, code, likenesses, before, others, recognise, len(looked) + 1)
         looked[number] = found
         scores[number] = min(float(_scores(before, found.codes[None], others)[0]), float(apart[number]))
@@ -224,6 +232,17 @@ def _fitting(hoped: np.ndarray, odd: np.ndarray) -> int:
     """The least odd of those that are good enough, or of those as good as the best."""
     good = np.flatnonzero(hoped >= min(0.0, float(hoped.max()) - _ALIKE))
     return int(good[np.argmin(odd[good])])
+
+
+def _leaning(told: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """float64 (128,), of length 1: one of the ways in which draws, foretold as ``told``, (n, 128), differ most, by
+    ``rng``. The most usual face that is far from somebody is much the same whatever the seed, and much the same for
+    everybody; faces that lean each to its own way differ as people do, and two of one person do not tell of one
+    another."""
+    _, _, axes = np.linalg.svd(told - told.mean(axis=0), full_matrices=False)
+    way = rng.normal(size=min(_LEANING, len(axes))) @ axes[:_LEANING]
+    found: np.ndarray = way / max(float(np.linalg.norm(way)), 1e-9)
+    return found
 
 
 def _apart(told: np.ndarray, others: np.ndarray, unlike: float = _UNLIKE) -> np.ndarray:
