@@ -99,8 +99,8 @@ def choose(
 ) -> Surrogate:
     """Of the draws that are foretold to be farther from the subject than the median stranger, and far from every
     surrogate in ``others``, a usual face that leans to where ``seed`` says; failing that, the best of those looked at.
-    ``taken``: surrogates of people elsewhere, who are kept clear of where a draw comes very near. What is looked at next is foretold from what
-    was seen (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
+    ``taken``: surrogates of people elsewhere, who are kept clear of where a draw comes very near. What is looked at
+    next is foretold from what was seen (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
     dark = skin_is_dark(likenesses)
     wanted, brows = brow_tone(likenesses)
     rngs = {number: np.random.default_rng([seed, person.id, number]) for number in range(DRAWS)}
