@@ -21,7 +21,7 @@ import numpy as np
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.detection.pose import MEAN_HEAD, RIGID_POINTS
 from deid.models.morphable import face_points
-from deid.models.morphable.codes import Camera, Light
+from deid.models.morphable.codes import AttributeCode, Camera, Light
 from deid.models.morphable.finish import to_code
 from deid.models.morphable.fit_basis import fit_basis, surface_points
 from deid.models.morphable.geometry import Geometry
@@ -33,6 +33,7 @@ from deid.models.morphable.tracks import AttributeTrack
 
 _SIDE, _HEAD = 256, 30.0  # pixels of the pictures, at most; centimetres that they are high
 _WALL = 0.45  # behind the head
+_SOFT = 0.5  # pixels of blur of glasses on it
 _PRESENCE = 0.5
 _ROWS = 6
 _GLANCES = 0.05  # quantile of gaze up and down at which two of the rows are
@@ -58,7 +59,7 @@ units of :func:`~.mouths.holds`."""
 _RIDGE = 0.1  # of the mean diagonal: corrections that only noise asks for stay small
 _GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one radian across, and up
 _MOST_GAZE = np.radians([14.0, 1.5])
-_GAINS = np.array([[0.7, 0.75], [1.5, 1.5]])  # least and most, across and up
+_GAINS = np.array([[0.7, 0.75], [1.5, 1.25]])  # least and most, across and up
 _GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
 _LID_RANGE, _LIP_RANGE = (0.75, 1.1), (0.6, 1.3)
 _LEAST_GAP = 0.04  # outer eye distances: lips that are closer say little about a factor
@@ -251,6 +252,21 @@ def before_wall(face: GeneratedFace) -> np.ndarray:
     return np.asarray(np.rint(shown * 255), np.uint8)
 
 
+def _wearing(
+    picture: np.ndarray, sitter: Sitter, geometry: Geometry, vertices: np.ndarray, code: AttributeCode
+) -> np.ndarray:
+    """``picture``, uint8 (h, w, 3), with the sitter's glasses, if any: through them a landmark model sees less of what
+    eyes do."""
+    if sitter.eyewear is None:
+        return picture
+    from deid.blending import Composite
+    from deid.models.morphable.eyewear_draw import worn
+
+    seen = Composite(picture.astype(np.float32) / 255, np.zeros(picture.shape[:2], np.bool_))
+    worn(seen, sitter.eyewear, geometry, sitter.neutral, vertices, code, seed=0, frame=0)
+    return np.asarray(np.rint(np.clip(seen.rgb, 0, 1) * 255), np.uint8)
+
+
 def read_off(landmarker: FaceLandmarker, picture: np.ndarray, mesh: np.ndarray) -> np.ndarray | None:
     """What the landmark model makes of a rendered face, (478, 3); ``None`` where it sees none. ``picture``: uint8 (h,
     w, 3) RGB; ``mesh``: (468, 3), where its mesh really is."""
@@ -276,7 +292,8 @@ def _read(
         middle = camera.project(truth)[:, :2].mean(axis=0)
         camera = Camera(camera.rotation, scale, np.array([side * 0.5, side * 0.5]) - middle, camera.distance)
         face = sitter.renderer.render(vertices, camera, light, side, side, expression=expression)
-        return before_wall(face), camera.project(truth)
+        code = AttributeCode(expression, track.gaze[row], camera, light, _SOFT, 0.0)
+        return _wearing(before_wall(face), sitter, geometry, vertices, code), camera.project(truth)
 
     out = np.full((len(rows), _COUNT), np.nan)
     for i, (picture, mesh) in enumerate(side_by_side(shown, zip(rows.tolist(), lights, strict=True))):

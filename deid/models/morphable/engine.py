@@ -288,7 +288,7 @@ class MorphableEngine:
             likenesses = [(s.likeness, s.row) for s in role.shown if s.track == track.id]
             turned, placed = echoed(
                 self._geometry, self.observer.landmarker, self.recognise, of, partial(self._points, of),
-                retarget, sitter, bias, likenesses,
+                retarget, replace(sitter, eyewear=worn), bias, likenesses,
             )  # fmt: skip
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral))
             hands = self._hands(track, of)

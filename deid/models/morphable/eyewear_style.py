@@ -30,6 +30,7 @@ _POINTS = 36
 _USUAL = Outline(3.35, -0.35, 2.75, 1.95)
 _WEIGHT = 0.01  # of a centimetre away from that, squared
 _SIZE_STEP = 0.2  # centimetres: drawn sizes
+_WIDEST, _BESIDE = 2.8, 0.75  # centimetres: half of the widest lens, and from the middle of the nose to one
 _DARK = 0.72  # of the skin's brightness, below which a rim is dark
 _TINTED = (0.62, 0.42)  # brightness of skin through a lens from which on it is tinted, and dark
 
@@ -215,8 +216,8 @@ def _generic(own: Outline) -> Outline:
     def near(value: float, usual: float) -> float:
         return round((0.8 * value + 0.2 * usual) / _SIZE_STEP) * _SIZE_STEP
 
-    a, b = near(own.a, _USUAL.a), near(own.b, _USUAL.b)
-    x = max(own.x + 0.5 * (own.a - a), a + 0.3)
+    a, b = min(near(own.a, _USUAL.a), _WIDEST), near(own.b, _USUAL.b)
+    x = max(own.x + 0.5 * (own.a - a), a + _BESIDE)
     return Outline(x, own.y, a, b, own.corners, 0.06, 0.5 * own.lift)
 
 
