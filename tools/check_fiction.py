@@ -90,7 +90,7 @@ def subjects(paths: list[Path], count: int, seed: int) -> Iterator[tuple[int, Pe
             if len(seen.people) != 1:
                 continue
             worn = engine._eyewear(seen.people[0], engine._codes, seen.chips)
-            shown = engine._likenesses(seen.people[0], engine._codes, seen.chips, worn)
+            shown = engine._likenesses(seen.people[0], engine._codes, seen.chips, lambda glasses=worn: glasses)
         finally:
             engine.close()
         if shown:
