@@ -14,7 +14,7 @@ from deid.blending import Composite
 from deid.models.morphable import eyewear_sheet as sheet
 from deid.models.morphable.codes import AttributeCode, Camera, Light, head_rotation
 from deid.models.morphable.eyewear import Eyewear, Outline, wire
-from deid.models.morphable.eyewear_draw import without_remains, worn
+from deid.models.morphable.eyewear_draw import _thinned, without_remains, worn
 from deid.models.morphable.eyewear_find import likely
 from deid.models.morphable.eyewear_style import eyewear_of, outline_on, styled
 from deid.models.morphable.geometry import load_geometry
@@ -75,6 +75,20 @@ def test_a_bare_face_wears_nothing():
     assert likely(face_sheet()[None]) < 0
     assert eyewear_of(face_sheet()[None]) is None
     assert eyewear_of(np.empty((0, sheet.HEIGHT, sheet.WIDTH, 3), np.uint8)) is None
+
+
+def test_strong_brows_painted_eyes_and_strands_of_hair_are_no_glasses():
+    picture = face_sheet()
+    t = np.linspace(0, 1, 16)
+    for side in (1, -1):
+        for line, thick in (
+            (np.stack([1.0 + 4.2 * t, 1.6 + 0.5 * np.sin(2.4 * t)], axis=1), 6),
+            (np.stack([3.1 + 1.7 * np.cos(6.3 * t), 0.1 + 0.8 * np.sin(6.3 * t)], axis=1), 4),
+            (np.stack([6.0 + 0.8 * t, 3.2 - 6 * t], axis=1), 2),
+        ):
+            at = np.stack([side * line[:, 0] - sheet.LEFT, sheet.TOP - line[:, 1]], axis=1) / sheet.STEP
+            imaging.polylines(picture, [np.round(at).astype(np.int32)], False, (60, 45, 40), thick)
+    assert likely(picture[None]) < 0 and eyewear_of(picture[None]) is None
 
 
 @pytest.mark.parametrize("own", [Outline(3.35, -0.35, 2.7, 1.8, 4.0), Outline(3.35, -0.5, 2.4, 2.25, 2.1)])
@@ -147,6 +161,22 @@ def test_remains_beside_the_face_go():
     right = np.s_[:, int(SIZE / 2 + 45) :]
     assert picture[right].min() < 0.2 < 0.7 < out[right].min() and gone[right].any()
     assert np.array_equal(out[~gone], picture[~gone])
+
+
+def test_arms_go_and_edges_of_hair_stay():
+    rng = np.random.default_rng(2)
+    clean = np.full((80, 120, 3), 0.75, np.float32)
+    clean[:, 60:] = 0.15  # hair
+    clean += rng.normal(0, 0.005, clean.shape).astype(np.float32)
+    worn_ = clean.copy()
+    worn_[38:42, 20:100] = 0.45  # an arm over both
+    out, changed = worn_.copy(), np.zeros((80, 120), np.bool_)
+    mask = np.zeros((80, 120), np.uint8)
+    mask[28:52] = 2
+    _thinned(out, mask, changed, 5.0)
+    assert np.abs(out - clean)[30:50, 15:105].mean() < 0.02
+    assert np.abs(out - clean)[38:42, 20:100].mean() < 0.06 and np.abs(worn_ - clean)[38:42, 20:100].mean() > 0.25
+    assert np.array_equal(out[~changed], worn_[~changed]) and not changed[:28].any() and changed[40, 30:50].all()
 
 
 @settings(max_examples=20, deadline=None)
