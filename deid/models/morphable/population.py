@@ -32,7 +32,7 @@ _WIDER = 2.1  # how much more heads differ than what is fitted to them
 _TELLING, _WIDEST = 20, 2.9  # directions that a recogniser goes by, and how much more along these
 _MANNISH = 1.5  # the same for what the sexes and ages differ by
 _COMPONENT, _WHOLE = 2.0, 1.1  # standard deviations, at most, of a component, and of the mean square's root over all
-_MEASURED = 2.1  # how much more proportions may differ than those of fitted heads, but for these
+_MEASURED = 1.8  # how much more proportions may differ than those of fitted heads, but for these
 _HELD = {
     "asymmetry": 1.2,
     "nose tip over base": 1.2,
@@ -42,6 +42,9 @@ _HELD = {
     "nostrils apart": 1.4,
     "philtrum": 1.6,
     "mouth width": 1.5,
+    "face width": 1.3,
+    "face width at the mouth": 1.4,
+    "eye spacing": 1.6,
     "brow tilt": 1.6,
     "lower lip": 1.7,
     "nose tip width": 1.2,
