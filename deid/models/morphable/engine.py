@@ -290,7 +290,7 @@ class MorphableEngine:
                 self._geometry, self.observer.landmarker, self.recognise, of, partial(self._points, of),
                 retarget, replace(sitter, eyewear=worn), bias, likenesses,
             )  # fmt: skip
-            placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral))
+            placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral), skin=None)
             hands = self._hands(track, of)
             self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands)
             self._replacements[track.id] = self._replacement(track, of, hands, safe=surrogate.safe)

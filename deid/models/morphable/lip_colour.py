@@ -18,6 +18,7 @@ from deid.models.morphable.finish import CODE_TO_LINEAR8, to_code
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_mouth import of_lips
+from deid.models.morphable.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from deid.models.morphable.inversion import TrackCodes
@@ -43,8 +44,8 @@ def lips_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attribu
     if not len(rows):
         return sitter
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).round().astype(int))]
-    apart = []
-    for row in rows.tolist():
+
+    def apart_in(row: int) -> np.ndarray:
         light = of.lights.light(row)
         vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
         points = surface_points(geometry, vertices)
@@ -57,6 +58,8 @@ def lips_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attribu
         shown = CODE_TO_LINEAR8[of_lips(picture, camera.project(points).astype(np.float32))]
         near = float(of.attributes.scale[row])
         clear = np.clip((near - _THIN) / (_THICK - _THIN), 0.0, 1.0)
-        apart.append(clear * np.log(np.maximum(seen[row], 1e-3) / np.maximum(shown, 1e-3)))
+        return np.asarray(clear * np.log(np.maximum(seen[row], 1e-3) / np.maximum(shown, 1e-3)))
+
+    apart = list(side_by_side(apart_in, rows.tolist()))
     change = np.clip(_KEPT * np.median(apart, axis=0), -_MOST, _MOST)
     return sitter.recoloured(np.exp(lip_parts(sitter.size) @ change.astype(np.float32)))

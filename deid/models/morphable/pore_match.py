@@ -18,6 +18,7 @@ from deid.models.morphable.finish import soften, to_code, veiled
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_quality import Detail, measure_noise
+from deid.models.morphable.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from deid.models.morphable.inversion import TrackCodes
@@ -47,13 +48,15 @@ def pores_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attrib
     if not len(rows):
         return sitter
     large = rows[np.argsort(of.attributes.scale[rows], kind="stable")][len(rows) // 2 :]
-    shares = []
-    for row in np.unique(large[np.linspace(0, len(large) - 1, _ROWS).round().astype(int)]).tolist():
+
+    def share_of(row: int) -> float:
         shown = _shown(geometry, sitter, of, track, row)
         grain = _GRAIN * float(lights.grain[row])
         there = np.sqrt(max(float(lights.coarse[row]) ** 2 - grain**2, _ROUNDED**2))
-        shares.append(there / max(shown, _ROUNDED))
-    share = float(np.clip(np.mean(shares), _LEAST, 1.0))
+        return float(there / max(shown, _ROUNDED))
+
+    chosen = np.unique(large[np.linspace(0, len(large) - 1, _ROWS).round().astype(int)]).tolist()
+    share = float(np.clip(np.mean(list(side_by_side(share_of, chosen))), _LEAST, 1.0))
     if share > _ENOUGH:
         return sitter
     return sitter.recoloured(_finer(sitter.skin[0], float(of.attributes.scale[large].max()), share), share)
