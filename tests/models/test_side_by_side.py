@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from deid.models.morphable.photo_smooth import gaussian
-from deid.models.morphable.side_by_side import allow, halves, side_by_side
+from deid.models.morphable.side_by_side import allow, halves, rest, side_by_side
 
 
 def test_results_come_in_the_order_of_the_pieces() -> None:
@@ -64,3 +64,11 @@ def test_smoothing_all_pairs_at_once_gives_what_one_distance_at_a_time_gives() -
     values = rng.normal(size=(120, 3)).astype(np.float32)
     gap = np.concatenate([values, np.full((120, 1), np.nan, np.float32)], axis=1)
     np.testing.assert_allclose(gaussian(values, times, 0.1), gaussian(gap, times, 0.1)[:, :3], atol=1e-5)
+
+
+def test_threads_rest_and_begin_again() -> None:
+    allow(2)
+    for _ in range(2):
+        assert list(side_by_side(lambda n: n * n, range(4))) == [0, 1, 4, 9]
+        rest()
+        assert not any(thread.name.startswith("beside") for thread in threading.enumerate())

@@ -194,6 +194,7 @@ class MorphableEngine:
             roles = casting.roles(found.people, progress)
         with ThreadPoolExecutor(1, thread_name_prefix="sitter") as pool:
             self._cast_all(roles, by_id, worn, pool)
+        side_by_side.rest()
         self._reports = reports(found.people, roles, self._decisions)
         return dict(self._replacements)
 

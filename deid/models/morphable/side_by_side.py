@@ -34,7 +34,17 @@ def side_by_side(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> It
     with _LOCK:
         if not _POOL:
             _POOL.append(ThreadPoolExecutor(_MOST, thread_name_prefix=_NAME))
-    return _POOL[0].map(work, pieces)
+        return _POOL[0].map(work, pieces)  # which begins them all
+
+
+def rest() -> None:
+    """End the threads, once they are through, and with them the memory that each keeps for pictures. Whoever has work
+    again gets new ones."""
+    with _LOCK:
+        pools = _POOL[:]
+        _POOL.clear()
+    for pool in pools:
+        pool.shutdown(wait=True)
 
 
 def halves(count: int) -> tuple[slice, ...]:
