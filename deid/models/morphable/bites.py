@@ -137,6 +137,7 @@ _TYPICAL = 0.6  # quantile: teeth are overlooked more often than seen where ther
 _LIFT_RANGE = (-0.2, 0.2)  # cm by which its upper lip may be raised in one frame
 _HIDDEN_BY = 0.04  # cm by which lower teeth that are not seen lie below the lower lip's edge
 _JAWS = 1.2  # largest weight
+_DARK = 0.3  # share of a gap below upper teeth from which it is dark or a tongue
 _KEPT = 0.9
 
 
@@ -208,7 +209,8 @@ class Teeth:
         wanted = (self._rows[1][1] - lowered - top + bites.free * gap) / self._drop
         wanted += np.where(hidden, _HIDDEN_BY / self._drop, 0.0)
         jaw = expression[:, self._jaw] - expression[:, self._close]
-        wanted = np.where(hidden, np.maximum(wanted, jaw), wanted)
+        # upper teeth that reach the lower lip: where the surrogate's do not, lower ones come before a dark gap
+        wanted = np.where(hidden & (bites.free > _DARK), np.maximum(wanted, jaw), wanted)
         tongue = bites.lower * gap > _MOST_LOWER_TEETH
         aim = jaw + np.where(tongue, 0.0, sure) * (np.clip(wanted, 0.0, _JAWS) - jaw)
         return np.asarray(aim), raised
