@@ -58,6 +58,7 @@ _HAIR_EDGE = (
     np.float32(0.02),
     26,
 )  # in reaches of the outline: where hair beside a cheek is looked at
+_CHIN = (0.45, 0.65)  # downward part of a direction: from beside a jaw to under it
 _HAIR_SKIN = 6  # levels at either end that are skin, and hair
 _HAIR_PLACE, _HAIR_WIDE = (0.86, 1.06), (0.02, 0.1)  # in reaches: where a cheek may end in hair, and over how much
 _NOTHING = np.zeros((1, 1), np.float32)
@@ -194,7 +195,8 @@ def _into_hair(
     place, wide = (found[:, :2] / np.maximum(found[:, 2:], 1e-3)).T
     place, wide = np.clip(place, *_HAIR_PLACE), np.clip(wide, *_HAIR_WIDE)
     place, wide, sure = _doubled(np.stack([place, wide, np.minimum(found[:, 2], sure)], axis=1)).T
-    sure = sure * (1 - above)
+    # what is dark below a chin is its shadow or a collar
+    sure = sure * (1 - above) * (1 - np.clip((directions()[:, 1] - _CHIN[0]) / (_CHIN[1] - _CHIN[0]), 0, 1))
     wide = np.maximum(wide * rim, 2 * blur)
     inner, outer = np.minimum(tables[INNER], place * rim - wide / 2), np.minimum(tables[OUTER], place * rim + wide / 2)
     tables[INNER] += sure * (inner - tables[INNER])
