@@ -23,12 +23,12 @@ from deid.models.morphable.geometry import Geometry
 
 _SIZE = 256  # texels a side of the tile in which brows are weighed
 _PIXELS = 12  # of a brow, at least
-_BAND = (1.02, 1.25)  # how much lighter than the subject's the place of the brows may be
+_BAND = (0.97, 1.10)  # how much lighter than the subject's the place of the brows may be
 _THICK, _LIGHT = 3 - COUNT, 6 - COUNT
 _THINNER, _THINNEST, _THICKER, _THICKEST = 0.8, -1.6, 1.5, 0.8
 _STEPS, _CLOSE = 3, 0.006
 _RANGE = (-2.5, 1.6)
-_SHADE = (0.4, 1.6)  # what light may do to the place of brows
+_SHADE = (0.85, 1.3)  # what light may do to the place of brows: it differs between heads, too
 
 
 def browed(picture: np.ndarray, points: np.ndarray) -> tuple[float, float]:
