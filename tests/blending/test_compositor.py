@@ -315,9 +315,11 @@ def test_beside_the_border_the_ground_is_drawn_from_where_no_face_is():
 
 
 def test_beside_hair_a_face_ends_as_softly_as_the_frames_own():
-    from deid.blending._kernels import BINS, CORE, INNER, OUTER, STRETCH
+    from deid.blending._kernels import BINS, CORE, INNER, OUTER, STRETCH, directions
     from deid.blending.compositor import _into_hair
 
+    down = directions()[: BINS // 2, 1]
+    beside, below = down < 0.45, down > 0.66  # what is dark below a chin is a shadow or a collar
     y, x = np.mgrid[:200, :200].astype(np.float32)
     reach = np.hypot(x - 100, y - 100) / 60
     rim, above = np.full(BINS, 60, np.float32), np.zeros(BINS, np.float32)
@@ -332,7 +334,8 @@ def test_beside_hair_a_face_ends_as_softly_as_the_frames_own():
         _into_hair(tables, picture, np.float32([100, 100]), rim, gate, above, 0.5)
         assert (tables[CORE] <= tables[INNER] + 1e-3).all() and np.isfinite(tables).all()
         assert np.array_equal(tables[OUTER][above > 0], np.full(BINS // 2, 62, np.float32))
-        return tables[INNER][: BINS // 2], tables[OUTER][: BINS // 2]
+        assert (tables[INNER][: BINS // 2][below] == 60).all() and (tables[OUTER][: BINS // 2][below] == 62).all()
+        return tables[INNER][: BINS // 2][beside], tables[OUTER][: BINS // 2][beside]
 
     hard, soft = ends(0.01, gate), ends(0.09, gate)
     assert (soft[1] - soft[0]).mean() > 1.5 * (hard[1] - hard[0]).mean()
