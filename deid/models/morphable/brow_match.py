@@ -28,7 +28,7 @@ _THICK, _LIGHT = 3 - COUNT, 6 - COUNT
 _THINNER, _THINNEST, _THICKER, _THICKEST = 0.8, -1.6, 1.5, 0.8
 _STEPS, _CLOSE = 3, 0.006
 _RANGE = (-2.5, 1.6)
-_SHADE = (0.85, 1.3)  # what light may do to the place of brows: it differs between heads, too
+_SHADE = (0.6, 1.5)  # what light may do to the place of brows
 
 
 def browed(picture: np.ndarray, points: np.ndarray) -> tuple[float, float]:
