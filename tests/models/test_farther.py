@@ -10,7 +10,7 @@ import pytest
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.brows import COUNT
 from deid.models.morphable.codes import IdentityCode
-from deid.models.morphable.farther import Aim, leant, moved
+from deid.models.morphable.farther import Aim, moved
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.population import load_population
@@ -93,16 +93,3 @@ def test_whoever_is_too_near_counts() -> None:
     assert alone.score(after) == pytest.approx(0.2) and beside.score(after) < 0
     way = beside.way(after)
     assert np.linalg.norm(way) == pytest.approx(1) and beside.score(after + 0.05 * way) > beside.score(after)
-
-
-def test_a_face_leans_as_far_as_asked_within_peoples_limits() -> None:
-    geometry, appearance, code = load_geometry(), load_appearance(), drawn(2, -1.0)
-    others = foretold([drawn(seed, -1.0) for seed in (1, 2, 3)])
-    way = (others[0] - others[2]) / np.linalg.norm(others[0] - others[2])
-    gained = [
-        float((seen(leant(geometry, appearance, code, -1.0, way, far)) - seen(code))[0] @ way) for far in (0, 1, 2)
-    ]
-    assert gained[0] == 0 and 0.01 < gained[1] < gained[2]
-    shape = leant(geometry, appearance, code, -1.0, way, 2.0).shape[None].astype(np.float64)
-    start = load_population().oddness(geometry, code.shape[None].astype(np.float64), -1.0)[0]
-    assert load_population().oddness(geometry, shape, -1.0)[0] <= max(1.0, start) + 0.01

@@ -108,22 +108,6 @@ def moved(
     return space.code(x)
 
 
-def leant(
-    geometry: Geometry, appearance: Appearance, code: IdentityCode, female: float, way: np.ndarray, far: float
-) -> IdentityCode:
-    """``code`` as far as ``far`` standard deviations along ``way``, float (128,), in which its recognition code is
-    foretold to change; less where a face among people's ends before."""
-    space = _Space(geometry, appearance, code, female)
-    pull = space.free(space.rows @ way)
-    size, x = float(np.linalg.norm(pull)), np.zeros(len(space.rows))
-    while size > 1e-9 and np.linalg.norm(x) < far:
-        after = space.held(x + _STEP * pull / size)
-        if np.linalg.norm(after - x) < 0.2 * _STEP:
-            break
-        x = after
-    return space.code(x)
-
-
 def _foretold(space: _Space, slopes: np.ndarray, x: np.ndarray, seen: np.ndarray, aim: Aim, reach: float) -> np.ndarray:
     """(n,): where the map ``slopes`` says it is enough, or as far towards it as ``reach`` allows."""
     at = x

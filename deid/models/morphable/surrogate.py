@@ -17,7 +17,7 @@ from deid.blending import Compositor
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.brow_match import browed, fitting, weighed
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
-from deid.models.morphable.farther import Aim, leant, moved
+from deid.models.morphable.farther import Aim, moved
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
@@ -33,16 +33,14 @@ from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
 _LOOKS, _AT_MOST = 5, 9  # draws that are looked at, and how many when none of these was safe
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
-# directions that a choice leans to one of, how much oddness a standard deviation of draws that way is worth, and how
-# many standard deviations of people what is looked at is moved that way
-_LEANING, _LEAN, _LEANT = 12, 1.0, 1.0
+_LEANING, _LEAN = 12, 0.4  # directions that a choice leans to one of; oddness that a standard deviation so is worth
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
 _OTHERS, _FEW = 0.74, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
 _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
 _UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
-_LEAST_MEAN, _LEAST_EACH = 0.76, 0.68  # distances from the subject below which the best draw is moved away
+_LEAST_MEAN, _LEAST_EACH = 0.8, 0.72  # distances from the subject below which the best draw is moved away
 _ELSE_APART = 0.05  # beyond the match threshold, what it then keeps from other surrogates of the clip
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
@@ -132,9 +130,7 @@ def choose(
         number = _fitting(hoped, oddness(codes, appearance, placed.mean(axis=1), seen, person) - lean)
         if _enough(looked, scores, float(hoped[number])):
             break
-        code = leant(geometry, appearance, codes[number], apparent(person), way, _LEANT)
-        told[number] = foretold([code])[0]
-        code = fitting(geometry, appearance, code, wanted, shade)
+        code = fitting(geometry, appearance, codes[number], wanted, shade)
         found = _judged(geometry, appearance, code, likenesses, before, others, recognise, len(looked) + 1)
         looked[number] = found
         scores[number] = min(float(_scores(before, found.codes[None], others)[0]), float(apart[number]))
