@@ -187,8 +187,24 @@ def move_lids(  # type: ignore[no-untyped-def]
     look_with_lids(out, region, looks, -outwards, up, 1.0 - 0.8 * blink)
     close_lids(out, full, rings, region, weights, up_x, up_y, blink)
     lay_on_eyeball(out, region, clearance, centre, axis, profile, radius)
+    _meet(out, rings, up_x, up_y)
     hang_tears(out, rings, tears, width, centre, axis, profile, radius)
     hang_lashes(out, rings, lashes, columns, side, length, centre, up_x, up_y)
+
+
+@njit(cache=True, nogil=True)
+def _meet(out, rings, up_x, up_y):  # type: ignore[no-untyped-def]
+    """Columns of lids that were pushed off the eyeball past each other meet half-way, across the slit."""
+    count, half = rings.shape[1], rings.shape[1] // 2
+    for r in range(rings.shape[0]):
+        for c in range(1, half):
+            u, w = rings[r, c], rings[r, count - c]
+            apart = (out[u, 0] - out[w, 0]) * up_x + (out[u, 1] - out[w, 1]) * up_y
+            if apart < 0:
+                out[u, 0] -= np.float32(0.5) * apart * up_x
+                out[u, 1] -= np.float32(0.5) * apart * up_y
+                out[w, 0] += np.float32(0.5) * apart * up_x
+                out[w, 1] += np.float32(0.5) * apart * up_y
 
 
 @njit(cache=True, nogil=True)
