@@ -25,11 +25,11 @@ from deid.models.morphable.population import load_population
 from deid.people import traits
 
 _LOOKS = 6
-_SKIN = 2.0  # standard deviations of a coefficient of skin, at most, unless the draw was farther out
-_SINGLE, _WHOLE = 0.95, 0.9  # of the limits of proportions, each and together, unless the draw was farther out
+_SKIN = 1.7  # standard deviations of a coefficient of skin, at most, unless the draw was farther out
+_SINGLE, _WHOLE = 0.8, 0.8  # of the limits of proportions, each and together, unless the draw was farther out
 _STEP, _SWEEPS = 0.15, 8  # standard deviations a step in the map, and sweeps over the limits after each
 _REACH, _MORE, _LESS, _MOST, _LEAST = 1.5, 1.25, 0.5, 2.0, 0.3  # standard deviations between two looks
-_TOTAL = 4.0  # standard deviations from the draw
+_TOTAL = 3.0  # standard deviations from the draw
 _SOFT = 0.02  # distance within which shortfalls count alike
 _BEYOND = 0.02  # what is foretold is to be better than enough by
 
