@@ -332,6 +332,12 @@ class Obscurer:
         """See :func:`obscure_frame`: the same in every mode."""
         return obscure_frame(frame)
 
+    def _middle(self, count: int) -> np.ndarray:
+        """Which ``count`` lines of the noise, from its middle; again and again for regions that are far longer than
+        wide, whose soft edges reach farther than any face's."""
+        most = len(self._noise)
+        return (np.arange(count) + (most - count) // 2) % most
+
     def _cover(self, frame: Frame, region: Region) -> _Cover:
         # Always of the untouched frame: cells that averaged another region's would depend on the regions' order.
         mode = region.by or self.mode
@@ -340,9 +346,8 @@ class Obscurer:
         if cells is None:
             return _Cover(np.array([[_solid_values(frame.format)]], np.float32), 0, lattice)
         rows, columns, planes = cells.shape
-        top, left = (len(self._noise) - rows) // 2, (len(self._noise) - columns) // 2
         white = (1 << frame.format.depth) - 1
-        cells += white / 255 * self._noise[top : top + rows, left : left + columns, :planes]
+        cells += white / 255 * self._noise[np.ix_(self._middle(rows), self._middle(columns))][..., :planes]
         np.clip(cells, 0, white, out=cells)
         if mode == "blur":
             return _Cover(_smoothed(cells), _FINE, lattice)

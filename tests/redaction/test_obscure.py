@@ -3,7 +3,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from deid.errors import UsageError
@@ -87,6 +87,7 @@ some_region = st.builds(
     st.integers(1, 150),
     st.integers(1, 150),
 )
+@example([Region(0.0, 0.0, 21.0, 1.5, 0.0)], "blur", FORMATS["yuv420p"], 2, 2)  # a soft edge of many cells
 def test_any_regions_leave_the_rest_alone(regions, mode, pixels, width, height):
     before = noise(width, height, pixels)
     after = Obscurer(mode).apply(before, regions)
