@@ -53,11 +53,7 @@ _TURNED = (0.75, 0.92)  # of the reach on the other side: below, beyond the outl
 _ARM_NODES = 160  # nodes to a face's width of the grid that arms of glasses are looked for on
 _CHIN_COUNTS = 0.7  # how much the colour of the chin and the jaw counts, where beards are
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
-_HAIR_EDGE = (
-    np.float32(0.72),
-    np.float32(0.02),
-    26,
-)  # in reaches of the outline: where hair beside a cheek is looked at
+_HAIR_EDGE = (np.float32(0.72), np.float32(0.02), 26)  # in reaches: where hair beside a cheek is looked at
 _CHIN = (0.45, 0.65)  # downward part of a direction: from beside a jaw to under it
 _HAIR_SKIN = 6  # levels at either end that are skin, and hair
 _HAIR_PLACE, _HAIR_WIDE = (0.86, 1.06), (0.02, 0.1)  # in reaches: where a cheek may end in hair, and over how much

@@ -104,7 +104,8 @@ def things_before(
         return None, 0.0
     view, (x0, y0, x1, y1) = found
     told = _edged(view.picture, view.prior, view.width)
-    kept = _pieces(view, told > 0.5)
+    holding = _holding(view)
+    kept = _pieces(view, told > 0.5, holding)
     share = float((kept * view.face).sum()) / view.area
     if share < _LEAST[1]:
         return None, 0.0
@@ -112,7 +113,7 @@ def things_before(
     hidden = max(float(kept[eye].mean()) if eye.any() else 0.0 for eye in eyes)
     if share > _MOST or hidden > _EYE_COVERED:
         return None, max(share, hidden, _MOST)
-    never = view.zone(_EYES[0], _EYE_ROOM) | view.zone(_EYES[1], _EYE_ROOM) | _may_be_features(view)
+    never = view.zone(_EYES[0], _EYE_ROOM) | view.zone(_EYES[1], _EYE_ROOM) | _may_be_features(view, holding)
     mask = np.where(imaging.dilate(kept, np.ones((3, 3), np.uint8)) > 0, told, 0).astype(np.float32)
     mask *= 1 - blurred(never.astype(np.float32), 0.8)
     mask[never] = 0
@@ -247,11 +248,12 @@ def _edged(picture: np.ndarray, prior: np.ndarray, width: float) -> np.ndarray:
     return np.asarray(np.clip((soft - 0.5) / 0.7 + 0.5, 0, 1), np.float32)
 
 
-def _pieces(view: _View, solid: np.ndarray) -> np.ndarray:
-    """float32 (h, w), 0 or 1: those pieces of ``solid`` that can be things before the face."""
+def _pieces(view: _View, solid: np.ndarray, holding: np.ndarray) -> np.ndarray:
+    """float32 (h, w), 0 or 1: those pieces of ``solid`` that can be things before the face. ``holding``: as
+    :func:`_holding` tells."""
     near = imaging.dilate(view.face, disc(_BESIDE * view.width)) > 0
     border = near & (view.face == 0)
-    skinny = _mostly(_like_skin(view.picture, view.skin), view.width) & (view.hand == 0) & ~_holding(view)
+    skinny = _mostly(_like_skin(view.picture, view.skin), view.width) & (view.hand == 0) & ~holding
     solid = solid & near & ~(skinny & (view.face > 0))
     solid = imaging.dilate(imaging.erode(solid.astype(np.uint8), disc(1)), disc(1)) > 0
     pieces, count = imaging.pieces_of(solid)
@@ -297,12 +299,12 @@ def _above_brows(view: _View) -> np.ndarray:
     return np.asarray(x * up[0] + y * up[1] > (view.at[list(_BROW_LINE)] @ up).mean())
 
 
-def _may_be_features(view: _View) -> np.ndarray:
+def _may_be_features(view: _View, holding: np.ndarray) -> np.ndarray:
     """bool (h, w): places about the nose and the mouth that have the colour of skin, or are redder, and that the hand
     model sees no hand at."""
     own = _like_skin(view.picture, view.skin, redder=True)
     about = view.zone(_NOSE, _ROOM) | view.zone(_MOUTH, _ROOM)
-    held = _holding(view) & ~_mostly(_redder(view.picture, view.skin), view.width)
+    held = holding & ~_mostly(_redder(view.picture, view.skin), view.width)
     return about & _mostly(own, view.width) & (view.core == 0) & ~held
 
 

@@ -20,7 +20,8 @@ from deid.models.morphable.population import load_population
 def heads(count: int, female: float) -> np.ndarray:
     geometry, people = load_geometry(), load_population()
     reads = np.sign(female) * shape_reads(len(people.centre))
-    return np.stack([people.draw(geometry, np.random.default_rng(k), female, 50.0, reads, 0.2) for k in range(count)])
+    rngs = [np.random.default_rng(k) for k in range(count)]
+    return people.draw(geometry, rngs, female, [50.0] * count, reads, [0.2] * count)
 
 
 @pytest.mark.parametrize("female", [-1.0, 1.0])
@@ -46,7 +47,8 @@ def test_the_mean_head_is_ordinary_at_every_age_and_gender() -> None:
 def test_what_is_lacking_of_a_gender_is_made_up_for() -> None:
     geometry, people = load_geometry(), load_population()
     reads = shape_reads(len(people.centre))
-    told = [people.draw(geometry, np.random.default_rng(k), 1.0, 40.0, reads, 0.6) @ reads for k in range(20)]
+    rngs = [np.random.default_rng(k) for k in range(20)]
+    told = people.draw(geometry, rngs, 1.0, [40.0] * 20, reads, [0.6] * 20) @ reads
     assert min(told) > 0.6 - 1e-6
 
 

@@ -15,14 +15,7 @@ import numpy as np
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import Camera, Light, head_rotation
-from deid.models.morphable.echo import (
-    Echo,
-    Make,
-    before_wall,
-    listen,
-    read_off,
-    telling_rows,
-)
+from deid.models.morphable.echo import Echo, Make, before_wall, listen, read_off, telling_rows
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.held import COVERED

@@ -21,7 +21,7 @@ import numpy as np
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.detection.pose import MEAN_HEAD, RIGID_POINTS
 from deid.models.morphable import face_points
-from deid.models.morphable.codes import AttributeCode, Camera, Light
+from deid.models.morphable.codes import AttributeCode, Light
 from deid.models.morphable.finish import to_code
 from deid.models.morphable.fit_basis import fit_basis, surface_points
 from deid.models.morphable.geometry import Geometry
@@ -29,7 +29,7 @@ from deid.models.morphable.mouths import holds
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.render import GeneratedFace
 from deid.models.morphable.side_by_side import side_by_side
-from deid.models.morphable.tracks import AttributeTrack
+from deid.models.morphable.tracks import AttributeTrack, evenly
 
 _SIDE, _HEAD = 256, 30.0  # pixels of the pictures, at most; centimetres that they are high
 _WALL = 0.45  # behind the head
@@ -145,7 +145,7 @@ def telling_rows(track: AttributeTrack, trusted: np.ndarray) -> np.ndarray:
     rows = np.flatnonzero(good)
     if len(rows) <= _ROWS:
         return rows
-    even = rows[np.linspace(0, len(rows) - 1, _ROWS - 2).round().astype(int)]
+    even = evenly(rows, _ROWS - 2)
     left = np.setdiff1d(rows, even)
     up = left[np.argsort(track.gaze[left, :, 1].mean(axis=1), kind="stable")]
     ends = [up[round(share * (len(up) - 1))] for share in (_GLANCES, 1 - _GLANCES)]
@@ -288,9 +288,7 @@ def _read(
         expression = track.expression[row]
         vertices = geometry.pose(sitter.neutral, expression, track.gaze[row])
         truth = surface_points(geometry, vertices)
-        camera = Camera(track.rotation[row], scale, np.zeros(2), float(track.distance[row]))
-        middle = camera.project(truth)[:, :2].mean(axis=0)
-        camera = Camera(camera.rotation, scale, np.array([side * 0.5, side * 0.5]) - middle, camera.distance)
+        camera = track.close_up(row, truth, scale, side)
         face = sitter.renderer.render(vertices, camera, light, side, side, expression=expression)
         code = AttributeCode(expression, track.gaze[row], camera, light, _SOFT, 0.0)
         return _wearing(before_wall(face), sitter, geometry, vertices, code), camera.project(truth)

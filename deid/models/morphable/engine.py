@@ -23,13 +23,7 @@ from deid.errors import DeidError
 from deid.models.engine import Found
 from deid.models.morphable import photometry, side_by_side
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.calibrate import (
-    LIP_GAPS,
-    PoseBias,
-    echoed,
-    lip_readings,
-    pose_bias,
-)
+from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, echoed, lip_readings, pose_bias
 from deid.models.morphable.casting import Casting, Role, Shown, reports
 from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.eyewear_sheet import eyes_of, unrolled

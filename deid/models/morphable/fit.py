@@ -16,7 +16,7 @@ from deid.models.morphable import apertures, face_points, fit_kernel, gaze, lids
 from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.side_by_side import halves, side_by_side
-from deid.models.morphable.tracks import AttributeTrack, Observations
+from deid.models.morphable.tracks import AttributeTrack, Observations, evenly
 
 DISTANCES = (30.0, 45.0, 70.0, 120.0, 240.0)
 """Candidates for the distance from the camera to the head, in centimetres."""
@@ -207,7 +207,7 @@ def usual_frames(basis: FitBasis, observations: Observations, count: int) -> np.
     shape = (placed[:, telling, :2] / states[usable, None, None, 0]).reshape(len(usable), -1)
     apart = np.linalg.norm(shape - np.median(shape, axis=0), axis=1)
     nearest = np.sort(np.argsort(apart, kind="stable")[: max(3, round(_USUAL * len(usable)))])
-    return usable[nearest[np.unique(np.linspace(0, len(nearest) - 1, min(count, len(nearest))).round().astype(int))]]
+    return usable[evenly(nearest, count)]
 
 
 def _distance_factor(distance: float) -> float:

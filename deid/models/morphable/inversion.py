@@ -12,11 +12,12 @@ from deid.detection.hands import Hand
 from deid.models.morphable import fit, light, smoothing, trust
 from deid.models.morphable.bites import Bites, bites_of
 from deid.models.morphable.codes import AttributeCode
+from deid.models.morphable.face_points import MESH_POINTS
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.held import clear_rows, covered, held, hidden_points, turned_away
 from deid.models.morphable.photo_hidden import hidden_samples
 from deid.models.morphable.photo_things import behind_things, followed
-from deid.models.morphable.tracks import AttributeTrack, Observations
+from deid.models.morphable.tracks import AttributeTrack, Observations, evenly
 from deid.models.morphable.trust import Trust
 from deid.tracking.records import RecordFile
 
@@ -175,7 +176,7 @@ def _hidden(
         near = {row - int(rows[0]): belief for row, belief in things.items() if rows[0] <= row <= rows[-1]}
         found = hidden_points(seen.frames, seen.points, hands, near)
         keep = slice(start - int(rows[0]), min(start + _WINDOW, len(witnessed)) - int(rows[0]))
-        parts.append(np.zeros((keep.stop - keep.start, 468), bool) if found is None else found[keep])
+        parts.append(np.zeros((keep.stop - keep.start, MESH_POINTS), bool) if found is None else found[keep])
     whole: np.ndarray = np.concatenate(parts)
     return whole if whole.any() else None
 
@@ -188,7 +189,7 @@ def _identity(
     rows = np.arange(len(witnessed))
     if gone is not None and clear.sum() >= max(_LEAST_CLEAR, _CLEAR_SHARE * len(rows)):
         rows = rows[clear]
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _IDENTITY_ROWS)).round().astype(int))]
+    chosen = evenly(rows, _IDENTITY_ROWS)
     seen, _ = witnessed.read(records, chosen, size)
     identity = fit.fit_identity(geometry, seen)
     if gone is not None and (~clear[chosen]).mean() > _HIDDEN_OFTEN:

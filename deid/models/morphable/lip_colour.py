@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid.models.morphable.appearance import lip_parts
-from deid.models.morphable.codes import Camera
 from deid.models.morphable.finish import CODE_TO_LINEAR8, to_code
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_mouth import of_lips
 from deid.models.morphable.side_by_side import side_by_side
+from deid.models.morphable.tracks import AttributeTrack, evenly
 
 if TYPE_CHECKING:
     from deid.models.morphable.inversion import TrackCodes
     from deid.models.morphable.painter import Sitter
-    from deid.models.morphable.tracks import AttributeTrack
 
 _ROWS = 4
 _MOST_YAW, _MOST_OPEN = 30.0, 1.2  # degrees; centimetres between the lips
@@ -43,16 +42,13 @@ def lips_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attribu
     rows = np.flatnonzero(usable & (of.attributes.mouth < _MOST_OPEN))
     if not len(rows):
         return sitter
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(_ROWS, len(rows))).round().astype(int))]
+    rows = evenly(rows, _ROWS)
 
     def apart_in(row: int) -> np.ndarray:
         light = of.lights.light(row)
         vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
         points = surface_points(geometry, vertices)
-        scale = _SIDE / _HEAD
-        camera = Camera(track.rotation[row], scale, np.zeros(2), float(track.distance[row]))
-        middle = camera.project(points)[:, :2].mean(axis=0)
-        camera = Camera(camera.rotation, scale, np.full(2, _SIDE / 2) - middle, camera.distance)
+        camera = track.close_up(row, points, _SIDE / _HEAD, _SIDE)
         face = sitter.renderer.render(vertices, camera, light, _SIDE, _SIDE, expression=track.expression[row])
         picture = np.asarray(np.clip(np.rint(to_code(face.rgb) * 255), 0, 255), np.uint8)
         shown = CODE_TO_LINEAR8[of_lips(picture, camera.project(points).astype(np.float32))]

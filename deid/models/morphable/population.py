@@ -89,15 +89,6 @@ class Population:
         return found
 
     def draw(
-        self, geometry: Geometry, rng: np.random.Generator, female: float, years: float, reads: np.ndarray, least: float
-    ) -> np.ndarray:
-        """(K,): one ordinary head; of those tried the most ordinary when none is. ``reads``: (K,), by which a
-        recogniser reads the gender from shape; what is less than ``least`` is moved there, in the way in
-        which people differ."""
-        found: np.ndarray = self.draw_all(geometry, [rng], female, [years], reads, [least])[0]
-        return found
-
-    def draw_all(
         self,
         geometry: Geometry,
         rngs: Sequence[np.random.Generator],
@@ -106,8 +97,10 @@ class Population:
         reads: np.ndarray,
         least: Sequence[float],
     ) -> np.ndarray:
-        """(n, K): :meth:`draw` for each of ``rngs``, side by side: hundreds are drawn for a person, and one after the
-        other they take five times as long."""
+        """(n, K): an ordinary head for each of ``rngs``, side by side: hundreds are drawn for a person, and one after
+        the other they take five times as long; of those tried the most ordinary when none is. ``reads``: (K,), by
+        which a recogniser reads the gender from shape; what is less than ``least`` is moved there, in the way in
+        which people differ."""
         way = self.root @ (self.root.T @ reads)
         way /= max(float(reads @ way), 1e-9)
         means, floor = np.stack([self.mean(female, y) for y in years]), np.asarray(least, np.float64)

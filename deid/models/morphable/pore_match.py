@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid import imaging
-from deid.models.morphable.codes import Camera
 from deid.models.morphable.finish import soften, to_code, veiled
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_quality import Detail, measure_noise
 from deid.models.morphable.side_by_side import side_by_side
+from deid.models.morphable.tracks import AttributeTrack, evenly
 
 if TYPE_CHECKING:
     from deid.models.morphable.inversion import TrackCodes
     from deid.models.morphable.painter import Sitter
-    from deid.models.morphable.tracks import AttributeTrack
 
 _ROWS = 2
 _MOST_YAW = 35.0  # degrees
@@ -55,8 +54,7 @@ def pores_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attrib
         there = np.sqrt(max(float(lights.coarse[row]) ** 2 - grain**2, _ROUNDED**2))
         return float(there / max(shown, _ROUNDED))
 
-    chosen = np.unique(large[np.linspace(0, len(large) - 1, _ROWS).round().astype(int)]).tolist()
-    share = float(np.clip(np.mean(list(side_by_side(share_of, chosen))), _LEAST, 1.0))
+    share = float(np.clip(np.mean(list(side_by_side(share_of, evenly(large, _ROWS).tolist()))), _LEAST, 1.0))
     if share > _ENOUGH:
         return sitter
     return sitter.recoloured(_finer(sitter.skin[0], float(of.attributes.scale[large].max()), share), share)
@@ -68,9 +66,7 @@ def _shown(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeT
     size = round(_HEAD * scale)
     vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
     points = surface_points(geometry, vertices)
-    camera = Camera(track.rotation[row], scale, np.zeros(2), float(track.distance[row]))
-    middle = camera.project(points)[:, :2].mean(axis=0)
-    camera = Camera(camera.rotation, scale, np.full(2, size / 2) - middle, camera.distance)
+    camera = track.close_up(row, points, scale, size)
     face = sitter.renderer.render(vertices, camera, light, size, size, whole=False, expression=track.expression[row])
     linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
     coded = soften(to_code(veiled(linear, light.veil, light.tone)), float(of.lights.blur[row]))

@@ -97,6 +97,16 @@ def _converging(rng: np.random.Generator, at: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+def _projected(x, y, z, rotation, scale, tx, ty, inverse_distance):  # type: ignore[no-untyped-def]
+    """Picture x and y of a point of the head, its camera z in centimetres, and pixels a centimetre there."""
+    cx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
+    cy = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
+    cz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z
+    near = scale / max(1.0 - cz * inverse_distance, 0.05)
+    return np.float32(tx + near * cx), np.float32(ty - near * cy), cz, near
+
+
+@njit(cache=True, nogil=True)
 def draw_lashes(
     ends: np.ndarray,
     shape: np.ndarray,
@@ -147,11 +157,7 @@ def draw_lashes(
             x = rx + out * ox + up * ux + side
             y = ry + out * oy + up * uy
             z = rz + out * oz + up * uz - abs(side) * np.float32(0.4)
-            cx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
-            cy = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
-            cz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z
-            near = scale / max(1.0 - cz * inverse_distance, 0.05)
-            px, py = np.float32(tx + near * cx), np.float32(ty - near * cy)
+            px, py, cz, near = _projected(x, y, z, rotation, scale, tx, ty, inverse_distance)
             moved = np.sqrt((px - last_x) * (px - last_x) + (py - last_y) * (py - last_y))
             last_x, last_y = px, py
             x0, y0 = int(np.floor(px)) - left, int(np.floor(py)) - top
@@ -211,11 +217,8 @@ def draw_folds(
             back = min(above / radius, np.float32(1.0))
             x, z = ox + centres[eye, 0], oz * (np.float32(1.0) - np.float32(0.3) * back) + centres[eye, 2]
             y = oy + above + centres[eye, 1]
-            cx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
-            cy = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z
-            cz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z
-            near = scale / max(1.0 - cz * inverse_distance, 0.05)
-            qx, qy = np.float32(tx + near * cx) - left, np.float32(ty - near * cy) - top
+            qx, qy, cz, near = _projected(x, y, z, rotation, scale, tx, ty, inverse_distance)
+            qx, qy = qx - left, qy - top
             moved = np.sqrt((qx - px) * (qx - px) + (qy - py) * (qy - py))
             px, py = qx, qy
             x0, y0 = int(np.floor(qx + np.float32(0.5))), int(np.floor(qy + np.float32(0.5)))

@@ -113,7 +113,7 @@ def _drawn(
         plain.append(IdentityCode(np.zeros(count, np.float32), skin, detail, iris))
     lacking = _ROUNDED - over_limit(foretold(plain), female)
     reads = side * shape_reads(count)
-    shapes = load_population().draw_all(geometry, rngs, female, years, reads, lacking.tolist())
+    shapes = load_population().draw(geometry, rngs, female, years, reads, lacking.tolist())
     return [replace(code, shape=shape.astype(np.float32)) for code, shape in zip(plain, shapes, strict=True)]
 
 

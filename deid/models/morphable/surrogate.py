@@ -49,9 +49,6 @@ _DARK = 0.3  # reflectance
 if TYPE_CHECKING:
     from deid.models.morphable.eyewear import Eyewear
 
-if TYPE_CHECKING:
-    from deid.models.morphable.eyewear import Eyewear
-
 Recognise = Callable[[np.ndarray], np.ndarray]
 
 
@@ -155,17 +152,16 @@ def _moved(
     """``best``, or where it is too near to the subject or to others, what it becomes when it is moved away."""
     elsewhere = [o.codes for o in others if len(o.codes)]
     aim = Aim(before, _LEAST_MEAN, _LEAST_EACH, elsewhere, FAR_1E3 + _ELSE_APART)
-    found = {id(best.code): best}
+    found = [best]
 
     def look(code: IdentityCode) -> np.ndarray:
-        seen = _judged(geometry, appearance, code, likenesses, before, others, recognise, best.draws)
-        found[id(code)] = seen
-        return seen.codes
+        found.append(_judged(geometry, appearance, code, likenesses, before, others, recognise, best.draws))
+        return found[-1].codes
 
     if aim.score(best.codes) >= 0:
         return best
     moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look)
-    return max(found.values(), key=lambda s: (s.safe, aim.score(s.codes)))
+    return max(found, key=lambda s: (s.safe, aim.score(s.codes)))
 
 
 def _enough(looked: dict[int, Surrogate], scores: dict[int, float], hoped: float) -> bool:

@@ -91,6 +91,12 @@ class AttributeTrack:
         """The camera of one row."""
         return Camera(self.rotation[row], float(self.scale[row]), self.translation[row], float(self.distance[row]))
 
+    def close_up(self, row: int, points: np.ndarray, scale: float, side: int) -> Camera:
+        """The camera of one row at ``scale`` pixels a centimetre, moved so that the mean of ``points``, (n, 3) in head
+        space, is in the middle of a picture of ``side`` pixels."""
+        camera = Camera(self.rotation[row], scale, np.zeros(2), float(self.distance[row]))
+        return replace(camera, translation=np.full(2, side / 2) - camera.project(points)[:, :2].mean(axis=0))
+
     def yaw_pitch_roll(self) -> np.ndarray:
         """float64 (n, 3), degrees: yaw to the viewer's right, pitch backwards, roll clockwise as seen on screen; roll
         after yaw after pitch, as in :mod:`deid.detection.pose`."""
@@ -119,3 +125,9 @@ class AttributeTrack:
         return AttributeTrack(
             *(np.concatenate([getattr(part, name) for part in parts]) for name in AttributeTrack.__slots__)
         )
+
+
+def evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    """Up to ``count`` of ``rows``, (n,) with n at least 1, evenly spread over them, the first and the last among
+    them."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
