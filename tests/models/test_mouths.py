@@ -20,7 +20,7 @@ NOTHING = np.zeros((2, 2), np.float32)
 def head(seed: int, female: float = 1.0) -> np.ndarray:
     geometry, people = load_geometry(), load_population()
     reads = np.sign(female) * shape_reads(len(people.centre))
-    return geometry.neutral(people.draw(geometry, np.random.default_rng(seed), female, 40.0, reads, 0.2))
+    return geometry.neutral(people.draw(geometry, [np.random.default_rng(seed)], female, [40.0], reads, [0.2])[0])
 
 
 def hanging(neutral: np.ndarray) -> float:
