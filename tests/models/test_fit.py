@@ -222,6 +222,25 @@ def test_half_a_face_stays_half_a_face(geometry: Geometry) -> None:
         assert np.ptp(right) < 0.35 * np.ptp(left)
 
 
+def test_the_noise_of_a_small_face_is_no_crooked_mouth_and_half_a_smile_of_a_large_one_stays(
+    geometry: Geometry,
+) -> None:
+    names, apart = geometry.expression_names, {}
+    pairs = [(i, names.index(f"{n[:-1]}R")) for i, n in enumerate(names) if n.startswith("mouth") and n.endswith("_L")]
+    for scale in (3.5, 20.0):
+        truth = still(geometry, 40, person(geometry, np.random.default_rng(4)), scale=scale)
+        half = still(geometry, 1, truth.shape, scale=scale)
+        act(half, geometry, mouthSmile_L=0.6)
+        seen = observe(geometry, truth, np.random.default_rng(2), noise=0.5)
+        who = fit.fit_identity(geometry, seen)
+        track = attributes(geometry, who, seen)
+        apart[scale] = max(float(np.abs(track.expression[:, i] - track.expression[:, k]).mean()) for i, k in pairs)
+        smile = attributes(geometry, who, observe(geometry, half, np.random.default_rng(3), noise=0.5))
+        left, right = (float(weight(geometry, smile, f"mouthSmile_{side}")[0]) for side in "LR")
+        assert left - right > (0.12 if scale < 10 else 0.35)
+    assert apart[3.5] < 0.15 and apart[20.0] < 0.06  # 0.3 without doubt
+
+
 def test_a_pucker_is_a_pucker_and_not_both_sides_pulled(geometry: Geometry) -> None:
     """Also when it lasts for a third of the clip, which must not make it the person's mouth at rest."""
     t = np.arange(N)

@@ -8,7 +8,7 @@ import pytest
 from deid.errors import ModelError
 from deid.models.morphable import shade_shadows as module
 from deid.models.morphable.geometry import load_geometry
-from deid.models.morphable.shade_shadows import load_shadows, shadows
+from deid.models.morphable.shade_shadows import hollows_of, load_shadows, shadows
 
 
 def _at(landmark: int, sh: list[float], rotation: np.ndarray | None = None) -> float:
@@ -74,6 +74,24 @@ def test_corners_of_the_mouth_and_lid_edges_are_dark_as_on_photographs() -> None
     np.testing.assert_allclose(
         hollows[geometry.lid_upper_left].mean(), hollows[geometry.lid_upper_right].mean(), atol=0.02
     )
+
+
+def test_folds_of_a_smile_come_with_a_smile_on_its_side() -> None:
+    geometry = load_geometry()
+    factors = load_shadows(geometry)[1]
+    found = hollows_of(geometry, factors, np.arange(len(factors)))
+    points = geometry.vertices
+    dimples = [np.argmin(np.linalg.norm(points - (side * 2.65, -3.45, 9.9), axis=1)) for side in (1, -1)]
+    assert factors[dimples].max() < 0.8  # as on portraits, which smile
+    assert found.rest[dimples].min() > 0.88
+    smile = np.zeros(len(geometry.expression_names), np.float32)
+    smile[geometry.expression_names.index("mouthSmile_L")] = 0.8
+    one = found.at(smile)
+    np.testing.assert_allclose(one[dimples[0]], factors[dimples[0]], rtol=1e-3)
+    np.testing.assert_allclose(one[dimples[1]], found.rest[dimples[1]], rtol=1e-3)
+    eyes = np.concatenate([geometry.lid_upper_left, geometry.lid_lower_right])
+    np.testing.assert_allclose(found.rest[eyes], factors[eyes], rtol=1e-3)
+    assert (found.at(None) == found.rest).all() and (found.at(0 * smile) == found.rest).all()
 
 
 def test_a_broken_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

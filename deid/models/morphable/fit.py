@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deid.models.morphable import apertures, face_points, fit_kernel, gaze, lids, visibility
-from deid.models.morphable.fit_basis import UPPER, FitBasis, fit_basis
+from deid.models.morphable.fit_basis import SIGMA, UPPER, FitBasis, fit_basis
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.side_by_side import halves, side_by_side
 from deid.models.morphable.tracks import AttributeTrack, Observations, evenly
@@ -21,6 +21,7 @@ from deid.models.morphable.tracks import AttributeTrack, Observations, evenly
 DISTANCES = (30.0, 45.0, 70.0, 120.0, 240.0)
 """Candidates for the distance from the camera to the head, in centimetres."""
 
+_PIXELS = 0.7  # standard deviation of mesh points, in the frame's pixels, beyond what they err on large faces
 _DEPTH_WEIGHT = 0.05  # squared; MediaPipe's depths are guesses
 _FRAMES, _PROBE_FRAMES = 28, 8
 _TRUSTED_FRAMES = 8.0  # frames' worth of evidence about an identity: the model errs in the same way in all of them
@@ -78,17 +79,23 @@ class _State:
         self, basis: FitBasis, neutral: np.ndarray, distances: np.ndarray, links: np.ndarray, steps: np.ndarray | int
     ) -> None:
         shape, turns = np.ascontiguousarray(neutral), np.broadcast_to(np.asarray(steps, np.int64), links.shape).copy()
+        doubt = self.doubt()
 
         def some(rows: slice) -> None:
             fit_kernel.fit_sequence(
                 self.seen[rows], shape, basis.shapes, basis.rows, basis.tables, basis.weights,
-                basis.sides, basis.pairs, basis.pair_weights, _DEPTH_WEIGHT, basis.prior, basis.shrink, basis.upper,
-                distances[rows], basis.reach, links[rows], turns[rows],
+                basis.sides, basis.pairs, basis.pair_weights, _DEPTH_WEIGHT, basis.prior, basis.askew, basis.shrink,
+                basis.upper, doubt[rows], distances[rows], basis.reach, links[rows], turns[rows],
                 self.rotations[rows], self.states[rows], self.expressions[rows], self.errors[rows],
             )  # fmt: skip
 
         # frames that do not begin where others end know nothing of each other
         list(side_by_side(some, (slice(0, len(links)),) if links.any() else halves(len(links))))
+
+    def doubt(self) -> np.ndarray:
+        """(n,), 1 and more: variance of mesh points beside that on a large face. Those of a small one, a landmark model
+        finds in fewer pixels."""
+        return np.asarray(1 + (_PIXELS / (SIGMA * np.maximum(self.states[:, 0], 1.0))) ** 2)
 
     def model(self, basis: FitBasis, neutral: np.ndarray) -> np.ndarray:
         """(n, 468, 3) head space."""
@@ -272,7 +279,7 @@ def _shape_step(
     trust = 1 / np.maximum(errors, np.median(errors)) ** 2  # frames that fit badly say less
     trust *= min(len(errors), _TRUSTED_FRAMES) / trust.sum()
     normal, right = np.eye(count), -shape
-    first = fit_kernel.POSE + size
+    first, doubt = fit_kernel.POSE + size, state.doubt()
 
     def eliminated(t: int) -> tuple[np.ndarray, np.ndarray]:
         hessian, gradient = fit_kernel.normal_blocks(
@@ -280,8 +287,9 @@ def _shape_step(
             basis.pair_weights, _DEPTH_WEIGHT, state.states[t], state.rotations[t], distances[t], basis.reach,
         )  # fmt: skip
         weights, own = state.expressions[t], slice(fit_kernel.POSE, first)
-        hessian[np.arange(first), np.arange(first)] += np.r_[np.full(fit_kernel.POSE, 1e-6), np.diag(basis.prior)]
-        gradient[own] -= basis.prior @ weights + basis.shrink
+        cost = doubt[t] * basis.prior + (doubt[t] - 1) * basis.askew
+        hessian[np.arange(first), np.arange(first)] += np.r_[np.full(fit_kernel.POSE, 1e-6), np.diag(cost)]
+        gradient[own] -= cost @ weights + doubt[t] * basis.shrink
         held = ((weights <= 1e-6) & (gradient[own] <= 0)) | ((weights >= UPPER - 1e-6) & (gradient[own] >= 0))
         local = np.r_[np.arange(fit_kernel.POSE), fit_kernel.POSE + np.flatnonzero(~held)]
         cross = hessian[local, first:]

@@ -25,7 +25,9 @@ _OPPOSED = (("browDown_L", "browOuterUp_L"), ("browDown_R", "browOuterUp_R"))
 _OPPOSITION = 5.0
 _TOGETHER = (("browDown_L", "browDown_R"), ("browInnerUp_L", "browInnerUp_R"))  # few people can do one alone
 _TOGETHERNESS = 4.0
-_SIGMA = 0.11  # cm, how far mesh points lie from the model's for reasons other than noise
+_ASKEW = 36.0
+"""Cost of what differs between the sides of the face, for each unit of doubt: noise has no side."""
+SIGMA = 0.11  # cm, how far mesh points lie from the model's for reasons other than noise
 _EFFECTIVE = 90.0  # independent points: neighbours in MediaPipe's mesh err together
 _GAP_SIGMA = 0.035  # cm, gaps between lips and between brow and eye are seen better than places
 _EXPRESSION_SIGMA = 0.5
@@ -40,7 +42,8 @@ class FitBasis:
     the expressions as MediaPipe's mesh shows them. ``weights`` (468,), ``sides`` (468,) 0 middle, 1 left, 2 right.
     ``pairs`` (Q, 2) and ``pair_weights``. ``shapes`` (E, 1404), ``rows`` (1404, E), ``all_rows`` (1404, E + K): of what
     is seen, for the kernel; ``tables``, ``all_tables``: their products, see :func:`fit_kernel.gram_tables`. ``prior``
-    (E, E), ``shrink`` (E,), ``upper`` (E,): quadratic and linear cost of the weights, and their bounds."""
+    (E, E), ``askew`` (E, E), ``shrink`` (E,), ``upper`` (E,): quadratic and linear cost of the weights, and their
+    bounds."""
 
     mean: np.ndarray
     identity: np.ndarray
@@ -56,6 +59,7 @@ class FitBasis:
     tables: np.ndarray
     all_tables: np.ndarray
     prior: np.ndarray
+    askew: np.ndarray
     shrink: np.ndarray
     upper: np.ndarray
     reach: float
@@ -118,6 +122,7 @@ def fit_basis(geometry: Geometry, calibrated: bool = True) -> FitBasis:
         seen.reshape(len(seen), -1), rows, all_rows,
         fit_kernel.gram_tables(rows, *own), fit_kernel.gram_tables(all_rows, *own),
         _priors(names),
+        _askew(names),
         np.array([_shrink(name) for name in names]),
         np.full(len(names), UPPER),
         float(np.average(mean[:, 2], weights=weights)),
@@ -154,6 +159,17 @@ def _priors(names: tuple[str, ...]) -> np.ndarray:
     for a, b in _TOGETHER:
         i, k = names.index(a), names.index(b)
         out[np.ix_([i, k], [i, k])] += _TOGETHERNESS * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    return out
+
+
+def _askew(names: tuple[str, ...]) -> np.ndarray:
+    """(E, E): quadratic cost of what one side of the face does and the other does not."""
+    out = np.zeros((len(names), len(names)))
+    for left, i in ((name, names.index(name)) for name in names):
+        for end, other in (("_L", "_R"), ("Left", "Right")):
+            if left.endswith(end) and not left.startswith("eye"):
+                k = names.index(left[: -len(end)] + other)
+                out[np.ix_([i, k], [i, k])] += _ASKEW * np.array([[1.0, -1.0], [-1.0, 1.0]])
     return out
 
 
@@ -197,7 +213,7 @@ def _point_weights(mean: np.ndarray) -> np.ndarray:
     weights = np.clip(density / np.median(density), 0.35, 2.0)
     weights[face_points.FACE_OVAL] *= 0.4
     weights[face_points.LIPS] *= 1.6
-    return weights * (_EFFECTIVE / _SIGMA**2 / weights.sum())
+    return weights * (_EFFECTIVE / SIGMA**2 / weights.sum())
 
 
 def _rows(basis: np.ndarray) -> np.ndarray:

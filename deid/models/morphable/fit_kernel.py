@@ -262,16 +262,18 @@ def frame_weights(rotation, weights, sides, pairs, pair_weights, own, own_pairs)
 
 @numba.njit(cache=True, fastmath=False, nogil=True)
 def fit_sequence(  # type: ignore[no-untyped-def]
-    seen, neutral, shapes, basis, tables, weights, sides, pairs, pair_weights, depth_weight, prior, shrink, upper,
-    distances, reach, links, steps, rotations, states, expressions, errors,
+    seen, neutral, shapes, basis, tables, weights, sides, pairs, pair_weights, depth_weight, prior, askew, shrink,
+    upper, doubt, distances, reach, links, steps, rotations, states, expressions, errors,
 ):  # fmt: skip
     """Fit ``n`` frames in place.
 
     ``seen``: (n, P, 3). ``neutral``: (P, 3). ``shapes``: (E, 3P), ``basis``: its transpose. ``tables``: of
     :func:`gram_tables`. ``sides``: (P,), 0 middle, 1 left, 2 right.
-    ``prior`` (E, E), ``shrink``, ``upper`` (E,): quadratic and linear cost and bound of each weight. ``links``: bool
-    (n,), whether a frame starts from its predecessor's expression. ``steps``: (n,) Gauss-Newton steps; second
-    derivatives are new in every third. ``rotations`` (n, 3, 3), ``states`` (n, 4), ``expressions`` (n, E): start and
+    ``prior`` (E, E), ``shrink``, ``upper`` (E,): quadratic and linear cost and bound of each weight. ``doubt``: (n,),
+    variance of a frame's points beside the usual, by which costs count more; what is beyond 1 of it, times ``askew``
+    (E, E), is a cost, too. ``links``: bool (n,), whether a frame starts from its predecessor's expression. ``steps``:
+    (n,) Gauss-Newton steps; second derivatives are new in every third. ``rotations`` (n, 3, 3), ``states`` (n, 4),
+    ``expressions`` (n, E): start and
     result. ``errors``: (n,), root mean square in cm at the last step's start.
     """
     count, size = neutral.shape[0], basis.shape[1]
@@ -284,6 +286,7 @@ def fit_sequence(  # type: ignore[no-untyped-def]
         if links[t]:
             expressions[t] = expressions[t - 1]
         near = 1.0
+        cost = doubt[t] * prior + (doubt[t] - 1.0) * askew
         hidden, lost = frame_weights(rotations[t], weights, sides, pairs, pair_weights, own, own_pairs)
         for turn in range(steps[t]):
             first = 0 if turn % 3 == 0 else POSE
@@ -306,9 +309,9 @@ def fit_sequence(  # type: ignore[no-untyped-def]
                     weighted_rows(inverse[k], cross[:POSE], solved[k])
                 for k in range(size):
                     weighted_rows(-cross[:POSE, k], solved, schur[k])
-                schur += prior
-            reduced = cross[POSE] - shrink
-            weighted_rows(-expressions[t], prior, reduced)
+                schur += cost
+            reduced = cross[POSE] - doubt[t] * shrink
+            weighted_rows(-expressions[t], cost, reduced)
             weighted_rows(-square[POSE, :POSE], solved, reduced)
             step = bounded_step(schur, reduced, expressions[t], upper, 30)
             expressions[t] += step

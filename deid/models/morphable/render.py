@@ -242,7 +242,7 @@ class Renderer:
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
             colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table, work.inside,
         )  # fmt: skip
-        inner = self._locally(light, rig.sh @ shade.LUMA, rotation, work.table)
+        inner = self._locally(light, rig.sh @ shade.LUMA, rotation, expression, work.table)
         folds = creases(geometry)
         folded = None if expression is None or self._depth <= 0 else folds.weights(expression)
         if folded is None:
@@ -273,7 +273,9 @@ class Renderer:
             rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, model.uv, scale, inner, work.colour,
         )  # fmt: skip
 
-    def _locally(self, light: Light, grey: np.ndarray, rotation: np.ndarray, table: np.ndarray) -> np.ndarray:
+    def _locally(
+        self, light: Light, grey: np.ndarray, rotation: np.ndarray, expression: np.ndarray | None, table: np.ndarray
+    ) -> np.ndarray:
         """The light's local strength, and shadows, into the columns of ``table`` that hold light on skin, and, float32
         (parts,), for eyes and mouth. ``grey``: float32 (9,), luminance of the light's harmonics."""
         model = self._model
@@ -281,7 +283,7 @@ class Renderer:
         more = shadows(model.transfer, grey, rotation)
         for part, around in zip((Part.EYE_LEFT, Part.EYE_RIGHT), model.around_eyes, strict=True):
             inner[part] = more[around].mean()
-        more *= model.hollows
+        more *= model.hollows.at(expression)
         if len(light.local):
             more *= factor(model.bumps, light.local)
             here = factor(model.eye_bumps, light.local)

@@ -14,7 +14,7 @@ from deid.models.morphable.photo_local import bumps
 from deid.models.morphable.raster_lashes import Strands, lash_strands
 from deid.models.morphable.shade_eyes import EyeTables, eye_tables
 from deid.models.morphable.shade_mouth import LipTables, lip_tables
-from deid.models.morphable.shade_shadows import load_shadows
+from deid.models.morphable.shade_shadows import Hollows, hollows_of, load_shadows
 from deid.models.morphable.shade_soft import SoftNormals, soft_normals
 
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
@@ -49,7 +49,7 @@ class HeadModel:
     bumps: np.ndarray
     eye_bumps: np.ndarray
     transfer: np.ndarray
-    hollows: np.ndarray
+    hollows: Hollows
     soft: SoftNormals
     around_eyes: tuple[np.ndarray, np.ndarray]
 
@@ -89,7 +89,7 @@ def head_model(geometry: Geometry) -> HeadModel:
         bumps=bumps(geometry, geometry.vertices[members]),
         eye_bumps=_eye_bumps(geometry),
         transfer=transfer[members],
-        hollows=hollows[members],
+        hollows=hollows_of(geometry, hollows, members),
         soft=soft_normals(geometry, members.astype(np.int32)),
         around_eyes=_around_eyes(geometry, members),
     )

@@ -7,6 +7,7 @@ occlusion says how much light a place gets from everywhere; this says how much m
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +26,12 @@ _RADIANCE = np.array([1.0] + [1.5] * 3 + [2.6] * 5)
 _LEAST_OPEN = 0.25  # places that see less are shaded as before
 _MOST = (-0.75, 0.3)  # logarithm of what direction can change
 _LEAST = 0.08  # of the mean: light that is left
+_FOLD = np.array([[1.55, -1.0], [2.5, -2.0], [3.1, -3.1], [3.0, -4.1]])  # cm, nose to mouth's corner, mean head's left
+_FOLD_WIDE = (0.45, 1.0)  # cm beside that line: all of what is dark belongs to the fold, and none
+_CORNER, _CORNER_WIDE = 0.1, 0.3  # cm around a corner of the lips that are dark at rest, too
+_AT_REST, _CORNER_AT_REST = 0.35, 0.75  # share of the fold's logarithm that is there without a smile
+_WHOLE = 0.6  # weight of a smile that makes all of it
+_FOLDING = (("mouthSmile", 1.0), ("mouthDimple", 0.6), ("mouthStretch", 0.4), ("noseSneer", 0.5), ("cheekSquint", 0.3))
 
 
 @lru_cache(maxsize=2)
@@ -54,6 +61,61 @@ def shadows(transfer: np.ndarray, sh: np.ndarray, rotation: np.ndarray) -> np.nd
     share = np.maximum(seen, least * open_) / (np.maximum(whole, least) * np.maximum(open_, np.float32(_LEAST_OPEN)))
     share[open_ < _LEAST_OPEN] = 1.0
     return np.asarray(np.exp(within(np.log(share), *_MOST)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hollows:
+    """Factors on light in hollows that the mesh lacks. ``rest``: float32 (n,), at rest. ``smile``: float32 (n, 2),
+    logarithms of what a whole smile of the left and of the right side adds. ``drive``: float32 (2, E), what each
+    expression adds to a side's smile."""
+
+    rest: np.ndarray
+    smile: np.ndarray
+    drive: np.ndarray
+
+    def at(self, expression: np.ndarray | None) -> np.ndarray:
+        """float32 (n,): factors under ``expression`` (E,)."""
+        if expression is None:
+            return self.rest
+        folded = np.clip(self.drive @ expression.astype(np.float32), 0.0, 1.0)
+        return self.rest if not folded.any() else self.rest * np.exp(self.smile @ folded)
+
+
+def hollows_of(geometry: Geometry, factors: np.ndarray, members: np.ndarray) -> Hollows:
+    """``factors``, float32 (V,), of :func:`load_shadows` for vertices ``members``, int (n,).
+
+    They were measured on portraits, most of which smile: the dark fold from nose to mouth and the dimple beside its
+    corner are a smile's. On a face at rest most of it is left out, or every calm mouth would seem to smile.
+    """
+    points = geometry.vertices[members].astype(np.float64)
+    log = np.log(np.maximum(factors[members], np.float32(1e-3))).astype(np.float64)
+    corner = geometry.vertices[geometry.lips_inner]
+    corner = corner[corner[:, 0].argmax()]
+    place = np.column_stack([np.abs(points[:, 0]), points[:, 1]])
+    fold = 1 - _ramp(_to_line(place, _FOLD), *_FOLD_WIDE)
+    near = 1 - _ramp(np.linalg.norm(place - corner[:2], axis=1), _CORNER, _CORNER_WIDE)
+    kept = _AT_REST + (_CORNER_AT_REST - _AT_REST) * near
+    dark = np.minimum(log, 0.0) * fold * (1 - kept)
+    left = np.clip(0.5 + points[:, 0] / 0.5, 0.0, 1.0)
+    drive = np.zeros((2, len(geometry.expression_names)), np.float32)
+    for name, gain in _FOLDING:
+        for side, mark in enumerate("LR"):
+            drive[side, geometry.expression_names.index(f"{name}_{mark}")] = gain / _WHOLE
+    smile = np.column_stack([dark * left, dark * (1 - left)])
+    return Hollows(np.exp(log - dark).astype(np.float32), smile.astype(np.float32), drive)
+
+
+def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    t = np.clip((x - low) / (high - low), 0.0, 1.0)
+    return t * t * (3 - 2 * t)
+
+
+def _to_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """(n,): distance of ``points`` (n, 2) from the polygon through ``line`` (k, 2)."""
+    start, along = line[:-1], np.diff(line, axis=0)
+    t = ((points[:, None] - start) * along).sum(axis=2) / (along**2).sum(axis=1)
+    nearest = start + np.clip(t, 0.0, 1.0)[..., None] * along
+    return np.asarray(np.linalg.norm(points[:, None] - nearest, axis=2).min(axis=1))
 
 
 @lru_cache(maxsize=1)
