@@ -108,12 +108,18 @@ def shown_times(path: Path) -> list[str]:
 
 
 def track_end(path: Path) -> Fraction:
-    """Length of the video track by the header of the first media box of an MP4 or QuickTime file, in seconds."""
+    """Length in seconds of what the first track of an MP4 or QuickTime file shows: its edit list where it has one (the
+    media box also counts what reordering shifts), else its media box."""
     data = path.read_bytes()
-    at = data.index(b"mdhd") + 4
-    assert data[at] == 0
-    scale, length = (int.from_bytes(data[at + i : at + i + 4], "big") for i in (12, 16))
-    return Fraction(length, scale)
+
+    def long(box: bytes, offset: int) -> int:
+        at = data.index(box) + 4
+        assert data[at] == 0
+        return int.from_bytes(data[at + offset : at + offset + 4], "big")
+
+    if b"elst" in data and long(b"elst", 4) == 1:
+        return Fraction(long(b"elst", 8), long(b"mvhd", 12))
+    return Fraction(long(b"mdhd", 16), long(b"mdhd", 12))
 
 
 def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
