@@ -58,6 +58,7 @@ COLOR_BGR2RGB = cv2.COLOR_BGR2RGB
 merge = cv2.merge
 split = cv2.split
 transform = cv2.transform
+add_weighted = cv2.addWeighted
 
 
 def jpeg(bgr: object, quality: int) -> bytes:

@@ -222,7 +222,10 @@ def _filmed(face: GeneratedFace, box: tuple[slice, slice], attributes: Attribute
     rgb, alpha, head = (np.ascontiguousarray(piece).reshape(-1) for piece in (face.rgb, face.alpha, face.head))
     fill = film(rgb, alpha, head, face.alpha.shape[1], corner, keep, add, code_table(), coded, cover)
     blur = math.sqrt(max(attributes.blur**2 - face.softness**2, 0.0))
-    return Part(_softened(coded, blur, "soft"), _softened(cover, blur, "soft cover"), corner), fill
+    soft = _softened(coded, blur, "soft")
+    if attributes.glow > 0:
+        soft = finish.glowing(soft, attributes.glow, finish.GLOW_REACH * attributes.camera.scale, soft)
+    return Part(soft, _softened(cover, blur, "soft cover"), corner), fill
 
 
 def _softened(picture: np.ndarray, blur: float, name: str) -> np.ndarray:

@@ -104,7 +104,8 @@ class AttributeCode:
     ``camera``, ``light`` as above. ``blur``: standard deviation, in picture pixels, of a Gaussian that makes a sharp
     rendering as soft as the frame. ``grain``: standard deviation of the frame's noise in 8-bit code values;
     ``chroma_grain``: of its colour differences at half resolution; ``grain_size``: standard deviation in pixels of the
-    Gaussian that makes white noise as coarse as the frame's.
+    Gaussian that makes white noise as coarse as the frame's. ``glow``: share of the light that the footage's lens and
+    coding spread over what is around, see :func:`.finish.glowing`.
     """
 
     expression: np.ndarray
@@ -115,3 +116,4 @@ class AttributeCode:
     grain: float
     chroma_grain: float = 0.0
     grain_size: float = 0.0
+    glow: float = 0.0

@@ -37,6 +37,7 @@ from deid.models.morphable.pore_match import pores_like
 from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, in_chip
+from deid.models.morphable.tone_match import toned_like
 from deid.models.morphable.tracks import AttributeTrack
 from deid.models.morphable.trust import coverage
 from deid.people import Person, chips_of, clear_ones, find_people, telling
@@ -271,8 +272,9 @@ class MorphableEngine:
             of = self._codes[track.id]
             retarget = Retargeter(self._geometry, of.identity.shape, surrogate.code.shape, self._rate)
             retarget.show_teeth(of.bites)
+            own = retarget(of.attributes)
+            of = toned_like(self._geometry, replace(sitter, eyewear=worn), of, own)
             if readings is None:
-                own = retarget(of.attributes)
                 sitter = lips_like(self._geometry, sitter, of, own)
                 sitter = pores_like(self._geometry, sitter, of, own)
                 light = of.lights.light(int(np.argmax(of.attributes.scale)))

@@ -12,6 +12,8 @@ from deid import imaging
 
 from .photo_membrane import membrane
 
+GLOW_REACH = 0.9
+"""Centimetres of the head, standard deviation: how far :func:`glowing` spreads light."""
 _STEPS = 4096
 _SHOULDER = 0.86
 """Code value above which :func:`to_code` bends towards 1."""
@@ -113,6 +115,20 @@ def soften(picture: np.ndarray, blur: float) -> np.ndarray:
 def soft_side(blur: float) -> int:
     """Pixels to a side of the kernel of :func:`soften`; 0 when nothing would show."""
     return 0 if blur < _LEAST_BLUR else 2 * max(1, math.ceil(2.5 * blur)) + 1
+
+
+def glowing(coded: np.ndarray, share: float, sigma: float, out: np.ndarray | None = None) -> np.ndarray:
+    """``coded``, float32 (h, w, 3), with ``share`` of its light spread over ``sigma`` pixels (standard deviation), into
+    ``out`` or a new array. What is spread varies slowly, and is made on a smaller grid."""
+    height, width = coded.shape[:2]
+    step = max(int(sigma / 1.5), 1)
+    small = (max(-(-width // step), 1), max(-(-height // step), 1))
+    wide = imaging.resize(coded, small, interpolation=imaging.INTER_AREA) if step > 1 else coded
+    wide = imaging.gaussian_blur(wide, (0, 0), sigma / step, borderType=imaging.BORDER_REPLICATE)
+    if step > 1:
+        wide = imaging.resize(wide, (width, height), interpolation=imaging.INTER_LINEAR)
+    out = np.empty_like(coded) if out is None else out
+    return np.asarray(imaging.add_weighted(coded, 1.0 - share, wide, share, 0.0, out))
 
 
 def add_grain(

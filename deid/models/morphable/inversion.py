@@ -106,6 +106,7 @@ def code_at(codes: TrackCodes, attributes: AttributeTrack, row: int) -> Attribut
         float(codes.lights.grain[row]),
         float(codes.lights.chroma_grain[row]),
         float(codes.lights.grain_size[row]),
+        float(codes.lights.glow[row]) if len(codes.lights.glow) else 0.0,
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .codes import Light
-from .finish import CODE_TO_LINEAR8
+from .finish import CODE_TO_LINEAR8, GLOW_REACH, glowing, soften, to_code, veiled
 from .geometry import Geometry
 from .photo_finish import coarse_of, finish_of
 from .photo_local import at_samples, fit_local, soft_floor
@@ -56,7 +56,9 @@ class LightTrack:
     float32 (n,), share of the visible skin that agrees with the light. ``veil``: float32 (n, 3), linear RGB of stray
     light over the picture, see :func:`.finish.veiled`; it is part of ``tone`` and of ``white``. ``shine``:
     float32 (n,), as in :class:`Light`. ``coarse``: float32 (n,), how strong what is fine in the skin was in means over
-    2 x 2 pixels, 8-bit code values.
+    2 x 2 pixels, 8-bit code values. ``structure``: float32 (n, 3), contrast of detail between eyes and mouth as the
+    footage shows it, see :mod:`.photo_structure`. ``darkest``: float32 (n,), luminance of the darkest things about the
+    face beside the skin's: no veil is brighter. ``glow``: float32 (n,), see :class:`.codes.AttributeCode`.
     """
 
     sh: np.ndarray
@@ -71,12 +73,23 @@ class LightTrack:
     shine: np.ndarray
     local: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     coarse: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    structure: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    darkest: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    glow: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def light(self, index: int) -> Light:
         """The light of frame ``index`` of the track (its place in the arrays)."""
         shine = float(self.shine[index])
         local = self.local[index] if len(self.local) else np.zeros(0, np.float32)
         return Light(self.sh[index], self.tone[index], self.white[index], self.veil[index], shine, local)
+
+    def filmed(self, row: int, linear: np.ndarray, scale: float, zoom: float) -> np.ndarray:
+        """``linear``, float32 (h, w, 3), a rendering at ``scale`` pixels a centimetre, as the footage's camera would
+        show it in a row but for its grain: float32 code values 0 to 1. ``zoom``: the rendering's pixels to one of the
+        footage's."""
+        coded = soften(to_code(veiled(linear, self.veil[row], self.tone[row])), float(self.blur[row]) * zoom)
+        share = float(self.glow[row]) if len(self.glow) else 0.0
+        return glowing(coded, share, GLOW_REACH * scale) if share > 0 else coded
 
     def __len__(self) -> int:
         return len(self.sh)
@@ -126,12 +139,24 @@ def estimate_light(
     if matched is not None:
         blur = np.hypot(blur, matched.blur)
         tone = tone - matched.excess * np.maximum(tone - veil, 0)
-        veil = veil + matched.haze[:, None] * np.maximum(tone - veil, 0)
+        # of the room and the lens, not of a frame; and nothing is darker than a veil
+        room = np.median(_darkest(records, tone) - (veil @ LUMINANCE) / np.maximum(tone @ LUMINANCE, 1e-4))
+        haze = np.clip(np.median(matched.haze), 0, max(float(room), 0.0))
+        veil = veil + haze * np.maximum(tone - veil, 0)
         local = local - matched.local
         grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
     coarse = coarse_of(records, times)
-    parts = (sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, local, coarse)
+    parts = (
+        sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, local, coarse,
+        records["structure"], _darkest(records, tone),
+    )  # fmt: skip
     return LightTrack(*(np.ascontiguousarray(p, np.float32) for p in parts))
+
+
+def _darkest(records: np.ndarray, tone: np.ndarray) -> np.ndarray:
+    """float64 (n,): luminance of the darkest things about the face beside the skin's."""
+    dark: np.ndarray = CODE_TO_LINEAR8[records["dark"]] @ LUMINANCE
+    return dark / np.maximum(tone @ LUMINANCE, 1e-4)
 
 
 class _Scene:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid.models.morphable.appearance import lip_parts
-from deid.models.morphable.finish import CODE_TO_LINEAR8, to_code
+from deid.models.morphable.finish import CODE_TO_LINEAR8
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_mouth import of_lips
@@ -28,7 +28,8 @@ _ROWS = 4
 _MOST_YAW, _MOST_OPEN = 30.0, 1.2  # degrees; centimetres between the lips
 _SIDE, _HEAD = 192, 24.0  # pixels of the pictures; centimetres that they are high
 _KEPT, _MOST = 0.75, np.array([[0.7], [0.5]])  # share that is made up for; most, of the upper and the lower lip
-_THIN, _THICK = 2.5, 6.0  # pixels of a centimetre of lip: from none to all of a colour is its own
+_THIN, _THICK = 1.5, 3.0  # pixels a centimetre: from telling nothing of lips to telling their colour
+_RUN_TOGETHER = 6.0  # pixels a centimetre: smaller lips are blurred with skin, and one step is not enough
 
 
 def lips_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack) -> Sitter:
@@ -43,19 +44,28 @@ def lips_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attribu
     if not len(rows):
         return sitter
     rows = evenly(rows, _ROWS)
+    near = float(np.median(of.attributes.scale[rows]))
+    kept = _KEPT * float(np.clip((near - _THIN) / (_THICK - _THIN), 0.0, 1.0))
+    change, shown = np.zeros((2, 3)), sitter
+    for _ in range(2 if near < _RUN_TOGETHER else 1):
 
-    def apart_in(row: int) -> np.ndarray:
-        light = of.lights.light(row)
-        vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
-        points = surface_points(geometry, vertices)
-        camera = track.close_up(row, points, _SIDE / _HEAD, _SIDE)
-        face = sitter.renderer.render(vertices, camera, light, _SIDE, _SIDE, expression=track.expression[row])
-        picture = np.asarray(np.clip(np.rint(to_code(face.rgb) * 255), 0, 255), np.uint8)
-        shown = CODE_TO_LINEAR8[of_lips(picture, camera.project(points).astype(np.float32))]
-        near = float(of.attributes.scale[row])
-        clear = np.clip((near - _THIN) / (_THICK - _THIN), 0.0, 1.0)
-        return np.asarray(clear * np.log(np.maximum(seen[row], 1e-3) / np.maximum(shown, 1e-3)))
+        def apart_in(row: int, shown: Sitter = shown) -> np.ndarray:
+            return np.log(np.maximum(seen[row], 1e-3) / np.maximum(_lips(geometry, shown, of, track, row), 1e-3))
 
-    apart = list(side_by_side(apart_in, rows.tolist()))
-    change = np.clip(_KEPT * np.median(apart, axis=0), -_MOST, _MOST)
-    return sitter.recoloured(np.exp(lip_parts(sitter.size) @ change.astype(np.float32)))
+        apart = np.median(list(side_by_side(apart_in, rows.tolist())), axis=0)
+        change = np.clip(change + kept * apart, -_MOST, _MOST)
+        shown = sitter.recoloured(np.exp(lip_parts(sitter.size) @ change.astype(np.float32)))
+    return shown
+
+
+def _lips(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack, row: int) -> np.ndarray:
+    """float32 (2, 3): linear RGB of the lips of ``sitter`` in a row, as the footage would show them."""
+    scale, light = _SIDE / _HEAD, of.lights.light(row)
+    vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
+    points = surface_points(geometry, vertices)
+    camera = track.close_up(row, points, scale, _SIDE)
+    face = sitter.renderer.render(vertices, camera, light, _SIDE, _SIDE, expression=track.expression[row])
+    linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
+    coded = of.lights.filmed(row, linear, scale, scale / float(of.attributes.scale[row]))
+    picture = np.asarray(np.clip(np.rint(coded * 255), 0, 255), np.uint8)
+    return CODE_TO_LINEAR8[of_lips(picture, camera.project(points).astype(np.float32))]
