@@ -22,6 +22,7 @@ from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.foretell import sensitivity
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.population import load_population
+from deid.models.morphable.setting import Setting
 from deid.people import traits
 
 _LOOKS = 6
@@ -82,11 +83,12 @@ def moved(
     after: np.ndarray,
     aim: Aim,
     look: Callable[[IdentityCode], np.ndarray],
+    setting: Setting | None = None,
 ) -> IdentityCode:
     """``code``, or what it becomes on its way to ``aim``: the best of what was looked at. ``female``: apparent gender,
     -1 to 1. ``after``: float (m, 128), what the recogniser makes of ``code`` in the subject's pictures. ``look``: the
-    same of another code. Depends on the arguments only."""
-    space = _Space(geometry, appearance, code, female)
+    same of another code. ``setting``: what the head must sit in. Depends on the arguments only."""
+    space = _Space(geometry, appearance, code, female, setting)
     slopes = space.rows.copy()
     x, seen, reach = np.zeros(len(slopes)), after.astype(np.float64), _REACH
     best = aim.score(seen)
@@ -130,8 +132,15 @@ class _Space:
     """Differences from a code in standard deviations: of heads, then of skins without brows. ``rows``: float64
     (n, 128), what a recognition code is foretold to change by with each."""
 
-    def __init__(self, geometry: Geometry, appearance: Appearance, code: IdentityCode, female: float) -> None:
-        self._geometry, self._code, self._female = geometry, code, female
+    def __init__(
+        self,
+        geometry: Geometry,
+        appearance: Appearance,
+        code: IdentityCode,
+        female: float,
+        setting: Setting | None = None,
+    ) -> None:
+        self._geometry, self._code, self._female, self._setting = geometry, code, female, setting
         self._population = load_population()
         self._heads, skins = len(self._population.centre), appearance.modes - COUNT
         self._spread = np.maximum(appearance.spread[:skins].astype(np.float64), 1e-6)
@@ -149,11 +158,17 @@ class _Space:
         most = np.concatenate([np.full(self._heads, self._population.component), np.full(skins, _SKIN)])
         self._low, self._high = np.minimum(-most - start, 0), np.maximum(most - start, 0)
         off = self._off(np.zeros((1, self._heads)))[0]
-        self._room = np.maximum(off, np.append(np.full(len(off) - 1, _SINGLE), _WHOLE))
+        room = np.ones(len(off))  # of what the setting leaves
+        count = self._population.limits.shape[1]
+        room[:count], room[count] = _SINGLE, _WHOLE
+        self._room = np.maximum(off, room)
 
     def _off(self, x: np.ndarray) -> np.ndarray:
-        """(m, R + 1): proportions of heads ``x`` (m, K) away as shares of their limits, and all together."""
-        return self._population.shares(self._geometry, self._start + x @ self._root.T, self._female)
+        """(m, R + 1 or more): proportions of heads ``x`` (m, K) away as shares of their limits, all together, and how
+        they sit."""
+        heads = self._start + x @ self._root.T
+        own = self._population.shares(self._geometry, heads, self._female)
+        return own if self._setting is None else np.concatenate([own, self._setting.shares(heads)], axis=1)
 
     def free(self, pull: np.ndarray) -> np.ndarray:
         """``pull``, (n,), without what changes how old, or how much of a woman, the face reads."""

@@ -26,6 +26,7 @@ from deid.models.morphable.painter import Sitter, paint_picture
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
 from deid.models.morphable.sampling import DRAWS, apparent, draws, oddness
+from deid.models.morphable.setting import Setting
 from deid.models.morphable.side_by_side import side_by_side
 from deid.people import Person
 from deid.recognition.chips import CHIP
@@ -42,6 +43,7 @@ _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
 _LEAST_MEAN, _LEAST_EACH = 0.8, 0.72  # distances from the subject below which the best draw is moved away
 _ELSE_APART = 0.05  # beyond the match threshold, what it then keeps from other surrogates of the clip
+_SET, _ILL_SET = 0.3, 0.15  # what it weighs how a head sits, and of distance, what it costs to sit ill
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
 _DARK = 0.3  # reflectance
@@ -110,8 +112,10 @@ def choose(
     if not likenesses:
         nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
         return Surrogate(codes[_first(apart)], None, None, *nothing, 1, True)
+    setting = Setting.of(geometry, likenesses[0].neutral)
+    sits = setting.oddness(np.stack([code.shape for code in codes]))
     before = recognise(np.stack([likeness.chip for likeness in likenesses]))
-    number = _first(apart)
+    number = _first(np.minimum(apart, 1 - sits))
     sitter = sketched(geometry, appearance, codes[number])
     tried = in_place(geometry, sitter, likenesses[0])
     offsets = [recognise(tried[None]) - told[number]]
@@ -122,9 +126,9 @@ def choose(
         offset = np.mean(offsets, axis=0)
         seen = before[: len(offset)]
         placed = offset[None] + told[:, None]
-        hoped = np.minimum(_scores(seen, placed, others), apart) - _CAUTION
+        hoped = np.minimum(_scores(seen, placed, others), apart) - _CAUTION - _ILL_SET * np.maximum(sits - 1, 0)
         hoped[list(looked)] = -np.inf
-        number = _fitting(hoped, oddness(codes, appearance, placed.mean(axis=1), seen, person) - lean)
+        number = _fitting(hoped, oddness(codes, appearance, placed.mean(axis=1), seen, person) + _SET * sits**2 - lean)
         if _enough(looked, scores, float(hoped[number])):
             break
         code = fitting(geometry, appearance, codes[number], wanted, shade)
@@ -135,7 +139,7 @@ def choose(
             break
         offsets = [of.codes - told[n] for n, of in looked.items()]
     best = max(looked, key=lambda n: (looked[n].safe, scores[n]))
-    chosen = _moved(geometry, appearance, person, looked[best], likenesses, before, others, recognise)
+    chosen = _moved(geometry, appearance, person, looked[best], likenesses, before, others, recognise, setting)
     return replace(chosen, draws=len(looked) + 1)
 
 
@@ -148,6 +152,7 @@ def _moved(
     before: np.ndarray,
     others: Sequence[Surrogate],
     recognise: Recognise,
+    setting: Setting,
 ) -> Surrogate:
     """``best``, or where it is too near to the subject or to others, what it becomes when it is moved away."""
     elsewhere = [o.codes for o in others if len(o.codes)]
@@ -160,7 +165,7 @@ def _moved(
 
     if aim.score(best.codes) >= 0:
         return best
-    moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look)
+    moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look, setting)
     return max(found, key=lambda s: (s.safe, aim.score(s.codes)))
 
 
