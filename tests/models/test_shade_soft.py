@@ -6,7 +6,7 @@ import numpy as np
 
 from deid.models.morphable.geometry import Part, load_geometry
 from deid.models.morphable.raster import vertex_normals
-from deid.models.morphable.shade_soft import soft_normals, soften
+from deid.models.morphable.shade_soft import _nearest, soft_normals, soften
 
 
 def test_a_nose_turns_from_light_to_shade_softly_and_the_rest_stays() -> None:
@@ -34,3 +34,12 @@ def test_a_nose_turns_from_light_to_shade_softly_and_the_rest_stays() -> None:
     assert rough(out) < 0.92 * rough(normals)
     turned = np.einsum("ij,ij->i", out[soft.members[middle]], normals[soft.members[middle]])
     assert np.percentile(turned, 2) > 0.5  # a nose keeps its form
+
+
+def test_the_nearest_are_those_that_sorting_all_of_them_gives_with_pairs_in_one_place() -> None:
+    rng = np.random.default_rng(0)
+    apart = np.repeat(rng.uniform(size=(40, 60)), 2, axis=1)
+    places, values = _nearest(apart, 15)
+    expected = np.argsort(apart, axis=1, kind="stable")[:, :15]
+    assert np.array_equal(places, expected)
+    assert np.array_equal(values, np.take_along_axis(apart, expected, axis=1))

@@ -19,6 +19,7 @@ from deid.models.morphable.raster import vertex_normals
 _MIDDLE, _REACH, _EDGE = (0.0, 1.4), (2.1, 2.9), 0.7  # centimetres, x and y of the mean head: a nose, and its fade
 _BEFORE = 9.6  # centimetres, z: what lies behind is no nose
 _NEAR, _EVERY = 24, 3  # vertices around each that are averaged: of the nearest, one in so many
+_TIED = 8  # vertices beyond, of which some may be as near as the last: seams have two in one place
 _MARGIN = 2.0  # centimetres around a nose within which all of these lie
 _SPREAD = 0.38  # centimetres, standard deviation of the weights
 _OPEN = (0.45, 0.75)  # occlusion: nostrils keep their own normals
@@ -43,8 +44,7 @@ def soft_normals(geometry: Geometry, members: np.ndarray) -> SoftNormals:
     # those that can be among the nearest: all others would only take time and memory
     beside = np.flatnonzero((off < _EDGE + _MARGIN).all(axis=1) & (points[:, 2] > _BEFORE - _MARGIN))
     apart = np.sqrt(sum(np.square(points[rows, None, k] - points[None, beside, k]) for k in range(3)))
-    nearest = np.argsort(apart, axis=1, kind="stable")[:, : _NEAR * _EVERY]
-    distances = np.take_along_axis(apart, nearest, axis=1)
+    nearest, distances = _nearest(apart, _NEAR * _EVERY)
     order = beside[nearest[:, ::_EVERY]]
     weights = np.exp(-0.5 * np.square(distances[:, ::_EVERY] / _SPREAD))
     # nor does light go through a nostril's wall at once
@@ -60,6 +60,17 @@ def soft_normals(geometry: Geometry, members: np.ndarray) -> SoftNormals:
     weights *= (inside[rows] / weights.sum(axis=1))[:, None]
     weights[order == rows[:, None]] += 1 - inside[rows]
     return SoftNormals(members[rows], members[order].astype(np.int32), weights.astype(np.float32))
+
+
+def _nearest(apart: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the ``count`` least of each row of ``apart``, (n, m), in order, the first of equal ones first, and
+    these values: what sorting all of them stably gives where no more than ``_TIED`` others equal the last, in a
+    fraction of the time."""
+    some = min(count + _TIED, apart.shape[1])
+    found = np.sort(np.argpartition(apart, some - 1, axis=1)[:, :some], axis=1)
+    values = np.take_along_axis(apart, found, axis=1)
+    order = np.argsort(values, axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(found, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
 @njit(cache=True, nogil=True)
