@@ -91,6 +91,21 @@ def test_a_dark_mouth_and_a_tongue_are_no_teeth() -> None:
     assert seen([DARK]).lit[0, 1] < 0.8 * seen([DARK, LIP]).lit[0, 1]
 
 
+def test_lower_teeth_that_get_more_light_are_lighter_than_upper_ones() -> None:
+    dim, bright = (150, 140, 130), (250, 245, 235)
+    even, lit = (seen([dim] * 4 + [DARK] * 4 + [below] * 4) for below in (dim, bright))
+    assert lit.lit[0, 2] > 1.3 * even.lit[0, 2]
+    np.testing.assert_allclose(lit.lit[:, 0], even.lit[:, 0], rtol=1e-3)
+    assert lit.light(0) == tuple(float(v) for v in lit.lit[0])
+
+
+def test_teeth_before_a_tongue_are_shown_and_its_light_is_its_own() -> None:
+    tongue = (235, 200, 195)
+    found = seen([TOOTH] * 2 + [DARK] * 3 + [tongue] * 4 + [TOOTH] * 3, gap=26)
+    assert found.lower[0] > 0.5
+    assert found.lit[0, 1] > 1.3  # the dark above it is no tongue's
+
+
 def test_lips_hardly_parted_tell_nothing() -> None:
     assert seen([TOOTH], 3).known.max() == 0
 

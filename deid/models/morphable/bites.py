@@ -21,8 +21,8 @@ _LEAST, _ENOUGH = 4.0, 8.0  # pixels between the lips from which rows tell somet
 _BRIGHT, _BRIGHT_SOFT = 0.24, 0.05  # luminance of teeth behind lips beside skin's: least
 _PALE, _PALE_SOFT = 0.48, 0.1  # share of the way from the lips' redness to a white surface's: least
 _USUAL_LIPS = 0.45  # logarithm by which lips are redder than skin, where theirs is not known
-_USUAL = (0.9, 0.22)  # luminance of teeth, and of a tongue, behind lips beside skin's, as they are rendered
-_LIT_RANGE = ((-0.9, 0.15), (-1.4, 1.5))  # logarithms
+_USUAL = (0.9, 0.22, 1.0)  # luminance of upper teeth, a tongue, lower teeth beside skin's, as they are rendered
+_LIT_RANGE = ((-0.9, 0.15), (-1.4, 1.5), (-0.9, 0.7))  # logarithms
 _LIT_FRAMES = 1.5  # standard deviation
 _DOUBT = 0.7  # frames' weight of the track as a whole, and of what is usual
 _BORDER, _ASTRAY = 3, 3.0  # rows at each end, and pixels, that may show the lip itself
@@ -33,9 +33,9 @@ _LIT_PIXELS = np.array([9.0, 16.0])  # between the lips: in fewer, teeth are blu
 class Bites:
     """What n frames of a track show between the lips. ``known``: float32 (n,), 0 to 1, how far the rest is to be
     believed. ``upper``, ``free``, ``lower``: float32 (n,), shares of the lips' gap: upper teeth, from their edge to the
-    lower teeth or to the lower lip, lower teeth. ``lit``: float32 (n, 2), factors on the light that teeth and flesh in
-    the mouth get, as in :class:`.codes.Light`. ``lips``: float32 (n, 2, 3), linear RGB of the upper and the lower lip,
-    0 where they were not seen."""
+    lower teeth or to the lower lip, lower teeth. ``lit``: float32 (n, 3), factors on the light that upper teeth, flesh
+    and lower teeth in the mouth get, as in :class:`.codes.Light`. ``lips``: float32 (n, 2, 3), linear RGB of the upper
+    and the lower lip, 0 where they were not seen."""
 
     known: np.ndarray
     upper: np.ndarray
@@ -44,9 +44,9 @@ class Bites:
     lit: np.ndarray
     lips: np.ndarray
 
-    def light(self, row: int) -> tuple[float, float]:
+    def light(self, row: int) -> tuple[float, float, float]:
         """Factors on the light in the mouth in one row."""
-        return float(self.lit[row, 0]), float(self.lit[row, 1])
+        return float(self.lit[row, 0]), float(self.lit[row, 1]), float(self.lit[row, 2])
 
     def __len__(self) -> int:
         return len(self.known)
@@ -62,6 +62,7 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
     tooth = _like_teeth(rows, lips, np.asarray(tone, np.float64), np.asarray(white, np.float64)) > 0.5
     border = np.clip(_ASTRAY / np.maximum(pixels, 1.0) * count, _BORDER, count / 2).round().astype(int)
     upper, free, lower = np.zeros(n), np.ones(n), np.zeros(n)
+    below_rows = np.zeros((n, count), bool)
     for i in np.flatnonzero(known > 0):
         at = np.flatnonzero(tooth[i])
         if not len(at):
@@ -78,29 +79,36 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
         if len(below) and below[-1] >= count - 1 - border[i]:
             lower[i] = (below[-1] + 1 - below[0]) / count
             free[i] = (int(below[0]) - end - 1) / count
+            below_rows[i, below] = True
         elif upper[i] and first <= _BORDER and last >= count - 2:
             free[i] = 0.0  # teeth from lip to lip
+            below_rows[i, first + round(0.6 * upper[i] * count) :] = tooth[i, first + round(0.6 * upper[i] * count) :]
             upper[i], lower[i] = 0.6 * upper[i], 0.4 * upper[i]
         else:
             free[i] = 1 - upper[i] - first / count
     tongue = lower * track.mouth > _MOST_LOWER_TEETH
+    from_lip = (count - 0.5 - np.arange(count)) / count * track.mouth[:, None]  # centimetres above the lower lip
+    behind = below_rows & tongue[:, None] & (from_lip > _BEFORE_TONGUE)
     clear = known * np.clip((pixels - _LIT_PIXELS[0]) / (_LIT_PIXELS[1] - _LIT_PIXELS[0]), 0.0, 1.0)
-    lit = _lit(rows, tooth, tongue, clear, track.frames, np.asarray(tone, np.float64))
+    lit = _lit(rows, tooth, below_rows, behind, clear, track.frames, np.asarray(tone, np.float64))
     return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower, lit, lips)))
 
 
 def _lit(
-    rows: np.ndarray, tooth: np.ndarray, tongue: np.ndarray, known: np.ndarray, frames: np.ndarray, tone: np.ndarray
-) -> np.ndarray:
-    """(n, 2): how much brighter teeth, and flesh in the lower half of the mouth, are beside skin than usual. Frames
+    rows: np.ndarray, tooth: np.ndarray, below: np.ndarray, tongue: np.ndarray, known: np.ndarray, frames: np.ndarray,
+    tone: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """(n, 3): how much brighter upper teeth, flesh in the lower half of the mouth, and lower teeth are beside skin than
+    usual. ``tooth``, ``below``, ``tongue``: bool (n, R), rows like teeth, of them those at the lower lip, and of these
+    those that lie too high for teeth. Frames
     that do not tell have what frames around them and the track as a whole have."""
     count = rows.shape[1]
     grey = rows @ _LUMINANCE / np.maximum(tone @ _LUMINANCE, 1e-4)[:, None]
     low = np.arange(count) >= count // 3
     ends = (np.arange(count) >= _BORDER - 1) & (np.arange(count) <= count - _BORDER)
-    flesh = np.where(tongue[:, None], low & ends, ~tooth & low & ends)
-    out = np.ones((len(rows), 2))
-    for k, (chosen, usual) in enumerate(zip((tooth & ~tongue[:, None], flesh), _USUAL, strict=True)):
+    flesh = np.where(tongue.any(axis=1, keepdims=True), tongue, ~tooth & low & ends)
+    out = np.ones((len(rows), len(_USUAL)))
+    for k, (chosen, usual) in enumerate(zip((tooth & ~below, flesh, below & ~tongue), _USUAL, strict=True)):
         seen = chosen.sum(axis=1)
         weight = known * np.minimum(seen / 2, 1.0)
         mean = (grey * chosen).sum(axis=1) / np.maximum(seen, 1)
@@ -131,6 +139,7 @@ def _paleness(colour: np.ndarray) -> np.ndarray:
 _MIDDLE = 0.28  # of the lips' columns at either end that are not looked at
 _FRONT = 1.0  # cm from the middle: front teeth
 _MOST_LOWER_TEETH = 0.7  # cm; what is bright beyond that is a tongue
+_BEFORE_TONGUE = 0.45  # cm of lower teeth that are seen before such a tongue
 _OPENED = np.array([0.12, 0.3])  # cm between the lips: from none to all of what teeth ask for
 _TEETH_RANGE = (-0.1, 0.25)  # cm by which a surrogate's teeth may stand lower than they are
 _TYPICAL = 0.6  # quantile: teeth are overlooked more often than seen where there are none
@@ -206,13 +215,13 @@ class Teeth:
         upper = upper + (raised - before) * per_weight
         top = np.minimum(upper, edge)
         hidden = bites.lower < 0.08
-        wanted = (self._rows[1][1] - lowered - top + bites.free * gap) / self._drop
+        tongue = np.where(bites.lower * gap > _MOST_LOWER_TEETH, bites.lower * gap - _BEFORE_TONGUE, 0.0)
+        wanted = (self._rows[1][1] - lowered - top + bites.free * gap + tongue) / self._drop
         wanted += np.where(hidden, _HIDDEN_BY / self._drop, 0.0)
         jaw = expression[:, self._jaw] - expression[:, self._close]
         # upper teeth that reach the lower lip: where the surrogate's do not, lower ones come before a dark gap
         wanted = np.where(hidden & (bites.free > _DARK), np.maximum(wanted, jaw), wanted)
-        tongue = bites.lower * gap > _MOST_LOWER_TEETH
-        aim = jaw + np.where(tongue, 0.0, sure) * (np.clip(wanted, 0.0, _JAWS) - jaw)
+        aim = jaw + sure * (np.clip(wanted, 0.0, _JAWS) - jaw)
         return np.asarray(aim), raised
 
 

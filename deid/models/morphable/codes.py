@@ -83,7 +83,7 @@ class Light:
     light over the picture (haze, flare, a screen's glow), which is part of ``tone`` and ``white``. ``shine``: how much
     the skin mirrors of the dominant light, 1 for skin as the renderer has it. ``local``: float32 (K,), what hard
     light does to parts of the face beyond ``sh``, see :mod:`.photo_local`; empty for nothing. ``mouth``: factors on the
-    light that teeth and flesh inside the mouth get, beyond what reaches them past the lips.
+    light that upper teeth, flesh inside the mouth and lower teeth get, beyond what reaches them past the lips.
     """
 
     sh: np.ndarray
@@ -92,7 +92,7 @@ class Light:
     veil: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
     shine: float = 1.0
     local: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    mouth: tuple[float, float] = field(default=(1.0, 1.0), kw_only=True)
+    mouth: tuple[float, float, float] = field(default=(1.0, 1.0, 1.0), kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

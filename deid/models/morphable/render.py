@@ -270,7 +270,8 @@ class Renderer:
         )  # fmt: skip
         shade_mouth(
             count, model.parts, *at, vertices, work.normals, mouth.lips, mouth.left, mouth.right,
-            rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, model.uv, scale, inner, work.colour,
+            rig.sh, rig.white, rig.tone, rig.key, rig.key_rgb, model.uv, model.lower,
+            light.mouth[2] / light.mouth[0], rotation, scale, inner, work.colour,
         )  # fmt: skip
 
     def _locally(
@@ -289,7 +290,7 @@ class Renderer:
             here = factor(model.eye_bumps, light.local)
             inner[[Part.EYE_LEFT, Part.EYE_RIGHT]] *= here[:2]
             inner[[Part.MOUTH, Part.TEETH, Part.TONGUE]] = here[2]
-        inner[[Part.TEETH, Part.TONGUE]] *= light.mouth
+        inner[[Part.TEETH, Part.TONGUE]] *= light.mouth[:2]
         inner[Part.MOUTH] *= min(max(light.mouth[1], 0.4), 1.0)
         table[model.skin_vertices, shade.RED : shade.SHINE_BLUE + 1] *= more[:, None]
         return inner

@@ -13,7 +13,7 @@ from deid.models.morphable.nearest import nearest_distance
 from deid.models.morphable.photo_local import bumps
 from deid.models.morphable.raster_lashes import Strands, lash_strands
 from deid.models.morphable.shade_eyes import EyeTables, eye_tables
-from deid.models.morphable.shade_mouth import LipTables, lip_tables
+from deid.models.morphable.shade_mouth import LipTables, lip_tables, lower_jaw
 from deid.models.morphable.shade_shadows import Hollows, hollows_of, load_shadows
 from deid.models.morphable.shade_soft import SoftNormals, soft_normals
 
@@ -44,6 +44,7 @@ class HeadModel:
     moisture: np.ndarray
     uv: np.ndarray
     wet: np.ndarray
+    lower: np.ndarray
     eyes: EyeTables
     strands: Strands
     bumps: np.ndarray
@@ -84,6 +85,7 @@ def head_model(geometry: Geometry) -> HeadModel:
         moisture=moisture,
         uv=geometry.uv,
         wet=wet,
+        lower=lower_jaw(geometry),
         eyes=eye_tables(geometry),
         strands=lash_strands(geometry),
         bumps=bumps(geometry, geometry.vertices[members]),

@@ -20,9 +20,10 @@ BINS = 24
 _LIP_REACH = 1.0  # centimetres from where lips touch: what they darken
 _HALF_OPEN = 0.25  # centimetres between the lips at which half of that is gone
 _OPEN = 0.5  # openness of the lips' inner sides in an open mouth
-_TOOTH = np.array([0.64, 0.585, 0.52], np.float32)
-_GUM = np.array([0.54, 0.24, 0.21], np.float32)
-_TONGUE = np.array([0.62, 0.31, 0.29], np.float32)
+_TOOTH = np.array([0.64, 0.59, 0.545], np.float32)
+_GUM = np.array([0.54, 0.24, 0.24], np.float32)
+_TONGUE = np.array([0.64, 0.31, 0.315], np.float32)
+_STEEP = np.float32(0.9)  # how far the mean direction of what passes the lips turns the light
 _LEAST = np.float32(0.03)  # of the light outside, that flesh and lenses scatter into the deepest corner
 _PAPILLAE, _PATCHES = 420.0, 60.0  # across the texture's tile
 _TEAR = np.array([0.50, 0.30, 0.27], np.float32)
@@ -92,9 +93,17 @@ def opened_occlusion(
     return opened, occlusion_rgb(opened)
 
 
+def lower_jaw(geometry: Geometry) -> np.ndarray:
+    """float32 (V,): 1 where vertices go with the lower jaw, else 0."""
+    drop = geometry.expression[geometry.expression_names.index("jawOpen")][:, 1]
+    teeth = np.unique(geometry.triangles[geometry.parts == Part.TEETH])
+    return np.asarray(drop < 0.5 * drop[teeth].min(), np.float32)
+
+
 @njit(cache=True, nogil=True)
 def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
-    """Share of the light outside that reaches head-space ``x, y, z`` through the lips, and how far behind they are."""
+    """Share of the light outside that reaches head-space ``x, y, z`` through the lips, how far behind they are, and how
+    far up, as a sine, what passes comes from on average."""
     t = min(max((x - left) / max(right - left, np.float32(0.1)), np.float32(0.0)), np.float32(1.0))
     s = t * np.float32(BINS - 1)
     i = min(int(s), BINS - 2)
@@ -105,11 +114,13 @@ def _slit(x, y, z, lips, left, right):  # type: ignore[no-untyped-def]
     depth = lips[2, i] + f * (lips[2, i + 1] - lips[2, i]) - z
     depth = max(depth, np.float32(0.0)) * np.float32(0.8) + np.float32(0.12)
     above, below = upper - y, y - lower
-    seen = above / np.sqrt(above * above + depth * depth) + below / np.sqrt(below * below + depth * depth)
+    top = above / np.sqrt(above * above + depth * depth)
+    bottom = below / np.sqrt(below * below + depth * depth)
+    seen = top + bottom
     one, other = x - left, right - x
     across = one / np.sqrt(one * one + depth * depth) + other / np.sqrt(other * other + depth * depth)
     share = np.float32(0.25) * max(seen, np.float32(0.0)) * max(across, np.float32(0.0))
-    return min(share * np.float32(1.15), np.float32(1.0)), depth
+    return min(share * np.float32(1.15), np.float32(1.0)), depth, np.float32(0.5) * (top - bottom)
 
 
 @njit(cache=True, nogil=True)
@@ -149,13 +160,18 @@ def shade_mouth(
     key: np.ndarray,
     key_rgb: np.ndarray,
     uv: np.ndarray,
+    jaw: np.ndarray,
+    lower: float,
+    rotation: np.ndarray,
     pixels: float,
     local: np.ndarray,
     colour: np.ndarray,
 ) -> None:
     """Colour of mouth (2), teeth (3), tongue (7) and tear line (8) among the first ``count`` fragments.
 
-    ``normals``: float32 (V, 3), camera space. ``uv``: float32 (V, 2), fixed on surfaces. ``pixels``: a centimetre.
+    ``normals``: float32 (V, 3), camera space. ``uv``: float32 (V, 2), fixed on surfaces. ``jaw``: float32
+    (V,), of :func:`lower_jaw`, and ``lower``, a factor on the light of its teeth. ``rotation``: (3, 3), camera from
+    head. ``pixels``: a centimetre.
     ``local``: float32 (parts,), factors on the light. The rest as in :class:`PosedMouth` and
     :func:`~deid.models.morphable.shade_skin.shade_skin`. ``colour``: float32 (n, 3), linear light.
     """
@@ -179,13 +195,14 @@ def shade_mouth(
         length = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-8))
         nx, ny, nz = nx * length, ny * length, nz * length
         gain = local[part]
+        rise = np.float32(0.0)
         if part == 8:
             seen, base, wet, rough = np.float32(0.75), _TEAR, np.float32(0.5), np.float32(0.35)
         else:
             x = wa * vertices[a, 0] + wb * vertices[b, 0] + wc * vertices[c, 0]
             y = wa * vertices[a, 1] + wb * vertices[b, 1] + wc * vertices[c, 1]
             z = wa * vertices[a, 2] + wb * vertices[b, 2] + wc * vertices[c, 2]
-            seen, depth = _slit(x, y, z, lips, np.float32(left), np.float32(right))
+            seen, depth, rise = _slit(x, y, z, lips, np.float32(left), np.float32(right))
             base, wet, rough = _GUM, np.float32(0.6), np.float32(0.45)
             if part == 2:
                 # the lips' own inner side, which takes light from the lips
@@ -197,6 +214,7 @@ def shade_mouth(
                 seen *= np.exp(np.float32(-0.35) * max(depth - np.float32(0.6), np.float32(0.0)))
             elif part == 3:
                 base, wet, rough = _TOOTH, np.float32(0.5), np.float32(0.6)
+                gain *= one + (np.float32(lower) - one) * (wa * jaw[a] + wb * jaw[b] + wc * jaw[c])
                 seen = np.sqrt(seen) * np.float32(0.25) + seen * np.float32(0.75)  # enamel passes light on
                 seen = seen / (one + depth * depth * depth * np.float32(0.3)) + np.float32(0.01)  # cheeks hide molars
                 shut = np.exp(np.float32(-2.5) * seen)  # what light there is comes off flesh
@@ -217,6 +235,9 @@ def shade_mouth(
                 wet *= one + fine * np.float32(1.6) * bump + patch
         # what enters by the slit comes from the front, whatever the sides of the face get
         sx, sy, sz = nx * np.float32(0.6), ny * np.float32(0.6), nz * np.float32(0.6) + np.float32(0.5)
+        # behind an upper lip it comes from below, and before a lower lip, where lower teeth are, from above
+        rise *= _STEEP
+        sx, sy, sz = sx + rise * rotation[0, 1], sy + rise * rotation[1, 1], sz + rise * rotation[2, 1]
         length = one / np.sqrt(sx * sx + sy * sy + sz * sz + np.float32(1e-8))
         facing = rough + (one - rough) * max(nz, np.float32(0.0))
         hx, hy, hz = key[0], key[1], key[2] + one
@@ -225,7 +246,7 @@ def shade_mouth(
         shine = wet * np.float32(0.028) * lobe(nh, np.float32(0.8), np.float32(0.14)) * seen * seen
         for k in range(3):
             e = irradiance(sh, sx * length, sy * length, sz * length, k)
-            # red light comes back from the flesh around, so what is deep is red before it is black
-            deep = seen ** (one + np.float32(0.18) * np.float32(k))
-            deep += _LEAST * (one - np.float32(0.3) * np.float32(k))
+            # red light comes back from the flesh around, so what is deep is red before it is black; blood leaves blue
+            deep = seen ** (one + np.float32(0.18) * np.float32(min(k, 1)))
+            deep += _LEAST * (one - np.float32(0.45) * np.float32(min(k, 1)))
             colour[n, k] = gain * (base[k] * white[k] * e * facing * deep + shine * key_rgb[k])
