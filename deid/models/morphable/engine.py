@@ -32,6 +32,7 @@ from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
 from deid.models.morphable.lip_colour import lips_like
+from deid.models.morphable.overhead import on_other_heads
 from deid.models.morphable.painter import Sitter, get_ready, paint_frame
 from deid.models.morphable.pore_match import pores_like
 from deid.models.morphable.rehearsal import rehearse
@@ -39,7 +40,7 @@ from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import Likeness, in_chip
 from deid.models.morphable.tone_match import toned_like
 from deid.models.morphable.tracks import AttributeTrack
-from deid.models.morphable.trust import coverage
+from deid.models.morphable.trust import Reason, coverage
 from deid.people import Person, chips_of, clear_ones, find_people, telling
 from deid.personas import Book, open_personas
 from deid.photo import codes_of_photos
@@ -58,6 +59,7 @@ _AROUND_DOUBT = 0.5  # seconds: what lies so near a face that something covers i
 _AROUND_MATCH = 0.1  # the same of a face that is still recognised: its neighbours were compared, too
 _HANDS_LAST = 4  # frames for which a hand that is not found is still held to be there
 _DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
+_GLASSES_TO = 32.0  # degrees of yaw to which pictures tell of glasses: from the side a brow or a temple looks like them
 _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
 _UNSEEN = "no landmarks"
 _BRIEF = "beside a doubt, or too short"
@@ -156,12 +158,22 @@ class MorphableEngine:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        self._leave_out_heads(analysis.tracks, codes)
         self._codes = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
         seen = [t for t in tracks if t.id in self._codes]
         shown = chips_of(seen, chips)
         known = {t.id: self._codes_of(shown[t.id]) for t in seen}
         clear = clear_ones(shown)
         return Found(tuple(find_people(seen, shown, known, clear)), shown, telling(known, clear))
+
+    def _leave_out_heads(self, tracks: Sequence[Track], codes: dict[int, TrackCodes]) -> None:
+        """Faces that lie on somebody else's head are not trusted there."""
+        by_id = {t.id: t for t in tracks}
+        for number, over in on_other_heads(tracks).items():
+            if number in codes:
+                of, frames = codes[number], codes[number].witnessed.frames
+                rows = over[frames - by_id[number].first]
+                codes[number] = replace(of, trust=of.trust.without(rows, Reason.OVERHEAD, self._rate, frames))
 
     def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
         found = self.identify(analysis, seconds, progress)
@@ -251,14 +263,14 @@ class MorphableEngine:
         return out
 
     def _eyewear(self, person: Person, codes: dict[int, TrackCodes], shown: Mapping[int, list[Chip]]) -> Eyewear | None:
-        """What kind of glasses the person's pictures show."""
+        """What kind of glasses the person's pictures show, but for those from the side."""
         sheets = []
         for track in person.tracks:
             of = codes[track]
             middle = eyes_of(self._geometry, self._geometry.neutral(of.identity.shape))
             for chip in shown[track]:
                 row = of.attributes.row_of(chip.frame)
-                if row is not None:
+                if row is not None and abs(chip.yaw) <= _GLASSES_TO:
                     seen = in_chip(code_at(of, of.attributes, row), chip_from_picture(self._points(of, row)))
                     sheets.append(unrolled(chip.picture, seen.camera, middle))
         return eyewear_of(np.array(sheets, np.uint8))

@@ -13,6 +13,7 @@ from deid.models.morphable import fit, light, smoothing, trust
 from deid.models.morphable.bites import Bites, bites_of
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.face_points import MESH_POINTS
+from deid.models.morphable.far_side import far_side
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.held import clear_rows, covered, held, hidden_points, turned_away
 from deid.models.morphable.photo_hidden import hidden_samples
@@ -159,7 +160,10 @@ def invert_track(
         attributes.rotation, times, hidden=np.concatenate(hidden),
     )  # fmt: skip
     bites = bites_of(np.concatenate(photos), attributes, lights.tone, lights.white)
-    judged = trust.judge(raw, rate, confidence=lights.confidence)
+    far = far_side(
+        np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes, lights, np.concatenate(hidden)
+    )
+    judged = trust.judge(raw, rate, confidence=lights.confidence, far=far)
     return TrackCodes(witnessed, identity, attributes, lights, judged, before, bites)
 
 

@@ -26,13 +26,20 @@ class Reason(IntEnum):
     JUMP = 5  # the mesh jumps against its neighbours in time
     BORDER = 6  # much of the face lies outside the frame
     LIGHT = 7  # no light could be measured on it
+    OVERHEAD = 8  # it lies on somebody else's head
+
+
+FAR_FROM = 38.0
+"""Degrees of yaw from which on the far side of a face must be there to be seen."""
+_REACH, _FOR_GOOD = 6, 1 << 30  # frames for which what is no longer quite doubtful stays doubted
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Pairs: where a doubt begins, and where it ends again. ``yaw``, ``pitch`` degrees; ``presence`` in [0, 1];
     ``height`` of the face in pixels; ``residual`` in outer eye distances; ``jump`` in eye distances; ``outside``: share
-    of the mesh beyond the border; ``confidence`` of the light in [0, 1]."""
+    of the mesh beyond the border; ``confidence`` of the light in [0, 1]; ``far``: how much of what should be the far
+    side of a face looks like it, see :mod:`.far_side`."""
 
     yaw: tuple[float, float] = (66.0, 62.0)
     pitch: tuple[float, float] = (50.0, 46.0)
@@ -42,6 +49,7 @@ class Limits:
     jump: tuple[float, float] = (0.16, 0.10)
     outside: tuple[float, float] = (0.42, 0.36)
     confidence: tuple[float, float] = (0.02, 0.05)
+    far: tuple[float, float] = (0.36, 0.8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +60,11 @@ class Trust:
     trusted: np.ndarray
     reasons: np.ndarray
     weights: np.ndarray
+
+    def without(self, rows: np.ndarray, reason: Reason, rate: float, frames: np.ndarray) -> Trust:
+        """The same without ``rows``, bool (n,), for ``reason``. ``rate``: frames a second; ``frames``: (n,) of rows."""
+        reasons = np.where(rows & self.trusted, np.uint8(reason), self.reasons)
+        return _trust(reasons, rate, frames)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -68,21 +81,27 @@ _WORDS = {
     Reason.JUMP: "landmarks jump",
     Reason.BORDER: "cut off by the border",
     Reason.LIGHT: "light cannot be measured",
+    Reason.OVERHEAD: "on another's head",
 }
 
 
 def judge(
-    track: AttributeTrack, rate: float, *, confidence: np.ndarray | None = None, limits: Limits | None = None
+    track: AttributeTrack,
+    rate: float,
+    *,
+    confidence: np.ndarray | None = None,
+    far: np.ndarray | None = None,
+    limits: Limits | None = None,
 ) -> Trust:
     """Trust in each row of ``track`` (not smoothed). ``rate``: frames a second. ``confidence``: (n,) in [0, 1],
-    how well the light could be measured. Frames without a row are not trusted, which their neighbours' change-over
-    heeds."""
+    how well the light could be measured. ``far``: (n,), see :func:`.far_side.far_side`. Frames without a row are not
+    trusted, which their neighbours' change-over heeds."""
     limits = limits or Limits()
     n = len(track)
     if not n:
         return Trust(np.zeros(0, bool), np.zeros(0, np.uint8), np.zeros(0, np.float32))
     angles = np.abs(track.yaw_pitch_roll())
-    measures = [
+    measures: list[tuple[Reason, np.ndarray, tuple[float, float]]] = [
         (Reason.PRESENCE, -track.presence, _negative(limits.presence)),
         (Reason.PROFILE, angles[:, 0], limits.yaw),
         (Reason.PROFILE, angles[:, 1], limits.pitch),
@@ -93,21 +112,36 @@ def judge(
     ]
     if confidence is not None:
         measures.append((Reason.LIGHT, -confidence, _negative(limits.confidence)))
+    if far is not None:
+        turned = np.where(angles[:, 0] > FAR_FROM, _steady(far), 1.0)
+        measures.append((Reason.PROFILE, -turned, _negative(limits.far)))
     reasons = np.zeros(n, np.uint8)
     for reason, value, (begin, end) in measures:
-        doubted = hysteresis(value.astype(np.float64), begin, end, track.frames)
+        # a profile stays one until it turns back: what is behind it may look like skin meanwhile
+        reach = _FOR_GOOD if reason == Reason.PROFILE else _REACH
+        doubted = hysteresis(value.astype(np.float64), begin, end, track.frames, reach)
         reasons[doubted & (reasons == 0)] = reason
-    place = track.frames - track.frames[0]
+    return _trust(reasons, rate, track.frames)
+
+
+def _trust(reasons: np.ndarray, rate: float, frames: np.ndarray) -> Trust:
+    place = frames - frames[0]
     trusted = np.zeros(int(place[-1]) + 1, bool)
     trusted[place] = reasons == 0
     return Trust(reasons == 0, reasons, coverage(trusted, rate)[place])
+
+
+def _steady(values: np.ndarray) -> np.ndarray:
+    """``values`` (n,), each the median of the five rows around it: one frame's background tells little."""
+    padded = np.pad(values.astype(np.float64), 2, mode="edge")
+    return np.asarray(np.median(np.stack([padded[k : k + len(values)] for k in range(5)]), axis=0))
 
 
 def _negative(pair: tuple[float, float]) -> tuple[float, float]:
     return -pair[0], -pair[1]
 
 
-def hysteresis(value: np.ndarray, begin: float, end: float, frames: np.ndarray, reach: int = 6) -> np.ndarray:
+def hysteresis(value: np.ndarray, begin: float, end: float, frames: np.ndarray, reach: int = _REACH) -> np.ndarray:
     """bool (n,): above ``begin``, and around there as long as above ``end``, up to ``reach`` frames either way."""
     high, low = value > begin, value > end
     out = high.copy()
