@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from deid.ahead import Ahead
 from deid.compare import Comparer, choose_faces, replaced_faces
 from deid.config import OBSCURING, RunConfig
+from deid.early import Early
 from deid.errors import PrivacyError, UsageError
 from deid.files import check_places, written
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
@@ -44,7 +45,7 @@ from deid.tracking.scan import Scanner, Searchers
 from deid.tracking.schedule import Schedule
 from deid.tracking.stitch import stitch
 from deid.tracking.tracker import Tracker
-from deid.types import Analysis, Detection, MediaInfo, Shot
+from deid.types import Analysis, Detection, Frame, MediaInfo, Shot
 from deid.verify import Verifier, choose_frames
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _run(
     replacements: dict[int, Replacement] = {}
     rendered: Rendered | None = None
     with ExitStack() as stack:
-        ahead = None
+        ahead = early = None
         if target is not None and config.engine in OBSCURING and not config.dry_run:
             ahead = _open_ahead(stack, source, target, config, seed, audit)
         with clock.stage("analyse"):
@@ -141,6 +142,8 @@ def _run(
         if engine is not None:
             return_memory()
             with clock.stage("invert"):
+                if target is not None and not config.dry_run and config.threads > 1:
+                    early = stack.enter_context(Early(_reader(source, config)))
                 replacements = engine.invert(analysis, seconds, progress)
             engine.observer.close()  # its networks would stay beside the second pass
             return_memory()
@@ -149,13 +152,17 @@ def _run(
         tell = Teller(config, info, seconds, clock.seconds, seed, engine)
         if target is None or config.dry_run:
             return tell(analysis, plan, None, None, info.streams, ())
+        args = (source, target, config, seed)
         if ahead is not None:
             with clock.stage("render"):
                 rendered = ahead.complete(analysis, plan, progress)
+        elif early is not None:
+            with clock.stage("render"):
+                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, early)
     for attempt in range(1, _ROUNDS + 1):
         if rendered is None:
             with clock.stage("render"):
-                rendered = _attempt(source, target, config, seed, analysis, plan, replacements, progress, engine, audit)
+                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit)
         if rendered.passed:
             verified = VerifyReport(rendered.checked, attempt, rendered.compared, rendered.nearest)
             return tell(analysis, plan, target, verified, rendered.streams, rendered.notes)
@@ -200,8 +207,10 @@ def _attempt(
     progress: Progress,
     engine: Engine | None,
     audit: RunAudit | None = None,
+    frames: Iterable[Frame] | None = None,
 ) -> Rendered:
-    """The second pass and its check; the output gets its name when nothing is found."""
+    """The second pass and its check; the output gets its name when nothing is found. ``frames``: the source's, where
+    they are being read already."""
     if audit is not None:
         audit.kept = plan.kept
     sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
@@ -212,7 +221,8 @@ def _attempt(
             Verifier(config.threads, known, config.threshold) as verifier,
             Comparer(compared, engine, FAR_1E3, replaced_faces(analysis, plan)) as comparer,
         ):
-            render(source, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
+            frames = frames if frames is not None else _reader(source, config)
+            render(frames, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
         rendered = Rendered(
             leaks=verifier.leaks,
             checked=tuple(verifier.frames),
@@ -333,7 +343,7 @@ def patch(
 
 
 def render(
-    source: Path,
+    frames: Iterable[Frame],
     writer: Writer,
     analysis: Analysis,
     plan: Plan,
@@ -349,14 +359,13 @@ def render(
     finish = Finisher(analysis, plan, config, seed, engine)
     progress.stage("rendering", analysis.frames)
     count = 0
-    with _reader(source, config) as reader:
-        for frame, done in finished(reader, finish, min(2, config.threads) if plan.replaces else 0):
-            if frame.index in sampled:
-                verifier.submit(done, plan.regions.get(frame.index, ()))
-            comparer.submit(frame, done)
-            writer.write(done)
-            count += 1
-            progress.advance()
+    for frame, done in finished(frames, finish, min(2, config.threads) if plan.replaces else 0):
+        if frame.index in sampled:
+            verifier.submit(done, plan.regions.get(frame.index, ()))
+        comparer.submit(frame, done)
+        writer.write(done)
+        count += 1
+        progress.advance()
     if count != analysis.frames:
         raise PrivacyError(
             f"the two passes read {analysis.frames} and {count} frames, so faces cannot be placed safely; "

@@ -1,0 +1,84 @@
+"""The second pass's first frames, decoded while surrogates are chosen, when one core has little to do."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from deid.types import Frame
+
+MOST = 192 << 20
+"""Bytes of planes that may wait for the second pass to begin; the first pass's networks, which took more, are gone."""
+_BESIDE = 3  # frames that may wait once it has begun
+
+
+class Early:
+    """Iterate over ``frames``, once; they are read in a thread of its own, which begins at once and reads at most
+    ``most`` bytes ahead, and only a few frames once they are asked for. What reading raises is raised where that frame
+    is asked for. Use as a context manager: leaving it ends the thread."""
+
+    def __init__(self, frames: Iterable[Frame], most: int = MOST) -> None:
+        self._frames = frames
+        self._most = most
+        self._held: deque[Frame] = deque()
+        self._bytes = 0
+        self._begun = self._stopped = self._through = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._read, name="early", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Frame]:
+        with self._changed:
+            self._begun = True
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._held or self._through)
+                if not self._held:
+                    if self._error is not None:
+                        raise self._error
+                    return
+                frame = self._held.popleft()
+                self._bytes -= _size(frame)
+                self._changed.notify_all()
+            yield frame
+
+    def _read(self) -> None:
+        try:
+            for frame in self._frames:
+                with self._changed:
+                    self._held.append(frame)
+                    self._bytes += _size(frame)
+                    self._changed.notify_all()
+                    self._changed.wait_for(self._wanted)
+                    if self._stopped:
+                        return
+        except BaseException as error:  # raised again where the frame is asked for
+            self._error = error
+        finally:
+            with self._changed:
+                self._through = True
+                self._changed.notify_all()
+
+    def _wanted(self) -> bool:
+        if self._stopped:
+            return True
+        return len(self._held) < _BESIDE if self._begun else self._bytes < self._most
+
+    def __enter__(self) -> Early:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._stopped = True
+            self._held.clear()
+            self._changed.notify_all()
+        self._thread.join()
+
+
+def _size(frame: Frame) -> int:
+    return sum(plane.nbytes for plane in frame.planes)
