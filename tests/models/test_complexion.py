@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, grain, tint, unlined
+from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, grain, nostrils, tint, unlined
 
 JAW = (slice(118, 130), slice(30, 45))  # rows, columns of the coarse grid
 
@@ -76,3 +76,14 @@ def test_lips_are_those_of_bare_lips_whatever_the_modes_make_of_them() -> None:
     assert ratio["pale", "upper"].mean() < ratio["pale", "lower"].mean() - 0.08
     middle = log[HEIGHT // 8 - 3 :, WIDTH // 8 - 2 : WIDTH // 8 + 2].mean(axis=(1, 2))[: HEIGHT // 20]
     assert middle.min() < ratio["painted", "lower"].mean() - 0.1  # darkest where they meet
+
+
+def test_shadows_of_other_peoples_noses_leave_the_upper_lip_and_nothing_else_changes() -> None:
+    shaded = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    shaded[300:314, 270:370] = -0.5
+    freed = shaded.copy()
+    nostrils(freed)
+    assert freed[305:309, 300:340].mean() > -0.25
+    np.testing.assert_array_equal(freed[:260], shaded[:260])
+    np.testing.assert_array_equal(freed[345:], shaded[345:])
+    assert (freed >= shaded - 1e-6).all()

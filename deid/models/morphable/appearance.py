@@ -36,6 +36,7 @@ from deid.models.morphable.complexion import (
     grain,
     lip_zones,
     lips,
+    nostrils,
     tint,
     unlined,
 )
@@ -155,6 +156,12 @@ class Appearance:
         gender, decades = reading @ (code - self.centre)
         return float(np.clip(gender, -1, 1)), float(np.clip(_MEAN_YEARS + 10 * decades, *_YEARS))
 
+    def ageless(self, change: np.ndarray) -> np.ndarray:
+        """``change`` of coefficients, (A,), without what tells gender and age by :meth:`traits`."""
+        basis, _ = _trait_space(self)
+        found: np.ndarray = change - basis @ (basis.T @ change)
+        return found
+
     def albedo(self, code: IdentityCode, size: int = 512) -> np.ndarray:
         """Relative linear reflectance, float32 (size, size, 3), RGB; over the core skin its mean is 1 in each channel.
 
@@ -168,6 +175,7 @@ class Appearance:
         def coarse() -> np.ndarray:
             low = self._low(code.appearance)
             unlined(low, age)
+            nostrils(low)
             log = low + self._fine(code)[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
             log += self._resized(tint(style, code.detail))
             lips(log, style)
@@ -193,6 +201,7 @@ class Appearance:
         style = Complexion.drawn(code.detail, gender, age)
         log = mean + self._modes(code.appearance, (width, height))
         unlined(log, age)
+        nostrils(log)
         log += imaging.resize(tint(style, code.detail), (width, height), interpolation=imaging.INTER_LINEAR)
         lips(log, style)
         crop = np.exp(np.clip(log, -3, 0.9))
