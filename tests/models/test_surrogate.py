@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.population import load_population
-from deid.models.morphable.sampling import DRAWS, YEARS_OFF, draw, gendered, oddness
+from deid.models.morphable.sampling import DRAWS, YEARS_OFF, draw, gendered, oddness, years_shown
 from deid.models.morphable.surrogate import Likeness, brow_tone, choose, in_place, sketched
 from deid.people import Person
 from deid.recognition.lite import LiteRecogniser
@@ -92,6 +94,17 @@ def test_late_draws_stay_near_the_subjects_age(recogniser: LiteRecogniser) -> No
         gender, age = appearance.traits(code.appearance)
         assert abs(age - 38.0) <= YEARS_OFF + 0.1
         assert gender > 0.5
+
+
+def test_nobody_is_made_older_than_the_guess_and_the_young_and_unclear_are_made_younger() -> None:
+    clear = np.zeros((3, 128), np.float32)
+    seen = {age: years_shown(replace(somebody(age=age), codes=clear)) for age in (16.0, 36.0, 50.0, 64.0, 80.0)}
+    assert all(years <= age for age, years in seen.items())
+    assert seen[36.0] <= 30 < seen[50.0]
+    assert seen[16.0] == 16.0 and seen[64.0] == 64.0 and seen[80.0] == 80.0
+    assert list(seen.values()) == sorted(seen.values())
+    assert years_shown(replace(somebody(age=70.0), codes=clear[:0])) < 56
+    assert np.isnan(years_shown(replace(somebody(age=float("nan")), codes=clear)))
 
 
 @pytest.mark.parametrize("female", [-1.0, 1.0])

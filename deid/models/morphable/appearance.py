@@ -157,8 +157,9 @@ class Appearance:
         return float(np.clip(gender, -1, 1)), float(np.clip(_MEAN_YEARS + 10 * decades, *_YEARS))
 
     def ageless(self, change: np.ndarray) -> np.ndarray:
-        """``change`` of coefficients, (A,), without what tells gender and age by :meth:`traits`."""
-        basis, _ = _trait_space(self)
+        """``change`` of the albedo's coefficients, (A - 8,), without what tells gender and age; brows stay as they
+        are."""
+        basis = np.linalg.qr(np.column_stack([self.gender, self.age])[: len(change)].astype(np.float64))[0]
         found: np.ndarray = change - basis @ (basis.T @ change)
         return found
 

@@ -140,7 +140,8 @@ class _Space:
         female: float,
         setting: Setting | None = None,
     ) -> None:
-        self._geometry, self._code, self._female, self._setting = geometry, code, female, setting
+        self._geometry, self._appearance, self._code = geometry, appearance, code
+        self._female, self._setting = female, setting
         self._population = load_population()
         self._heads, skins = len(self._population.centre), appearance.modes - COUNT
         self._spread = np.maximum(appearance.spread[:skins].astype(np.float64), 1e-6)
@@ -198,6 +199,6 @@ class _Space:
     def code(self, x: np.ndarray) -> IdentityCode:
         """The identity code that lies ``x`` away."""
         skin = self._code.appearance.copy()
-        skin[: len(self._spread)] += (x[self._heads :] * self._spread).astype(np.float32)
+        skin[: len(self._spread)] += self._appearance.ageless(x[self._heads :] * self._spread).astype(np.float32)
         shape = self._start + self._root @ x[: self._heads]
         return replace(self._code, shape=shape.astype(np.float32), appearance=skin)

@@ -23,7 +23,10 @@ from deid.people import Person, traits
 
 DRAWS = 384
 """Draws that are compared for one person."""
-_STRICT, YEARS_OFF = 256, 9.0  # draws that keep to the age, and how far off the others may be
+_STRICT = 256  # draws that keep to the age
+YEARS_OFF, _OLDER = 9.0, 2.0  # years by which the others may be younger, and older
+_KINDER, _YOUNG, _GROWN, _OLD = 8.0, 18.0, 36.0, 60.0  # years off a guess of 36, and ages from and up to which some are
+_UNCLEAR, _MIDDLING = 0.5, 40.0  # of what a guess is over this age, what it counts that rests on poor pictures only
 _THICK, _BUSHY = 3 - COUNT, 1.5  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
 # how light drawn brows are beside the skin in pictures, men's and women's, which are thinner, and the number that these
 # were drawn with: medians, less the lightest, which a viewer misses
@@ -68,7 +71,7 @@ def draws(
     nobody = np.isnan(person.female)
     female = np.array([float(rng.choice((-1.0, 1.0))) if nobody else apparent(person) for rng in chance])
     years = [
-        person.age + (float(rng.uniform(-YEARS_OFF, YEARS_OFF)) if number >= _STRICT else 0.0)
+        person.age + (float(rng.uniform(-YEARS_OFF, _OLDER)) if number >= _STRICT else 0.0)
         for number, rng in rngs.items()
     ]
     best: dict[int, IdentityCode] = {}
@@ -128,6 +131,16 @@ def aged(years: float) -> float:
     """The age in years whose skin looks like that of somebody of ``years``: means over many faces look younger than
     each of them, the more so the older they are (Burt and Perrett 1995)."""
     return years + _MEANS_LOOK_YOUNGER * max(years - _SMOOTH_UNTIL, 0.0)
+
+
+def years_shown(person: Person) -> float:
+    """The years that a person's surrogate looks, NaN where it is of no matter. A guess rests on adults: children are
+    taken for people of 36 to 40, and lines in a boy's face are an error that everybody sees, a smooth face at 40 is
+    none. So the guess is lowered in between, and where pictures are too poor to tell, nobody is made old."""
+    years = person.age
+    if not len(person.codes):
+        years = min(years, _MIDDLING + _UNCLEAR * (years - _MIDDLING))
+    return years - _KINDER * float(np.interp(years, (_YOUNG, _GROWN, _GROWN + 4, _OLD), (0, 1, 1, 0)))
 
 
 def apparent(person: Person) -> float:

@@ -25,7 +25,7 @@ from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.painter import Sitter, paint_picture
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
-from deid.models.morphable.sampling import DRAWS, apparent, draws, oddness
+from deid.models.morphable.sampling import DRAWS, apparent, draws, oddness, years_shown
 from deid.models.morphable.setting import Setting
 from deid.models.morphable.side_by_side import side_by_side
 from deid.people import Person
@@ -101,7 +101,7 @@ def choose(
     dark = skin_is_dark(likenesses)
     wanted, brows = brow_tone(likenesses)
     rngs = {number: np.random.default_rng([seed, person.id, number]) for number in range(DRAWS)}
-    codes = draws(geometry, appearance, rngs, person, dark, brows)
+    codes = draws(geometry, appearance, rngs, replace(person, age=years_shown(person)), dark, brows)
     told = foretold(codes)
     way = _leaning(told, np.random.default_rng([seed, person.id, DRAWS]))
     lean = (told - told.mean(axis=0)) @ way
