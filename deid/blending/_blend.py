@@ -33,6 +33,7 @@ from ._kernels import (
 )
 
 _ALONG = 24  # pixels along the frame's border that are looked at for something that is no face
+_BORDER = np.float32(3)  # pixels beyond the frame's border at which hair goes on as it is on the border
 _SIDE = 8  # pixels: squares of this size are told apart first
 _STAYS, _FACE, _MOVED, _MIXED = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(3)
 _FADE, _FX, _FY, _GX, _GY, _HX, _HY, _PASS, _PURE = range(9)
@@ -187,7 +188,7 @@ def _plan_row(tables, gate, hairy, first, pitch, cx, cy, nearest, y, left, size,
         plan[x, _PASS] = _ZERO
         if hairy[row] and far_off > _at(tables, row, part, CORE):
             hx, hy = cx + ux * moved, cy + uy * moved
-            if hx >= _ZERO and hy >= _ZERO and hx <= size[1] and hy <= size[0]:
+            if min(hx, hy) >= -_BORDER and hx <= size[1] + _BORDER and hy <= size[0] + _BORDER:
                 plan[x, _HX], plan[x, _HY] = hx, hy
                 plan[x, _PASS] = _grid_at(gate, step[x], (moved / _at(tables, row, part, RIM) - first) / pitch)
                 plan[x, _PURE] = fading if far_off >= e else _ONE

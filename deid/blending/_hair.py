@@ -122,14 +122,19 @@ def hair_colours(seen, skin, counts, above, least):  # type: ignore[no-untyped-d
                 sums[i, c] += w * seen[i, j, c]
             sums[i, 3] += w
             sums[i, 4] += counts[i, j]
+    inside = sums[:, 4].copy()
     sums = around(sums, 3.0)
     colour, trust = np.empty((n, 3), np.float32), np.empty(n, np.float32)
     for i in range(n):
-        contrast = 0.0
+        contrast, level = 0.0, 0.0
         for c in range(3):
             colour[i, c] = (sums[i, c] + 0.1 * mean[c]) / (sums[i, 3] + 0.1)
             contrast += (skin[i, c] - colour[i, c]) ** 2
+            level += colour[i, c] / 3.0
         share = _ramp(sums[i, 3] / max(sums[i, 4], 1e-6), 0.15, 0.15)
+        # beyond the picture's border nothing was seen: what neighbours say is hair there if it is like the rest
+        seen_here = _ramp(inside[i] / levels, 0.0, 0.3)
+        share *= max(seen_here, _ramp(0.5 - 3 * (level - grey), 0.0, 0.3))
         trust[i] = share * _ramp(math.sqrt(contrast), least, 0.07) * crown
     return colour, trust
 

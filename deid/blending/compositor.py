@@ -21,7 +21,7 @@ from ._around import seam_cells, without_arms
 from ._blend import HAIR_SHOWS, blend
 from ._film import code_table, film, finished
 from ._hair import around
-from ._kernels import BINS, CORE, END, INNER, OUTER, STILL, STRETCH, closed, directions
+from ._kernels import ANCHOR, BINS, CORE, EDGE, END, INNER, OUTER, STILL, STRETCH, closed, directions
 from ._polar import polar_colours, seen_reach
 from .glasses import glasses_seen
 from .hair import FIRST, PITCH, Part, hair_model
@@ -139,7 +139,9 @@ class Compositor:
         limit = limits(source_points, source, centre, rim)
         clean = _without_glasses(picture, centre, rim, tables, arms, source.width, glasses)
         hair = hair_model(clean, part, source_points, centre, rim, limit, above)
-        tables[CORE] = np.where(_hairy(hair.gate), np.minimum(tables[CORE], limit * rim), tables[CORE])
+        # what lies around is drawn inwards, and hair with it: a pixel shows what is farther out
+        least = limit * rim - np.maximum(tables[ANCHOR] - tables[EDGE], 0)
+        tables[CORE] = np.where(_hairy(hair.gate), np.minimum(tables[CORE], least), tables[CORE])
         _into_hair(tables, picture, centre, rim, hair.gate, above, blur=attributes.blur)
         shown = closed(np.concatenate([tables, hair.colours]))
         along = np.maximum(above, beside * _faces_us(rim))
@@ -325,8 +327,8 @@ def _tables(
     beside = _ramp(height, -0.45, 0.0) * (1 - above)
     arms = _ramp(height, -0.05, 0.12) * (1 - _ramp(height, 0.4, 0.6))
     faint, alike, bright, dark = _beyond(picture, centre, rim)
-    # hair that hugs the temple is no face: a thin strip of it before a wall would vanish in the margin
-    margin = MARGIN * max(width, 0.8 * source.height) * (1 - above * dark)
+    # hair that hugs temple and cheek is no face: a thin strip of it before a wall would vanish in the margin
+    margin = MARGIN * max(width, 0.8 * source.height) * (1 - (above + beside) * dark)
     anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
     new = np.minimum(_rounded(target.reach(centre)), whole)
@@ -368,7 +370,7 @@ def _beyond(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> list[np
     colours = polar_colours(picture, centre[0], centre[1], directions(), rim, near, pitch, levels)
     grey = colours.mean(axis=2)
     apart = np.linalg.norm(colours[:, 0] - colours[:, 3], axis=1)
-    lighter, darker = grey[:, 5:].mean(axis=1) - grey[:, 0], grey[:, 0] - grey[:, 2]
+    lighter, darker = grey[:, 5:].mean(axis=1) - grey[:, 0], grey[:, 0] - grey[:, 1:3].min(axis=1)
     apart, lighter, darker = _smoothed(np.stack([apart, lighter, darker], axis=1), 2.0).T
     shares = ((0.4 - apart) / 0.25, (0.5 - apart) / 0.25, (lighter - 0.04) / 0.08, (darker - 0.12) / 0.12)
     return list(_doubled(np.clip(np.stack(shares, axis=1), 0, 1)).T)

@@ -60,6 +60,8 @@ _CERTAIN = 0.85  # belief in a thing that no portrait without one was seen to ha
 _HELD = 0.3  # share of it that is no skin, from which on the rest may be the hand that holds it
 _UNDER_NOSE = 2
 _THORN = 0.03  # face widths: half of how wide what stays must be
+_NOTCH = 0.02  # face widths: half of how wide what is let in must be
+_FRAYED = 0.8  # pixels, over which a mask's edge is averaged
 _TIGHT = 0.4  # belief at the mask's edge
 
 
@@ -142,13 +144,17 @@ def doubled(mask: np.ndarray, points: np.ndarray, belief: np.ndarray, hands: Seq
 
 def smoothed(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
     """``mask``, float32 (h, w), without thorns: what sticks out of a hand, or a thing, no wider than a lip is more
-    likely the face beside it. ``points``: the face's mesh."""
+    likely the face beside it; and without notches, for a hand before a face of its own colour frays into both.
+    ``points``: the face's mesh."""
     wide = max(float(np.ptp(points[OVAL, 0])), 1.0)
-    round_ = disc(_THORN * wide)
-    solid = imaging.dilate(imaging.erode((mask > 0.5).astype(np.uint8), round_), round_)
-    soft = blurred(solid.astype(np.float32), max(0.8, 0.3 * _THORN * wide))
+    thorn, notch = disc(_THORN * wide), disc(_NOTCH * wide)
+    solid = imaging.dilate(imaging.erode((mask > 0.5).astype(np.uint8), thorn), thorn)
+    whole = imaging.erode(imaging.dilate(solid, notch), notch)
+    even = blurred(np.maximum(mask, (whole > solid).astype(np.float32)), _FRAYED)
+    soft = blurred(whole.astype(np.float32), max(0.8, 0.4 * _THORN * wide))
+    soft = np.clip((soft - 0.5) / 0.6 + 0.5, 0, 1)
     face = filled(points[OVAL, :2], (mask.shape[0], mask.shape[1]))
-    return np.asarray(np.where(face > 0, np.minimum(mask, soft), mask), np.float32)
+    return np.asarray(np.where(face > 0, np.minimum(even, soft), mask), np.float32)
 
 
 def _turned(points: np.ndarray) -> float:

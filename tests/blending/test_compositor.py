@@ -20,7 +20,7 @@ SEAM = 0.03  # how green skin may become by being matched to a frame whose skin 
 GREY = np.array([0.45, 0.45, 0.45], np.float32)
 SKIN = np.array([0.55, 0.35, 0.28], np.float32)  # linear light
 LIGHT = SimpleNamespace(tone=np.full(3, 0.3, np.float32), veil=np.zeros(3, np.float32))
-ATTRIBUTES = SimpleNamespace(blur=0.6, grain=0.0, chroma_grain=0.0, grain_size=0.0, light=LIGHT)
+ATTRIBUTES = SimpleNamespace(blur=0.6, grain=0.0, chroma_grain=0.0, grain_size=0.0, glow=0.0, light=LIGHT)
 
 
 def oval(width: float, height: float, wobble: tuple[float, ...] = ()) -> np.ndarray:
@@ -186,6 +186,45 @@ def test_a_dark_fringe_is_kept_and_dark_brows_are_not():
     assert (result[top + 4 : top + 12, [84, 100, 116]].mean(axis=-1) < 0.25).all()
     assert (result[top + 6 : top + 12, [92, 108]].mean(axis=-1) > 0.5).all()
     assert result[78:84, 72:88].mean(axis=-1).min() > 0.5
+
+
+def test_hair_that_is_drawn_inwards_ends_softly():
+    """Where the new face is narrower, hair moves in with it, and the line from which none may pass moves, too."""
+    source, target = oval(110, 150), oval(92, 126)
+    points = mesh(source)
+    picture = hairy(source, stripes=False)
+    top = int(source[:, 1].min())
+    picture[top - 10 : top + 75] = (0.08, 0.06, 0.05)  # lower than hair may be followed
+    outlines = FaceOutline.from_mesh(points), FaceOutline.from_mesh(mesh(target))
+    result = Compositor().compose(picture, rendered(target), points, *outlines, ATTRIBUTES).rgb
+    column = result[top : top + 75, 96:104].mean(axis=(1, 2))
+    assert column[0] < 0.25 and column[-1] > 0.5
+    assert np.abs(np.diff(column)).max() < 0.24
+
+
+def test_beyond_the_border_skin_in_shade_is_no_hair_and_hair_like_the_rest_is():
+    from deid.blending._hair import hair_colours
+
+    n, levels = 32, 6
+    skin = np.broadcast_to(np.float32([0.85, 0.7, 0.6]), (n, 3)).copy()
+    counts, above = np.ones((n, levels), np.float32), np.ones(n, np.float32)
+    counts[12:20] = 0  # beyond the border
+    for beside, wanted in (((0.6, 0.45, 0.4), 0.0), ((0.12, 0.09, 0.08), 0.9)):
+        seen = np.broadcast_to(np.float32([0.1, 0.08, 0.07]), (n, levels, 3)).copy()
+        seen[8:24] = beside
+        trust = hair_colours(seen, skin, counts, above, 0.13)[1]
+        assert trust[[0, 4, 28]].min() > 0.9
+        assert abs(float(trust[16]) - wanted) < 0.1
+
+
+def test_a_thin_strip_of_hair_beside_a_cheek_stays():
+    source = oval(100, 140)
+    picture = np.broadcast_to(PALE, (SIDE, SIDE, 3)).copy()
+    picture[filled(grown(source, 1.06))] = (0.08, 0.06, 0.05)
+    picture[filled(source)] = (0.77, 0.63, 0.57)
+    result = compose(picture, source, source).rgb
+    row = result[100].mean(axis=1)
+    assert row[40:60].min() < 0.4 and row[140:160].min() < 0.4
 
 
 def test_without_hair_the_forehead_is_the_new_one():

@@ -191,8 +191,20 @@ def test_of_a_hand_only_what_the_network_sees_stays_about_the_mouth() -> None:
 def test_thorns_do_not_stay() -> None:
     mask = (box(0, 100, 80, 160) | box(80, 128, 110, 131)).astype(np.float32)
     smooth = smoothed(mask, mesh())
-    assert (smooth <= mask).all() and smooth[face() & box(86, 120, 120, 140)].max() < 0.05
+    widened = imaging.dilate(mask, np.ones((5, 5), np.uint8))
+    assert (smooth <= widened).all() and smooth[face() & box(86, 120, 120, 140)].max() < 0.05
     assert smooth[face() & box(55, 110, 70, 150)].min() > 0.9
+
+
+def test_a_frayed_edge_is_drawn_even() -> None:
+    straight = box(0, 100, 80, 160)
+    frayed = straight.copy()
+    frayed[104:156:6, 77:80] = False  # notches of a pixel or three
+    frayed[106:156:6, 80:82] = True
+    smooth = smoothed(frayed.astype(np.float32), mesh())
+    inner = smooth[112:148]
+    assert inner[:, 60:76].min() > 0.9 and inner[:, 83:].max() < 0.05
+    assert np.abs(np.diff(inner[:, 76:83].sum(axis=1))).max() < 1.0  # the edge runs straight
 
 
 def test_a_hand_that_holds_a_thing_stays_with_it_but_no_lips() -> None:
