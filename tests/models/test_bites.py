@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from deid.models.morphable import mouths, photo_mouth
 from deid.models.morphable.appearance import lip_parts
 from deid.models.morphable.bites import Bites, Teeth, bites_of
+from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Part, load_geometry
 from deid.models.morphable.photometry import RECORD
 from deid.models.morphable.retarget import Retargeter
@@ -207,3 +208,25 @@ def test_lips_are_apart_on_the_tile_and_cover_nothing_else() -> None:
     assert float((parts.max(axis=2) > 0.05).mean()) < 0.08
     rows = np.arange(256)
     assert (upper.sum(1) @ rows) / upper.sum() < (lower.sum(1) @ rows) / lower.sum()
+
+
+def test_lips_that_open_without_the_jaw_make_no_laugh() -> None:
+    geometry = load_geometry()
+    names = geometry.expression_names
+    retarget = Retargeter(geometry, np.zeros(len(geometry.identity)), np.zeros(len(geometry.identity)))
+    jaw = np.zeros((1, len(names)))
+    jaw[0, names.index("jawOpen")] = 0.35
+    lips = np.zeros_like(jaw)
+    retarget._open_mouth(lips, np.array([0.9]), np.array([1e-3, 0.5, 0.5, 1e-2, 1e-2]))
+
+    def rise(weights: np.ndarray) -> float:
+        points = surface_points(geometry, geometry.pose(geometry.vertices, weights[0].astype(np.float32), NOTHING))
+        return float(points[[61, 291], 1].mean() - points[[13, 14], 1].mean())
+
+    held = lips.copy()
+    retarget._hold_corners(jaw, held)
+    assert rise(lips) > rise(jaw) + 0.05
+    assert abs(rise(held) - rise(jaw)) < 0.6 * (rise(lips) - rise(jaw))
+    untouched = jaw.copy()
+    retarget._hold_corners(jaw, untouched)
+    np.testing.assert_array_equal(untouched, jaw)

@@ -61,7 +61,7 @@ _GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one 
 _MOST_GAZE = np.radians([4.0, 1.5])
 _GAINS = np.array([[0.7, 0.75], [1.5, 1.25]])  # least and most, across and up
 _GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
-_LID_RANGE, _LIP_RANGE = (0.75, 1.1), (0.6, 1.3)
+_LID_RANGE, _LIP_RANGE = (0.75, 1.15), (0.6, 1.3)
 _LEAST_GAP = 0.04  # outer eye distances: lips that are closer say little about a factor
 _USUAL_GAP = 0.08  # weight, as a gap that is right, of no factor at all
 _SIDES = np.array([[0, 2], [1, 3], [4, 5]])  # brows' inner ends, outer ends, corners of the mouth: left and right
@@ -107,7 +107,7 @@ Make = Callable[[Echo], tuple[AttributeTrack, Sitter]]
 
 def reading(points: np.ndarray) -> np.ndarray:
     """(11,) of mesh points (478, 3): heights of brows and corners of the mouth and its width in outer eye distances,
-    the lids' opening in eye widths, the lips' in outer eye distances, place of the irises in eye widths."""
+    the lids' and the lips' opening in outer eye distances, place of the irises in eye widths."""
     xy = points[:, :2].astype(np.float64)
     rigid = points[RIGID_POINTS, :3].astype(np.float64)
     size = np.sqrt(((rigid - rigid.mean(axis=0)) ** 2).sum() / (MEAN_HEAD**2).sum())
@@ -121,16 +121,17 @@ def reading(points: np.ndarray) -> np.ndarray:
     out[6] = np.linalg.norm(xy[_CORNERS[0, 0]] - xy[_CORNERS[1, 0]]) / size
     pairs = face_points.INNER_LIP_PAIRS[1:4]
     out[_LIPS] = np.linalg.norm(xy[pairs[:, 0]] - xy[pairs[:, 1]], axis=1).mean() / size
-    look, open_, square = np.zeros(2), 0.0, 0.0
+    look, square = np.zeros(2), 0.0
+    # irises are alike in everybody: how far lids stand off them is seen, not what share of an eye's width that is
+    lids = face_points.LID_PAIRS[:, 1:4]
+    out[_LIDS] = np.linalg.norm(xy[lids[..., 0]] - xy[lids[..., 1]], axis=-1).mean() / size
     for eye in range(2):
         along = (corners[eye, 1] - corners[eye, 0]) * (1, -1)[eye]  # to the subject's left
         width = float(np.linalg.norm(along))
-        pairs = face_points.LID_PAIRS[eye][1:4]
-        open_ += float(np.linalg.norm(xy[pairs[:, 0]] - xy[pairs[:, 1]], axis=1).mean()) * width
         offset = xy[face_points.IRISES[eye][0]] - corners[eye].mean(axis=0)
         look += offset @ along, offset[0] * along[1] - offset[1] * along[0]
         square += width**2
-    out[_LIDS], out[_GAZE] = open_ / square, look / square
+    out[_GAZE] = look / square
     return out
 
 
@@ -193,7 +194,7 @@ def _stepped(
     normal = effect @ effect.T
     ridge = _RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
     rest = echo.rest + np.linalg.solve(normal + ridge, effect @ gap[_REST])
-    lids = echo.lids * (1 + gap[_LIDS] / max(float(np.median(read[:, _LIDS])), 0.08))
+    lids = echo.lids * (1 + gap[_LIDS] / max(float(np.median(read[:, _LIDS])), 0.03))
     lips = echo.lips * _wider(read[:, _LIPS], wanted[:, _LIPS])
     shift = echo.gaze + gap[_GAZE] / _GAZE_STEP
     gain = echo.gain * _gains(gaze.mean(axis=1), read[:, _GAZE], wanted[:, _GAZE])

@@ -41,6 +41,8 @@ _MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows
 _WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
 _PURSED, _PURSE, _MOST_PURSED = (0.25, 0.6), 0.4, 1.35  # weights of a pucker, what is added to it, and its largest
 _NOT_PURSED = ("mouthRollLower", "mouthRollUpper", "mouthPress_L", "mouthPress_R")  # take lips in
+_MOUTH_CORNERS, _LIPS_MIDDLE = ((291, 308), (61, 78)), (13, 14)  # mesh points
+_CORNERS_KEPT, _MOST_LOWERED, _MOST_FROWN = 0.8, 0.35, 1.2  # share, centimetres, weight
 _FAST = np.array([0.08, 0.22])  # cm that a gap differs from what is steady about it: from noise to motion
 _CLOSED_LIPS = 0.15  # cm; a track whose lips come no closer than twice this has no closed state of its own
 _MEASURED = 0.8  # weight of a surrogate's own readings beside the usual: at rest only, and readings vary
@@ -75,6 +77,7 @@ class Retargeter:
         lower = (_brow_height(other) + _BROWS_DRAWN) / _brow_height(own)
         self._lower = float(np.clip(lower, 1.0, _MOST_LOWER))
         self._lip_effects = _lip_gap(self._basis.expression)  # (E,) cm a weight
+        self._corners, self._width = _corner_effects(self._basis)
         self._opens = np.array([name.startswith(OPENERS) for name in self._names])
         self._readings: tuple[np.ndarray, np.ndarray] | None = None
         self._echo = Echo()
@@ -118,8 +121,10 @@ class Retargeter:
         # noise is no more than that: lips that part and shut within a frame or two do
         gap += np.clip((np.abs(wanted - gap) - _FAST[0]) / (_FAST[1] - _FAST[0]), 0.0, 1.0) * (wanted - gap)
         gap = np.maximum(gap, 0.0)
+        before = expression.copy()
         self._open_mouth(expression, gap)
         self._part_teeth(expression, gap, track)
+        self._hold_corners(before, expression)
         track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
         gaze = self._echo.looking(as_rendered(track)) + self._straight
         track = track.with_values(gaze=gaze.astype(np.float32))
@@ -141,6 +146,19 @@ class Retargeter:
         lift = parabolas((raised - expression[:, raisers].mean(axis=1))[:, None], times)
         expression[:, raisers] = np.clip(expression[:, raisers] + lift, 0.0, 1.0)
         self._open_mouth(expression, gap, _LIPS_ALONE)
+
+    def _hold_corners(self, before: np.ndarray, after: np.ndarray) -> None:
+        """Change in place the corners of the mouth in ``after`` (n, E), so that they lie as far above the middle of the
+        opening, and as far apart, as in ``before``. A jaw that drops takes them down and together; lips that are
+        drawn apart leave them where they are, and an opening that is round below and level above is a laugh's."""
+        change = after - before
+        rise = np.clip(_CORNERS_KEPT * change @ self._corners.T, 0.0, _MOST_LOWERED)  # (n, 2)
+        for side, mark in enumerate("LR"):
+            at = self._names.index(f"mouthFrown_{mark}")
+            after[:, at] = np.minimum(after[:, at] + rise[:, side] / -self._corners[side, at], _MOST_FROWN)
+        wider = np.clip((after - before) @ self._width, 0.0, _MOST_LOWERED)
+        at = self._names.index("mouthPucker")
+        after[:, at] = np.minimum(after[:, at] - _CORNERS_KEPT * wider / self._width[at], _MOST_PURSED)
 
     def _without_lasting(self, expression: np.ndarray) -> np.ndarray:
         """``expression`` (n, E) without what the lower face does in nearly all of it. That is how somebody's mouth lies
@@ -220,6 +238,15 @@ class Retargeter:
             push = free * effects * mobility
             share = push / np.maximum((push * effects).sum(axis=1, keepdims=True), 1e-6)
             expression[:, openers] = np.clip(expression[:, openers] + missing[:, None] * share, 0.0, 1.2)
+
+
+def _corner_effects(basis: FitBasis) -> tuple[np.ndarray, np.ndarray]:
+    """Centimetres a weight by which each corner of the mouth, left first, rises above the middle between the lips,
+    (2, E), and by which the mouth is wider, (E,)."""
+    moves = basis.expression
+    middle = moves[:, list(_LIPS_MIDDLE), 1].mean(axis=1)
+    left, right = (moves[:, list(points)].mean(axis=1) for points in _MOUTH_CORNERS)
+    return np.stack([left[:, 1] - middle, right[:, 1] - middle]), left[:, 0] - right[:, 0]
 
 
 def _eye_widths(points: np.ndarray) -> np.ndarray:
