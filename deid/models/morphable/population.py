@@ -37,10 +37,7 @@ _HELD = {
     "asymmetry": 1.2,
     "nose tip over base": 1.2,
     "mouth corners up": 1.3,
-    "nose length": 1.4,
-    "nose width": 1.5,
     "nostrils apart": 1.4,
-    "philtrum": 1.6,
     "mouth width": 1.5,
     "face width": 1.3,
     "face width at the mouth": 1.4,
@@ -49,20 +46,25 @@ _HELD = {
     "lower lip": 1.7,
     "nose tip width": 1.2,
     "nose ridge width": 1.2,
-    "nose tip turned up": 1.0,
-    "nostrils seen": 1.0,
-    "nostrils turned": 1.0,
     "nose over lip": 1.2,
     "nose asymmetry": 0.7,
 }
+_ONE_SIDED = {  # the same downwards and upwards: a short wide nose that points up is what viewers see first
+    "nose length": (1.0, 1.4),
+    "nose width": (1.5, 1.1),
+    "nose tip turned up": (1.0, 0.6),
+    "nostrils seen": (1.0, 0.6),
+    "nostrils turned": (1.0, 0.7),
+    "philtrum": (1.2, 1.6),
+}
 _SIGNED = np.array(["asymmetry" not in name for name in NAMES])  # the others are odd only where they are large
-_BENT = [i for i, name in enumerate(NAMES) if name in _HELD and "asymmetry" not in name]
+_BENT = [i for i, name in enumerate(NAMES) if name in {**_HELD, **_ONE_SIDED} and "asymmetry" not in name]
 _BENDS, _KNEE = 2, 6  # steps in which heads are brought within these limits, and how late they come to them
 _TOGETHER = 1.3  # how far out all may be together, the usual being 1
 _AGES = (30.0, 80.0)
 _BATCH, _TRIES = 12, 12
 _FIRST = 4  # of a batch that are looked at before the others
-_SCALES = np.array([_HELD.get(name, _MEASURED) for name in NAMES])
+_SCALES = np.array([_ONE_SIDED.get(name, (_HELD.get(name, _MEASURED),) * 2) for name in NAMES]).T
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,11 +141,11 @@ class Population:
         """(n, K): heads, (n, K), with what casting looks at most closely, noses above all, within its limits: changed
         as little as that takes, in the way in which people differ, but not in what a recogniser ``reads``, (K,). What
         would be far out comes near the limit, so that few are drawn again."""
-        low, high = (limit[_BENT] for limit in self.limits)
+        low, high = (limit[_BENT] for limit in self.limits * _SCALES)
         back = _unbending(self, geometry, tuple(reads))
         for _ in range(_BENDS):
             off = (proportions(geometry, shapes) - self.proportions[0] - female * self.proportions[1])[:, _BENT]
-            over = np.maximum(off / high, off / low) / _SCALES[_BENT]
+            over = np.maximum(off / high, off / low)
             keep = (1 + np.maximum(over, 0) ** _KNEE) ** (-1 / _KNEE)
             shapes = shapes - (off * (1 - keep)) @ back
         return shapes
@@ -171,10 +173,10 @@ class Population:
     def shares(self, geometry: Geometry, shapes: np.ndarray, female: float) -> np.ndarray:
         """(n, R + 1): each proportion of heads, (n, K), and all together, as shares of what people's may be off."""
         off = proportions(geometry, shapes) - self.proportions[0] - female * self.proportions[1]
-        off /= _SCALES
-        low, high = self.limits
+        low, high = self.limits * _SCALES
         single = np.maximum(off / high, np.where(_SIGNED, off / low, 0))
-        whole = np.sqrt(np.square(off @ self.whitening).mean(axis=1)) / _TOGETHER
+        scale = np.where(off < 0, *_SCALES)
+        whole = np.sqrt(np.square((off / scale) @ self.whitening).mean(axis=1)) / _TOGETHER
         return np.concatenate([single, whole[:, None]], axis=1)
 
 
