@@ -43,7 +43,7 @@ def faces_of(path: Path, least: float, seconds: float | None = None) -> list[Fac
         out = []
         for person in found.people:
             height = max(heights[track] for track in person.tracks)
-            shown = engine._likenesses(person, engine._codes, found.chips)
+            shown = engine.likenesses(person, found)
             if height >= least and shown:
                 shape = engine._codes[shown[0].track].identity.shape
                 name = f"{path.stem} {person.id}"

@@ -29,6 +29,8 @@ _WAIT = 24  # faces of a track that wait for the next of its sample, at most; th
 _KEPT_AREA = 900_000  # pixels of a face's surroundings, up to which they wait as they are
 _DOUBTFUL = 8
 _PENDING = 4
+_SHOWN = 3  # pictures of a track in which it was recognised that are kept for choosing somebody else
+_BETWEEN = 4  # rows between them
 _LEFT = 0.45  # share of a face's texture that may pass for the source's: a hand before it, which stays, is texture too
 
 
@@ -91,8 +93,9 @@ class Comparer:
 
     ``faces``: the sample, by frame. ``between``: others that may be looked at, by frame, where the sample comes near
     ``limit``. ``matches``: (frame, face) that are still the same person to the recogniser, or show too much of the
-    original. ``compared``: how many were looked at. ``nearest``: the least distance between an original and its
-    replacement, ``None`` when none was looked at.
+    original. ``recognised``: by track, rows of codes and aligned originals, uint8 (150, 150, 3), of some of those who
+    are still the same person, each at its own distance. ``compared``: how many were looked at. ``nearest``: the least
+    distance between an original and its replacement, ``None`` when none was looked at.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class Comparer:
         self._last: dict[int, float] = {}
         self._least: dict[int, float] = {}
         self.matches: list[tuple[int, FaceAt]] = []
+        self._known: dict[int, list[tuple[float, int, np.ndarray]]] = {}
         self.compared = 0
         self.nearest: float | None = None
 
@@ -129,6 +133,10 @@ class Comparer:
             self.nearest = distance if self.nearest is None else min(self.nearest, distance)
             if distance < self._limit:
                 self.matches.append((frame, face))
+
+    @property
+    def recognised(self) -> dict[int, list[tuple[int, np.ndarray]]]:
+        return {track: [(row, picture) for _, row, picture in found] for track, found in sorted(self._known.items())}
 
     def submit(self, source: Frame, done: Frame) -> None:
         """Queue one finished frame with its source, if any of its faces was chosen, or may be."""
@@ -199,9 +207,24 @@ class Comparer:
         chips = np.stack([chip(pair.source, pair.points), chip(pair.done, pair.points)])
         before, after = self._engine.recognise(chips)
         left = left_alone(Look.of(chips[0]), Look.of(chips[1]))
-        distance = 0.0 if left > _LEFT else float(np.linalg.norm(before - after))
+        distance = float(np.linalg.norm(before - after))
+        if left > _LEFT:
+            distance = 0.0
+        elif distance < self._limit:
+            self._remember(pair.face, distance, chips[0])
         self._least[pair.face.track] = min(distance, self._least.get(pair.face.track, np.inf))
         return distance
+
+    def _remember(self, face: FaceAt, distance: float, picture: np.ndarray) -> None:
+        """Keep the nearest of those that lie some way apart in time."""
+        known = self._known.setdefault(face.track, [])
+        known.append((distance, face.row, picture))
+        known.sort(key=lambda found: found[:2])
+        kept: list[tuple[float, int, np.ndarray]] = []
+        for found in known:
+            if all(abs(found[1] - other[1]) >= _BETWEEN for other in kept):
+                kept.append(found)
+        known[:] = kept[:_SHOWN]
 
 
 def chip(frame: Frame, points: np.ndarray) -> np.ndarray:

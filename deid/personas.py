@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -81,6 +81,7 @@ class Personas:
     secret: bytes
     book: Book | None = None
     writes: bool = True
+    _new: dict[int, Entry] = field(default_factory=dict)
 
     @classmethod
     def of_seed(cls, seed: int, book: Book | None = None) -> Personas:
@@ -126,13 +127,16 @@ class Personas:
         return [entry.persona for entry in self.book.entries if entry.persona and entry.name not in here]
 
     def remember(self, person: Person, persona: bytes, entry: Entry | None = None) -> None:
-        """``person`` keeps the surrogate once the run is committed. Nobody is remembered who was not recognised."""
+        """``person`` keeps the surrogate, the last one that this was called with, once the run is committed. Nobody is
+        remembered who was not recognised."""
         if self.book is None or not self.writes:
             return
-        if entry is not None:
-            self.book.add(Entry(entry.name, entry.codes, persona))
-        elif len(person.codes):
-            self.book.add(Entry.of(person.codes, persona))
+        known = entry or self._new.get(person.id)
+        if known is None and not len(person.codes):
+            return
+        new = Entry.of(person.codes, persona) if known is None else Entry(known.name, known.codes, persona)
+        self._new[person.id] = new
+        self.book.add(new)
 
     def prepare(self) -> None:
         """Everything of :meth:`commit` that may fail."""

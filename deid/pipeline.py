@@ -51,7 +51,7 @@ from deid.verify import Verifier, choose_frames
 if TYPE_CHECKING:
     from deid.audit.during import RunAudit
 
-_ROUNDS = 3
+_ROUNDS = 4
 
 
 @dataclass(slots=True)
@@ -170,7 +170,7 @@ def _run(
             break
         with clock.stage("patch"):
             analysis, replacements = _repair(
-                source, config, analysis, seconds, replacements, rendered, progress, engine, attempt == _ROUNDS - 1
+                source, config, analysis, seconds, replacements, rendered, progress, engine, attempt
             )
         plan = make_plan(analysis, config, replacements, fates)
         rendered = None
@@ -227,6 +227,7 @@ def _attempt(
             leaks=verifier.leaks,
             checked=tuple(verifier.frames),
             matches=tuple(comparer.matches),
+            recognised=comparer.recognised,
             compared=comparer.compared,
             nearest=comparer.nearest,
             doubts=tuple(engine.doubts()) if engine else (),
@@ -303,21 +304,27 @@ def _repair(
     rendered: Rendered,
     progress: Progress,
     engine: Engine | None,
-    last: bool,
+    attempt: int,
 ) -> tuple[Analysis, dict[int, Replacement]]:
-    """What the check found, taken into the plan: bare faces are followed, recognisable and doubtful ones obscured, with
-    all of their tracks if this repair is the ``last``: a check of samples would go on finding others."""
+    """What the check after the ``attempt``-th rendering, from 1, found, taken into the plan: bare faces are followed,
+    recognisable ones get another face or are obscured, doubtful ones are obscured, with all of their tracks if this
+    repair is the last: a check of samples would go on finding others."""
+    last = attempt == _ROUNDS - 1
+    other: dict[int, Replacement] = {}
+    if rendered.matches and engine is not None:
+        other = engine.recast(rendered.recognised) if attempt == 1 else {}
+        how = "giving it another one" if other else "obscuring it"
+        when = ", ".join(sorted({f"{seconds[frame]:.2f} s" for frame, _ in rendered.matches}))
+        progress.note(f"a replaced face was still recognised at {when}: {how} and rendering again")
+        replacements = {**replacements, **other}
+        for _, face in rendered.matches:
+            if face.track not in other:
+                replacements[face.track] = engine.refuse(face.track, face.row, everywhere=last)
     if rendered.doubts and engine is not None:
         progress.note("something lies before a face that could not be told from it: obscuring there, rendering again")
         replacements = {**replacements}
         for _, face in rendered.doubts:
             replacements[face.track] = engine.refuse(face.track, face.row, "covered", everywhere=last)
-    if rendered.matches and engine is not None:
-        when = ", ".join(sorted({f"{seconds[frame]:.2f} s" for frame, _ in rendered.matches}))
-        progress.note(f"a replaced face was still recognised at {when}: obscuring it and rendering again")
-        replacements = {**replacements}
-        for _, face in rendered.matches:
-            replacements[face.track] = engine.refuse(face.track, face.row, everywhere=last)
     if rendered.leaks:
         when = ", ".join(f"{seconds[frame]:.2f} s" for frame in rendered.leaks)
         progress.note(f"a face was found uncovered at {when}: following it and rendering again")

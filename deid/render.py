@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from deid.types import Analysis, Detection, Frame, StreamInfo
 class Rendered:
     """One rendering and what its check found. ``leaks``: bare faces by frame; ``checked``: the frames that were
     searched; ``matches``: (frame, face) that are still recognised, of ``compared``, the ``nearest`` at this distance;
-    ``doubts``: (frame, face) with something before the face. ``streams``, ``notes``: the writer's."""
+    ``doubts``: (frame, face) with something before the face. ``recognised``: as :class:`deid.compare.Comparer` has it.
+    ``streams``, ``notes``: the writer's."""
 
     leaks: dict[int, list[Detection]]
     checked: tuple[int, ...]
@@ -28,6 +29,7 @@ class Rendered:
     compared: int = 0
     nearest: float | None = None
     doubts: tuple[tuple[int, FaceAt], ...] = ()
+    recognised: Mapping[int, Sequence[tuple[int, np.ndarray]]] = field(default_factory=dict)
     streams: tuple[StreamInfo, ...] = ()
     notes: tuple[str, ...] = ()
 

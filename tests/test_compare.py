@@ -153,3 +153,22 @@ def test_faces_of_every_track_are_chosen_and_those_beside_changes(face_clip, cou
     assert len(by_track[1]) >= 5 and max(np.diff(by_track[1])) <= max(25, 13)
     assert len(by_track[1]) <= max(8, n // 12)
     assert {0, 39, n - 1} <= set(by_track[3]) and not any(40 <= i < 60 for i in by_track[3])
+
+
+def test_who_is_recognised_is_kept_for_choosing_somebody_else_but_what_is_left_alone_is_not(frame, monkeypatch) -> None:
+    monkeypatch.setattr("deid.audit.appearance.left_alone", lambda before, after: 0.0)
+    engine = OneNumber(points_at(240, 180, 120))
+    faces = {i: [FaceAt(1, i)] for i in range(20)} | {20: [FaceAt(2, 0)]}
+    with Comparer(faces, engine, 0.2) as comparer:  # type: ignore[arg-type]
+        for i in range(21):
+            source = replace(frame, index=i)
+            comparer.submit(source, brighter(source, 60 if i in (12, 20) else 1 + abs(i - 6)))
+    rows = [row for row, _ in comparer.recognised[1]]
+    assert rows[0] == 6 and 2 <= len(rows) <= 3 and np.diff(sorted(rows)).min() >= 4 and 12 not in rows
+    assert set(comparer.recognised) == {1}
+    original = chip(frame, engine.points).astype(int)
+    assert np.abs(comparer.recognised[1][0][1].astype(int) - original).mean() < 2
+    monkeypatch.setattr("deid.audit.appearance.left_alone", lambda before, after: 1.0)
+    with Comparer({0: faces[0]}, engine, 0.2) as comparer:  # type: ignore[arg-type]
+        comparer.submit(replace(frame, index=0), frame)
+    assert comparer.matches and not comparer.recognised

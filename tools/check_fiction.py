@@ -89,8 +89,8 @@ def subjects(paths: list[Path], count: int, seed: int) -> Iterator[tuple[int, Pe
             seen = engine.identify(analysis, seconds, QuietProgress())
             if len(seen.people) != 1:
                 continue
-            worn = engine._eyewear(seen.people[0], engine._codes, seen.chips)
-            shown = engine._likenesses(seen.people[0], engine._codes, seen.chips, lambda glasses=worn: glasses)
+            worn = engine.glasses(seen.people[0], seen)
+            shown = engine.likenesses(seen.people[0], seen, lambda glasses=worn: glasses)
         finally:
             engine.close()
         if shown:

@@ -40,7 +40,7 @@ def likeness(path: Path) -> Likeness | None:
     try:
         analysis, seconds = pipeline.analyse(path, config, QuietProgress(), engine.observer)
         found = engine.identify(analysis, seconds, QuietProgress())
-        shown = [s for person in found.people for s in engine._likenesses(person, engine._codes, found.chips)[:1]]
+        shown = [s for person in found.people for s in engine.likenesses(person, found)[:1]]
         return shown[0].likeness if len(shown) == 1 else None
     finally:
         engine.close()

@@ -73,6 +73,12 @@ class Engine(Protocol):
         its like, or without any of its faces (``everywhere``). ``why``: for the report."""
         ...
 
+    def recast(self, matches: Mapping[int, Sequence[tuple[int, np.ndarray]]]) -> dict[int, Replacement]:
+        """Somebody else for the people of whom faces were still recognised, where there is anybody: by track, the
+        replacements that are new. ``matches``: by track, rows of codes, and the originals there as
+        :meth:`recognise` takes them. To be called before any :meth:`refuse`."""
+        ...
+
     def people(self) -> tuple[PersonReport, ...]:
         """Who is in the clip, and how far each one's surrogate is from them."""
         ...

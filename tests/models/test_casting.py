@@ -5,16 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deid.choice import Decisions
 from deid.errors import DamagedRegistry
 from deid.models.morphable import surrogate as module
 from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.casting import Casting, Role, Shown
 from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.eyewear import Eyewear, Outline
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import load_geometry
+from deid.models.morphable.likenesses import plainer
 from deid.models.morphable.persona import from_bytes, model_mark, to_bytes
 from deid.models.morphable.sampling import draw
 from deid.models.morphable.surrogate import Surrogate, again, choose
 from deid.people import Person
+from deid.personas import Memory, Personas
 from deid.registry import Entry
 
 
@@ -82,3 +87,41 @@ def test_a_draw_that_somebody_elsewhere_has_is_not_drawn_again() -> None:
     assert np.linalg.norm(told[0] - told[1]) > 1e-3
     # whoever is not near makes no difference
     np.testing.assert_array_equal(chosen([drawn(77)]).shape, first.shape)
+
+
+@pytest.mark.parametrize(("safe", "asked", "remembered"), [(True, False, False), (False, False, False),
+                                                           (True, True, False), (True, False, True)])  # fmt: skip
+def test_somebody_else_is_given_where_that_is_free_and_helps(safe, asked, remembered, monkeypatch) -> None:
+    nothing = np.empty((0, 128), np.float32), np.empty((0, 150, 150, 3), np.uint8)
+    old, new, third = (Surrogate(drawn(i), 0.8, 0.7, *nothing, 1, safe or i != 1) for i in range(3))
+    seen: list[tuple[int, list[object], list[object]]] = []
+
+    def chosen(geometry, appearance, seed, person, likenesses, others, recognise, taken):
+        seen.append((seed, list(likenesses), list(others)))
+        return new
+
+    monkeypatch.setattr("deid.models.morphable.casting.choose", chosen)
+    people = [Person(i, (i,), np.full((1, 128), i, np.float32), 0.8, 44.0) for i in (1, 2)]
+    book = Memory()
+    personas = Personas.of_seed(1, book)
+    casting = Casting(load_geometry(), load_appearance(), "none", list, np.asarray, personas, Decisions())
+    personas.remember(people[0], to_bytes(old.code, b"8" * 8))
+    role = Role(people[0], old, (), asked=asked, remembered=remembered, seed=77)
+    shown = [Shown(f"picture {i}", 1, i) for i in range(3)]  # type: ignore[arg-type]
+    found = casting.another(role, shown, [role, Role(people[1], third, ())])
+    free = not asked and not remembered
+    assert (found is not None) == (safe and free)
+    assert seen == ([(77, ["picture 0", "picture 1", "picture 2"], [third])] if free else [])
+    book.commit()
+    (entry,) = book.entries
+    kept = new if found is not None else old
+    assert from_bytes(entry.persona, load_geometry(), load_appearance())[0].detail == kept.code.detail
+    if found is not None:
+        assert found.surrogate is new and found.shown == tuple(shown) and found.person is people[0]
+
+
+def test_plain_glasses_are_thin_light_and_have_no_lower_rim() -> None:
+    own = Outline(3.2, -0.3, 2.4, 1.7)
+    plain = plainer(Eyewear(own, own, 0.14, 1.0, np.float32([0.02] * 3), False, np.float32([0.4] * 3)))
+    assert plain.pair is own and plain.rim < 0.1 and plain.below == 0 and plain.colour.min() > 0.3
+    assert plain.lens.min() > 0.9

@@ -33,13 +33,16 @@ class Shown:
 @dataclass(frozen=True, slots=True, eq=False)
 class Role:
     """``shown``: the person's best pictures. ``matching``: those in which a surrogate of the registry is too like them.
-    ``remembered``: the surrogate is the registry's."""
+    ``remembered``: the surrogate is the registry's; ``asked``: or that of a seed that was asked for. ``seed``: what it
+    was drawn with."""
 
     person: Person
     surrogate: Surrogate
     shown: tuple[Shown, ...]
     matching: tuple[Shown, ...] = ()
     remembered: bool = False
+    asked: bool = False
+    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -54,6 +57,8 @@ class Casting:
     recognise: Recognise
     personas: Personas
     decisions: Decisions
+    _taken: tuple[IdentityCode, ...] = ()
+    _mark: bytes = b""
 
     def roles(self, people: Sequence[Person], progress: Progress) -> list[Role]:
         """For everybody of whom something is to be replaced, by number. Surrogates that are new are remembered."""
@@ -64,6 +69,7 @@ class Casting:
         mark = model_mark(self.geometry, self.appearance) if self.personas.book is not None else b""
         stored = {number: self._read(entry.persona, mark) for number, entry in met.items() if entry.persona}
         taken = [self._read(words, mark) for words in self.personas.others(list(met.values()))]
+        self._taken, self._mark = tuple(taken), mark
         out: list[Role] = []
         for person in sorted(free, key=lambda p: (p.id not in stored, p.id not in asked, p.content, p.id)):
             shown = tuple(self.show(person))
@@ -72,15 +78,30 @@ class Casting:
             else:
                 entry = met.get(person.id)
                 seed = asked[person.id] if person.id in asked else self.personas.seed_of(person, entry)
-                chosen = choose(
-                    self.geometry, self.appearance, seed, replace(kept_traits(person, self.match), id=0),
-                    [s.likeness for s in shown], [role.surrogate for role in out], self.recognise, taken,
-                )  # fmt: skip
-                out.append(Role(person, chosen, shown))
+                chosen = self._choose(person, seed, shown, out)
+                out.append(Role(person, chosen, shown, asked=person.id in asked, seed=seed))
                 if person.id not in asked and chosen.safe and shown:
                     self.personas.remember(person, to_bytes(chosen.code, mark), entry)
             progress.advance()
         return sorted(out, key=lambda role: role.person.id)
+
+    def another(self, role: Role, shown: Sequence[Shown], roles: Sequence[Role]) -> Role | None:
+        """Somebody else in ``role``, one of ``roles``, who is a stranger in all pictures ``shown``, among them those in
+        which the first one was not. ``None`` where that one was asked for or is known elsewhere, and where there is
+        nobody."""
+        if role.asked or role.remembered:
+            return None
+        chosen = self._choose(role.person, role.seed, shown, [r for r in roles if r is not role])
+        if not chosen.safe:
+            return None
+        self.personas.remember(role.person, to_bytes(chosen.code, self._mark))
+        return replace(role, surrogate=chosen, shown=tuple(shown))
+
+    def _choose(self, person: Person, seed: int, shown: Sequence[Shown], roles: Sequence[Role]) -> Surrogate:
+        return choose(
+            self.geometry, self.appearance, seed, replace(kept_traits(person, self.match), id=0),
+            [s.likeness for s in shown], [role.surrogate for role in roles], self.recognise, self._taken,
+        )  # fmt: skip
 
     def _again(self, person: Person, shown: tuple[Shown, ...], code: IdentityCode) -> Role:
         found, match = again(self.geometry, self.appearance, code, [s.likeness for s in shown], self.recognise)

@@ -7,8 +7,8 @@ with a model in which both are explicit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,26 +18,26 @@ import numpy as np
 from deid.blending import Compositor
 from deid.choice import Decisions, decide, fingerprint, read_plan
 from deid.config import RunConfig
-from deid.detection.hands import Hand, steadied
+from deid.detection.hands import Hand
+from deid.detection.landmarks import FaceLandmarker
 from deid.errors import DeidError
 from deid.models.engine import Found
 from deid.models.morphable import photometry, side_by_side
 from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.before_faces import hands_by_row, hands_of, things_of
 from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, echoed, lip_readings, pose_bias
 from deid.models.morphable.casting import Casting, Role, Shown, reports
 from deid.models.morphable.eyewear import Eyewear
-from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
-from deid.models.morphable.eyewear_style import eyewear_of
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
+from deid.models.morphable.likenesses import Worn, best_of, glasses_of, likeness_of, plainer
 from deid.models.morphable.lip_colour import lips_like
 from deid.models.morphable.overhead import on_other_heads
 from deid.models.morphable.painter import Sitter, get_ready, paint_frame
 from deid.models.morphable.pore_match import pores_like
 from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.retarget import Retargeter
-from deid.models.morphable.surrogate import Likeness, in_chip
 from deid.models.morphable.tone_match import toned_like
 from deid.models.morphable.tracks import AttributeTrack
 from deid.models.morphable.trust import Reason, coverage
@@ -46,20 +46,16 @@ from deid.personas import Book, open_personas
 from deid.photo import codes_of_photos
 from deid.plan import FaceAt, Replacement, rate_of
 from deid.progress import Progress
-from deid.recognition.chips import chip_from_picture
 from deid.recognition.lite import LiteRecogniser
 from deid.report import PersonReport
-from deid.tracking.observe import Chip, Observer, SeenHands, SeenThings
+from deid.tracking.observe import Chip, Observer
 from deid.tracking.records import RecordFile
 from deid.types import Analysis, Frame, Track
 
-_JUDGED = 4  # pictures of a person that a surrogate is tried on
 _TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixels up to which so many texels will do
 _AROUND_DOUBT = 0.5  # seconds: what lies so near a face that something covers is obscured with it
 _AROUND_MATCH = 0.1  # the same of a face that is still recognised: its neighbours were compared, too
-_HANDS_LAST = 4  # frames for which a hand that is not found is still held to be there
 _DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
-_GLASSES_TO = 32.0  # degrees of yaw to which pictures tell of glasses: from the side a brow or a temple looks like them
 _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
 _UNSEEN = "no landmarks"
 _BRIEF = "beside a doubt, or too short"
@@ -106,6 +102,10 @@ class MorphableEngine:
         self._replacements: dict[int, Replacement] = {}
         self._refused: dict[int, np.ndarray] = {}
         self._reports: list[PersonReport] = []
+        self._people: Sequence[Person] = ()
+        self._tracks: dict[int, Track] = {}
+        self._roles: list[Role] = []
+        self._worn: dict[int, Eyewear | None] = {}
         self._seconds: Sequence[float] = ()
         self._rate = 25.0
         self._records_lock = threading.Lock()
@@ -146,7 +146,7 @@ class MorphableEngine:
             numbers = matched[track.id]
             return invert_track(
                 self._geometry, self._records, self._records.frames(numbers), numbers, seconds, self._rate, size,
-                self._seen_hands(track), self._seen_things(track),
+                hands_of(track, self.observer.hands), things_of(track, self.observer.things),
             )  # fmt: skip
 
         codes: dict[int, TrackCodes] = {}
@@ -183,7 +183,7 @@ class MorphableEngine:
 
         with ThreadPoolExecutor(1, thread_name_prefix="eyewear") as pool:
             worn = {
-                person.id: pool.submit(self._eyewear, person, self._codes, found.chips)
+                person.id: pool.submit(self.glasses, person, found)
                 for person in found.people
                 if not self._decisions.spared(person)
             }
@@ -193,38 +193,73 @@ class MorphableEngine:
                 pool.submit(get_ready, self._appearance, size)
 
             def show(person: Person) -> list[Shown]:
-                return self._likenesses(person, self._codes, found.chips, worn[person.id].result)
+                return self.likenesses(person, found, worn[person.id].result)
 
-            casting = Casting(
+            self._casting = Casting(
                 self._geometry, self._appearance, self._match, show, self.recognise, self._personas, self._decisions
             )
-            roles = casting.roles(found.people, progress)
-        with ThreadPoolExecutor(1, thread_name_prefix="sitter") as pool:
-            self._cast_all(roles, by_id, worn, pool)
+            self._roles = self._casting.roles(found.people, progress)
+        self._people, self._tracks = found.people, by_id
+        self._worn = {number: found.result() for number, found in worn.items()}
+        self._cast_all(self._roles, self.observer.landmarker)
         side_by_side.rest()
-        self._reports = reports(found.people, roles, self._decisions)
+        self._reports = reports(found.people, self._roles, self._decisions)
         return dict(self._replacements)
 
-    def _cast_all(
-        self,
-        roles: Sequence[Role],
-        by_id: Mapping[int, Track],
-        worn: Mapping[int, Future[Eyewear | None]],
-        pool: ThreadPoolExecutor,
-    ) -> None:
-        """Casts one role after the other; ``pool`` makes the heads, one ahead."""
-        tracks = [[by_id[i] for i in role.person.tracks if i not in self._decisions.fates] for role in roles]
-        sitters = [pool.submit(self._sitter, role, own) for role, own in zip(roles, tracks, strict=True)]
-        for role, own, sitter in zip(roles, tracks, sitters, strict=True):
-            shown = [(s.likeness.chip, s.likeness.points) for s in role.shown]
-            whole = [bool(self._codes[s.track].attributes.presence[s.row] > COVERED) for s in role.shown]
-            pairs = [
-                (a, b, points)
-                for (a, points), b, seen in zip(shown, role.surrogate.pictures, whole, strict=False)
-                if seen
-            ]
-            bias = pose_bias(self.observer.landmarker, pairs)
-            self._cast(role, own, bias, sitter.result(), worn[role.person.id].result())
+    def likenesses(self, person: Person, found: Found, worn: Worn | None = None) -> list[Shown]:
+        """Pictures of somebody that a surrogate is tried on. ``worn``: tells the glasses to be drawn."""
+        return best_of(self._geometry, person, self._codes, found.chips, self._points, worn)
+
+    def glasses(self, person: Person, found: Found) -> Eyewear | None:
+        """What somebody wears before the eyes."""
+        return glasses_of(self._geometry, person, self._codes, found.chips, self._points)
+
+    def recast(self, matches: Mapping[int, Sequence[tuple[int, np.ndarray]]]) -> dict[int, Replacement]:
+        again: list[Role] = []
+        for place, role in enumerate(self._roles):
+            found = [(t, row, picture) for t in role.person.tracks for row, picture in matches.get(t, ())]
+            other = self._another(role, found) if found else None
+            if other is not None:
+                self._roles[place] = other
+                again.append(other)
+        if again:
+            with FaceLandmarker(threads=1) as landmarker:
+                self._cast_all(again, landmarker)
+            side_by_side.rest()
+            self._reports = reports(self._people, self._roles, self._decisions)
+        tracks = [track for role in again for track in role.person.tracks]
+        return {track: self._replacements[track] for track in tracks if track in self._replacements}
+
+    def _another(self, role: Role, found: Sequence[tuple[int, int, np.ndarray]]) -> Role | None:
+        """Somebody else in ``role``, in plainer glasses, for whom the faces ``found`` (track, row, picture) are those
+        of a stranger."""
+        old = self._worn[role.person.id]
+        new = plainer(old) if old is not None else None
+        shown = [Shown(replace(s.likeness, wears=lambda: new), s.track, s.row) for s in role.shown]
+        for track, row, picture in found:
+            of = self._codes[track]
+            seen = likeness_of(self._geometry, of, row, self._points(of, row), picture, lambda: new)
+            shown.append(Shown(seen, track, row))
+        other = self._casting.another(role, shown, self._roles)
+        if other is not None:
+            self._worn[role.person.id] = new
+        return other
+
+    def _cast_all(self, roles: Sequence[Role], landmarker: FaceLandmarker) -> None:
+        """Casts one role after the other; their heads are made one ahead."""
+        tracks = [[self._tracks[i] for i in role.person.tracks if i not in self._decisions.fates] for role in roles]
+        with ThreadPoolExecutor(1, thread_name_prefix="sitter") as pool:
+            sitters = [pool.submit(self._sitter, role, own) for role, own in zip(roles, tracks, strict=True)]
+            for role, own, sitter in zip(roles, tracks, sitters, strict=True):
+                shown = [(s.likeness.chip, s.likeness.points) for s in role.shown]
+                whole = [bool(self._codes[s.track].attributes.presence[s.row] > COVERED) for s in role.shown]
+                pairs = [
+                    (a, b, points)
+                    for (a, points), b, seen in zip(shown, role.surrogate.pictures, whole, strict=False)
+                    if seen
+                ]
+                bias = pose_bias(landmarker, pairs)
+                self._cast(role, own, bias, sitter.result(), landmarker)
 
     def _sitter(self, role: Role, tracks: list[Track]) -> Sitter:
         """The role's surrogate, as fine as its largest face needs."""
@@ -235,50 +270,10 @@ class MorphableEngine:
             return np.empty((0, 128), np.float32)
         return self.recognise(np.stack([c.picture for c in chips]))
 
-    def _likenesses(
-        self,
-        person: Person,
-        codes: dict[int, TrackCodes],
-        shown: Mapping[int, list[Chip]],
-        worn: Callable[[], Eyewear | None] | None = None,
-    ) -> list[Shown]:
-        """The person's best pictures, with codes in their pixels. ``worn``: tells the glasses to be drawn."""
-        best = sorted(
-            ((chip, track) for track in person.tracks for chip in shown[track]), key=lambda x: (-x[0].quality, x[1])
-        )
-        out = []
-        for chip, track in best[:_JUDGED]:
-            of = codes[track]
-            row = of.attributes.row_of(chip.frame)
-            if row is None:
-                continue
-            points = self._points(of, row)
-            transform = chip_from_picture(points)
-            local = points.copy()
-            local[:, :2] = points[:, :2] @ transform[:, :2].T + transform[:, 2]
-            local[:, 2] *= float(np.hypot(transform[0, 0], transform[1, 0]))
-            attributes = in_chip(code_at(of, of.attributes, row), transform)
-            likeness = Likeness(chip.picture, local, attributes, self._geometry.neutral(of.identity.shape), worn)
-            out.append(Shown(likeness, track, row))
-        return out
-
-    def _eyewear(self, person: Person, codes: dict[int, TrackCodes], shown: Mapping[int, list[Chip]]) -> Eyewear | None:
-        """What kind of glasses the person's pictures show, but for those from the side."""
-        sheets = []
-        for track in person.tracks:
-            of = codes[track]
-            middle = eyes_of(self._geometry, self._geometry.neutral(of.identity.shape))
-            for chip in shown[track]:
-                row = of.attributes.row_of(chip.frame)
-                if row is not None and abs(chip.yaw) <= _GLASSES_TO:
-                    seen = in_chip(code_at(of, of.attributes, row), chip_from_picture(self._points(of, row)))
-                    sheets.append(unrolled(chip.picture, seen.camera, middle))
-        return eyewear_of(np.array(sheets, np.uint8))
-
     def _cast(
-        self, role: Role, tracks: list[Track], bias: PoseBias, sitter: Sitter, worn: Eyewear | None = None
+        self, role: Role, tracks: list[Track], bias: PoseBias, sitter: Sitter, landmarker: FaceLandmarker
     ) -> None:
-        surrogate = role.surrogate
+        surrogate, worn = role.surrogate, self._worn[role.person.id]
         readings: np.ndarray | None = None
         for track in tracks:
             of = self._codes[track.id]
@@ -291,48 +286,21 @@ class MorphableEngine:
                 sitter = pores_like(self._geometry, sitter, of, own)
                 light = of.lights.light(int(np.argmax(of.attributes.scale)))
                 mouths = retarget.mouths(LIP_GAPS)
-                readings = lip_readings(self._geometry, sitter, self.observer.landmarker, light, mouths)
+                readings = lip_readings(self._geometry, sitter, landmarker, light, mouths)
             if readings is not None:
                 retarget.know_lips(LIP_GAPS, readings)
             likenesses = [(s.likeness, s.row) for s in role.shown if s.track == track.id]
             turned, placed = echoed(
-                self._geometry, self.observer.landmarker, self.recognise, of, partial(self._points, of),
+                self._geometry, landmarker, self.recognise, of, partial(self._points, of),
                 retarget, replace(sitter, eyewear=worn), bias, likenesses,
             )  # fmt: skip
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral), skin=None)
-            hands = self._hands(track, of)
+            hands = hands_by_row(of, hands_of(track, self.observer.hands))
             self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands)
             self._replacements[track.id] = self._replacement(track, of, hands, safe=surrogate.safe)
         for shown in role.matching:
             if shown.track in self._casts:
                 self.refuse(shown.track, shown.row)
-
-    def _seen_hands(self, track: Track) -> dict[int, tuple[Hand, ...]]:
-        """The hands found before or beside the face, by frame."""
-        return {seen.frame: seen.hands for seen in self.observer.hands if _is_of(track, seen)}
-
-    def _seen_things(self, track: Track) -> dict[int, bytes]:
-        """Looks for what else lies before the face, by frame."""
-        return {seen.frame: seen.likely for seen in self.observer.things if _is_of(track, seen)}
-
-    def _hands(self, track: Track, codes: TrackCodes) -> dict[int, tuple[Hand, ...]]:
-        """The hands before the face, by row; where none was found although one was there just before or after, that
-        one, moved as the face moved."""
-        frames = codes.witnessed.frames
-        found: dict[int, tuple[Hand, ...]] = {}
-        for frame, hands in self._seen_hands(track).items():
-            row = codes.attributes.row_of(frame)
-            if row is not None:
-                found[row] = hands
-        out = dict(found)
-        places = codes.attributes.translation
-        for row in range(len(frames)):
-            near = [r for r in range(row - _HANDS_LAST, row + _HANDS_LAST + 1) if r in found]
-            if row not in found and near:
-                nearest = min(near, key=lambda r: (abs(int(frames[r]) - int(frames[row])), r))
-                shift = np.append(places[row] - places[nearest], 0).astype(np.float32)
-                out[row] = tuple(replace(hand, points=hand.points + shift) for hand in found[nearest])
-        return steadied(out)
 
     def _replacement(self, track: Track, codes: TrackCodes, hands: Collection[int], *, safe: bool) -> Replacement:
         rows = np.full(len(track), -1, np.int32)
@@ -428,11 +396,3 @@ def _texels(tracks: Sequence[Track]) -> int:
     """Texture samples a side that the largest face of ``tracks`` needs."""
     height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
     return next(texels for limit, texels in _TEXTURES if height < limit)
-
-
-def _is_of(track: Track, seen: SeenHands | SeenThings) -> bool:
-    """Whether what was looked at is the face of ``track``."""
-    if not track.covers(seen.frame):
-        return False
-    box = track.box_at(seen.frame)
-    return bool(np.hypot(box[0] - seen.place[0], box[1] - seen.place[1]) < 0.5 * box[3])

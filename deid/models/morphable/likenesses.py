@@ -1,0 +1,89 @@
+"""Pictures of people as a surrogate is tried on: who they are of, and what they wear before the eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from deid.models.morphable.casting import Shown
+from deid.models.morphable.eyewear import Eyewear
+from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
+from deid.models.morphable.eyewear_style import eyewear_of
+from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.inversion import TrackCodes, code_at
+from deid.models.morphable.surrogate import Likeness, in_chip
+from deid.people import Person
+from deid.recognition.chips import chip_from_picture
+from deid.tracking.observe import Chip
+
+_JUDGED = 4  # pictures of a person that a surrogate is tried on
+_GLASSES_TO = 32.0  # degrees of yaw to which pictures tell of glasses: from the side a brow or a temple looks like them
+
+_THIN, _SILVER = 0.05, (0.5, 0.5, 0.5)  # half thickness, centimetres, and reflectance of the plainest rims
+
+Points = Callable[[TrackCodes, int], np.ndarray]
+"""The mesh, float32 (478, 3) in frame pixels, of a row of codes."""
+Worn = Callable[[], Eyewear | None]
+
+
+def best_of(
+    geometry: Geometry,
+    person: Person,
+    codes: Mapping[int, TrackCodes],
+    shown: Mapping[int, list[Chip]],
+    points: Points,
+    worn: Worn | None = None,
+) -> list[Shown]:
+    """The person's best pictures of ``shown``, by track, with codes in their pixels. ``worn``: tells the glasses to be
+    drawn."""
+    best = sorted(
+        ((chip, track) for track in person.tracks for chip in shown[track]), key=lambda x: (-x[0].quality, x[1])
+    )
+    out = []
+    for chip, track in best[:_JUDGED]:
+        row = codes[track].attributes.row_of(chip.frame)
+        if row is not None:
+            likeness = likeness_of(geometry, codes[track], row, points(codes[track], row), chip.picture, worn)
+            out.append(Shown(likeness, track, row))
+    return out
+
+
+def likeness_of(
+    geometry: Geometry, of: TrackCodes, row: int, points: np.ndarray, picture: np.ndarray, worn: Worn | None
+) -> Likeness:
+    """``picture``: the aligned face, uint8 (150, 150, 3) RGB, of a row whose mesh is ``points`` in the frame."""
+    transform = chip_from_picture(points)
+    local = points.copy()
+    local[:, :2] = points[:, :2] @ transform[:, :2].T + transform[:, 2]
+    local[:, 2] *= float(np.hypot(transform[0, 0], transform[1, 0]))
+    attributes = in_chip(code_at(of, of.attributes, row), transform)
+    return Likeness(picture, local, attributes, geometry.neutral(of.identity.shape), worn)
+
+
+def glasses_of(
+    geometry: Geometry,
+    person: Person,
+    codes: Mapping[int, TrackCodes],
+    shown: Mapping[int, list[Chip]],
+    points: Points,
+) -> Eyewear | None:
+    """What kind of glasses the person's pictures show, but for those from the side."""
+    sheets = []
+    for track in person.tracks:
+        of = codes[track]
+        middle = eyes_of(geometry, geometry.neutral(of.identity.shape))
+        for chip in shown[track]:
+            row = of.attributes.row_of(chip.frame)
+            if row is not None and abs(chip.yaw) <= _GLASSES_TO:
+                seen = in_chip(code_at(of, of.attributes, row), chip_from_picture(points(of, row)))
+                sheets.append(unrolled(chip.picture, seen.camera, middle))
+    return eyewear_of(np.array(sheets, np.uint8))
+
+
+def plainer(worn: Eyewear) -> Eyewear:
+    """The plainest pair of this size: thin, silver and without a lower rim. In small and dim pictures little but strong
+    rims tells a recogniser who somebody is, and it takes those who wear them for one another."""
+    lens = np.maximum(worn.lens, np.float32(0.96))
+    return replace(worn, rim=_THIN, below=0.0, colour=np.array(_SILVER, np.float32), metal=True, lens=lens, wire=None)
