@@ -226,7 +226,7 @@ def test_lips_that_open_without_the_jaw_make_no_laugh() -> None:
     held = lips.copy()
     retarget._hold_corners(jaw, held)
     assert rise(lips) > rise(jaw) + 0.05
-    assert abs(rise(held) - rise(jaw)) < 0.6 * (rise(lips) - rise(jaw))
+    assert abs(rise(held) - rise(jaw)) < 0.8 * (rise(lips) - rise(jaw))
     untouched = jaw.copy()
     retarget._hold_corners(jaw, untouched)
     np.testing.assert_array_equal(untouched, jaw)
