@@ -62,7 +62,8 @@ def test_noses_are_brought_within_people_s_limits_and_keep_what_they_read_as(fem
 
     def over(shapes: np.ndarray) -> np.ndarray:
         off = proportions(geometry, shapes) - people.proportions[0] - female * people.proportions[1]
-        return np.maximum(off / people.limits[1], off / people.limits[0]) / module._SCALES
+        low, high = people.limits * module._SCALES
+        return np.maximum(off / high, off / low)
 
     seen = NAMES.index("nostrils seen")
     assert (over(free)[:, seen] > 1).mean() > 0.2
