@@ -3,9 +3,10 @@
 The network (:mod:`deid.detection.things`) says roughly where something is, followed over time
 (:mod:`deid.models.morphable.photo_things`); the picture's local colours and edges say where exactly it ends. Keeping
 what is no such thing would show the person, so rules that no belief overrides hold in the face's own space: a piece
-must come from outside the face, those on the forehead from a wide front; eyes and brows never stay; what has the colour
-of skin stays only where the hand model sees the hand itself; about nose and mouth, nothing stays that could be their
-own. Where too much of a face is covered, or an eye is, nothing stays and the face is in doubt.
+must come from outside the face, those on the forehead from a wide front; eyes and brows never stay; what has the
+colour of skin stays only where the hand model sees the hand itself; about nose and mouth, nothing stays that could be
+their own; and of a thing of which little can stay, nothing does. Where too much of a face is covered, or an eye is,
+nothing stays and the face is in doubt.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ _CLOSE = (0.5, 0.75)  # belief from which a hand's mask counts about mouth and e
 _BONE = 0.08  # palm sizes around a hand's joints that are hand whatever is believed
 _CLOSE_ROOM = 0.06  # face widths
 _CERTAIN = 0.85  # belief in a thing that no portrait without one was seen to have below the nose
-_HELD = 0.3  # share of it that is no skin, from which on the rest may be the hand that holds it
+_GROWN = 0.55  # belief with which what hangs together with that belongs to it
+_HELD = (0.15, 0.04)  # share of it that is no skin, from which on the rest may be the hand that holds it; of large ones
+_LARGE = 0.02  # of the outline's area that is certain
+_CRUMBS = 0.35  # of what is told to lie before the face; where less than that can stay, nothing does
 _UNDER_NOSE = 2
 _THORN = 0.03  # face widths: half of how wide what stays must be
 _NOTCH = 0.02  # face widths: half of how wide what is let in must be
@@ -109,7 +113,8 @@ def things_before(
     holding = _holding(view)
     kept = _pieces(view, told > 0.5, holding)
     share = float((kept * view.face).sum()) / view.area
-    if share < _LEAST[1]:
+    whole = float(((told > 0.5) * (view.prior > _SEED) * view.face).sum()) / view.area
+    if share < max(_LEAST[1], _CRUMBS * whole):
         return None, 0.0
     eyes = [view.zone(ring, 0) for ring in (*_EYES, *_LIDS)]
     hidden = max(float(kept[eye].mean()) if eye.any() else 0.0 for eye in eyes)
@@ -281,20 +286,22 @@ def _pieces(view: _View, solid: np.ndarray, holding: np.ndarray) -> np.ndarray:
 
 
 def _holding(view: _View) -> np.ndarray:
-    """bool (h, w): what has the colour of skin, below the nose, where the network is certain of a thing, much of which
-    is no skin: a hand that holds a microphone or a cup, too small or too bent for the hand model."""
+    """bool (h, w): what may have the colour of skin below the nose, because the network is certain of a thing there,
+    some of which is no skin: a hand that holds a microphone or a cup, too small or too bent for the hand model."""
     up = view.at[10] - view.at[152]
     y, x = np.mgrid[: view.face.shape[0], : view.face.shape[1]]
     below = x * up[0] + y * up[1] < view.at[_UNDER_NOSE] @ up
-    certain = (view.prior > _CERTAIN) & below
+    grown = (view.prior > _GROWN) & below
     skinny = _like_skin(view.picture, view.skin)
-    pieces, count = imaging.pieces_of(certain)
-    out = np.zeros(certain.shape, bool)
+    pieces, count = imaging.pieces_of(grown)
+    out = np.zeros(grown.shape, bool)
     for number in range(1, count + 1):
         piece = pieces == number
-        if float((~skinny)[piece].mean()) > _HELD and float(piece.sum()) > _LEAST[0] * view.area:
+        certain = float((piece & (view.prior > _CERTAIN)).sum())
+        bare = float((~skinny)[piece].mean())
+        if certain > _LEAST[1] * view.area and bare > _HELD[certain > _LARGE * view.area]:
             out |= piece
-    return out
+    return out & ((view.prior > _CERTAIN) | ~_redder(view.picture, view.skin))
 
 
 def _above_brows(view: _View) -> np.ndarray:

@@ -222,3 +222,12 @@ def test_a_hand_that_holds_a_thing_stays_with_it_but_no_lips() -> None:
     mask, _ = things_before(picture, mesh(), believed(area))
     well_inside = imaging.erode(lips.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     assert mask is None or mask[well_inside].max() < 0.1
+
+
+def test_of_a_thing_that_is_mostly_skin_no_crumbs_stay() -> None:
+    """A hand that nothing vouches for, with a dark ring on it."""
+    area = box(60, 120, 130, 200)
+    picture = scene(area, tuple(0.85 * SKIN))
+    picture[box(85, 165, 100, 200)] = (0.08, 0.08, 0.1)
+    unsure = (0.8 * believed(area)).astype(np.uint8)
+    assert things_before(picture, mesh(), unsure) == (None, 0.0)
