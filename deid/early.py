@@ -9,7 +9,7 @@ from types import TracebackType
 
 from deid.types import Frame
 
-MOST = 192 << 20
+MOST = 128 << 20
 """Bytes of planes that may wait for the second pass to begin; the first pass's networks, which took more, are gone."""
 _BESIDE = 3  # frames that may wait once it has begun
 

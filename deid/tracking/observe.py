@@ -84,7 +84,7 @@ class Observer:
     """Feed it frames with their faces, each face once, then :meth:`finish`.
 
     ``note``: makes the engine's photometric note from a close-up and landmarks in the frame's pixels.
-    ``first``: called once, when the first face is seen. ``hands``: those that were seen before or beside a face.
+    ``hands``: those that were seen before or beside a face.
     ``things``: what was seen before one.
     """
 
@@ -92,10 +92,8 @@ class Observer:
         self,
         records: RecordFile,
         note: Callable[[Closeup, np.ndarray], np.void],
-        first: Callable[[], None] | None = None,
     ) -> None:
         self.records = records
-        self._first = first
         self._note = note
         self._chips: dict[int, list[Chip]] = {}
         self._known: dict[int, _Memory] = {}
@@ -116,9 +114,6 @@ class Observer:
         work = [(id(t), row.box.copy()) for t, row in faces if t.confirmed and row.box[3] >= LEAST_HEIGHT]
         if not work:
             return
-        if self._first is not None:
-            self._first()
-            self._first = None
         self._pending.append(self._pool.submit(self._look, view.frame, work))
         if len(self._pending) > _PENDING:
             self._pending.pop(0).result()

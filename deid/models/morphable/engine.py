@@ -95,7 +95,7 @@ class MorphableEngine:
         self._appearance = load_appearance()
         self._records = RecordFile(photometry.RECORD)
         self._made_ready = threading.Thread(target=self._make_ready, name="ready", daemon=True)
-        self.observer = Observer(self._records, photometry.note, self._made_ready.start)
+        self.observer = Observer(self._records, photometry.note)
         self._compositor = Compositor()
         self._codes: dict[int, TrackCodes] = {}
         self._casts: dict[int, _Cast] = {}
@@ -110,20 +110,18 @@ class MorphableEngine:
         self._rate = 25.0
         self._records_lock = threading.Lock()
         self._doubts: set[tuple[int, FaceAt]] = set()
+        self._made_ready.start()
 
     def _make_ready(self) -> None:
-        """What a run with faces needs later, while the first pass decodes. Errors come again where it is needed."""
+        """What a run with faces needs later, while the first frames are searched and one core has little to do. Errors
+        come again where it is needed."""
         with suppress(DeidError, OSError):
             self._ready_recogniser()
             rehearse(self._geometry, self._appearance)
 
-    def _wait_until_ready(self) -> None:
-        if self._made_ready.ident is not None:
-            self._made_ready.join()
-
     def close(self) -> None:
         self.observer.close()
-        self._wait_until_ready()
+        self._made_ready.join()
         self._records.close()
         self._casts.clear()
         self._personas.close()
@@ -134,7 +132,7 @@ class MorphableEngine:
 
     def identify(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> Found:
         chips = self.observer.finish()
-        self._wait_until_ready()
+        self._made_ready.join()
         self._seconds = seconds
         self._rate = rate_of(analysis.media)
         size = (analysis.media.width, analysis.media.height)
