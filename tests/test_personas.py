@@ -104,7 +104,7 @@ def one_look() -> Iterator[None]:
     """Surrogates are chosen by a single look: quicker, and as repeatable."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("deid.models.morphable.surrogate._LOOKS", 1)
-        patched.setattr("deid.models.morphable.likenesses._JUDGED", 2)
+        patched.setattr("deid.models.morphable.likenesses.JUDGED", 2)
         yield
 
 

@@ -31,7 +31,7 @@ from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
-from deid.models.morphable.likenesses import Worn, best_of, glasses_of, likeness_of, plainer
+from deid.models.morphable.likenesses import JUDGED, Worn, best_of, glasses_of, likeness_of, plainer
 from deid.models.morphable.lip_colour import lips_like
 from deid.models.morphable.overhead import on_other_heads
 from deid.models.morphable.painter import Sitter, get_ready, paint_frame
@@ -249,8 +249,9 @@ class MorphableEngine:
         with ThreadPoolExecutor(1, thread_name_prefix="sitter") as pool:
             sitters = [pool.submit(self._sitter, role, own) for role, own in zip(roles, tracks, strict=True)]
             for role, own, sitter in zip(roles, tracks, sitters, strict=True):
-                shown = [(s.likeness.chip, s.likeness.points) for s in role.shown]
-                whole = [bool(self._codes[s.track].attributes.presence[s.row] > COVERED) for s in role.shown]
+                best = role.shown[:JUDGED]  # others, in which somebody was recognised, are turned or poor
+                shown = [(s.likeness.chip, s.likeness.points) for s in best]
+                whole = [bool(self._codes[s.track].attributes.presence[s.row] > COVERED) for s in best]
                 pairs = [
                     (a, b, points)
                     for (a, points), b, seen in zip(shown, role.surrogate.pictures, whole, strict=False)

@@ -18,7 +18,7 @@ from deid.people import Person
 from deid.recognition.chips import chip_from_picture
 from deid.tracking.observe import Chip
 
-_JUDGED = 4  # pictures of a person that a surrogate is tried on
+JUDGED = 4  # pictures of a person that a surrogate is tried on
 _GLASSES_TO = 32.0  # degrees of yaw to which pictures tell of glasses: from the side a brow or a temple looks like them
 
 _THIN, _SILVER = 0.05, (0.5, 0.5, 0.5)  # half thickness, centimetres, and reflectance of the plainest rims
@@ -42,7 +42,7 @@ def best_of(
         ((chip, track) for track in person.tracks for chip in shown[track]), key=lambda x: (-x[0].quality, x[1])
     )
     out = []
-    for chip, track in best[:_JUDGED]:
+    for chip, track in best[:JUDGED]:
         row = codes[track].attributes.row_of(chip.frame)
         if row is not None:
             likeness = likeness_of(geometry, codes[track], row, points(codes[track], row), chip.picture, worn)
