@@ -100,6 +100,12 @@ def test_lower_teeth_that_get_more_light_are_lighter_than_upper_ones() -> None:
     assert lit.light(0) == tuple(float(v) for v in lit.lit[0])
 
 
+def test_a_lip_below_upper_teeth_is_no_gap_and_the_dark_is() -> None:
+    found = seen([TOOTH] * 8 + [LIP] * 4)
+    assert found.upper[0] > 0.9 and found.free[0] == 0 and found.lower[0] == 0
+    assert seen([TOOTH] * 8 + [DARK] * 4).free[0] > 0.25
+
+
 def test_teeth_before_a_tongue_are_shown_and_its_light_is_its_own() -> None:
     tongue = (235, 200, 195)
     found = seen([TOOTH] * 2 + [DARK] * 3 + [tongue] * 4 + [TOOTH] * 3, gap=26)

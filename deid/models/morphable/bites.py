@@ -26,6 +26,7 @@ _LIT_RANGE = ((-0.9, 0.15), (-1.4, 1.5), (-0.9, 0.7))  # logarithms
 _LIT_FRAMES = 1.5  # standard deviation
 _DOUBT = 0.7  # frames' weight of the track as a whole, and of what is usual
 _BORDER, _ASTRAY = 3, 3.0  # rows at each end, and pixels, that may show the lip itself
+_USUAL_LIP, _LIKE_LIP, _MOST_LIP = 0.5, (0.6, 0.3), 5  # luminance, shares of it (mean, least), rows
 _LIT_PIXELS = np.array([9.0, 16.0])  # between the lips: in fewer, teeth are blurred with lips
 
 
@@ -63,6 +64,9 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
     border = np.clip(_ASTRAY / np.maximum(pixels, 1.0) * count, _BORDER, count / 2).round().astype(int)
     upper, free, lower = np.zeros(n), np.ones(n), np.zeros(n)
     below_rows = np.zeros((n, count), bool)
+    skin = np.maximum(np.asarray(tone, np.float64) @ _LUMINANCE, 1e-4)
+    grey = rows @ _LUMINANCE / skin[:, None]
+    lip = np.where(lips[:, 1].min(axis=1) > 0, lips[:, 1] @ _LUMINANCE / skin, _USUAL_LIP)
     for i in np.flatnonzero(known > 0):
         at = np.flatnonzero(tooth[i])
         if not len(at):
@@ -84,6 +88,8 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
             free[i] = 0.0  # teeth from lip to lip
             below_rows[i, first + round(0.6 * upper[i] * count) :] = tooth[i, first + round(0.6 * upper[i] * count) :]
             upper[i], lower[i] = 0.6 * upper[i], 0.4 * upper[i]
+        elif upper[i] and _is_lip(grey[i, last + 1 :], float(lip[i])):
+            upper[i], free[i] = 1 - first / count, 0.0  # landmarks lie on the lip that those teeth reach
         else:
             free[i] = 1 - upper[i] - first / count
     tongue = lower * track.mouth > _MOST_LOWER_TEETH
@@ -92,6 +98,12 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
     clear = known * np.clip((pixels - _LIT_PIXELS[0]) / (_LIT_PIXELS[1] - _LIT_PIXELS[0]), 0.0, 1.0)
     lit = _lit(rows, tooth, below_rows, behind, clear, track.frames, np.asarray(tone, np.float64))
     return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower, lit, lips)))
+
+
+def _is_lip(below: np.ndarray, lip: float) -> bool:
+    """Whether what is seen below upper teeth, luminance (k,) beside skin's, is the lower ``lip`` itself, and not what
+    lies behind it: not dark, and not much of it."""
+    return 0 < len(below) <= _MOST_LIP and below.mean() > _LIKE_LIP[0] * lip and below.min() > _LIKE_LIP[1] * lip
 
 
 def _lit(
