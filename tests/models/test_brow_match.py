@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.brow_match import browed, fitting, weighed
+from deid.models.morphable.brow_match import browed, fitting, refitting, weighed
 from deid.models.morphable.brows import COUNT
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.face_points import BARE_SKIN, BROWS
@@ -65,3 +65,29 @@ def test_the_lighter_brow_counts() -> None:
     assert mean == pytest.approx(0.25, abs=0.01)
     assert darker == pytest.approx(0.25, abs=0.01)
     assert all(np.isnan(browed(np.zeros_like(picture), points)))
+
+
+def test_brows_that_came_out_too_dark_are_lightened_by_as_much() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    code = person(6, light=-2.0, thick=0.5)
+    shown = weighed(geometry, appearance, code)
+    lighter = weighed(geometry, appearance, refitting(geometry, appearance, code, [(0.6, 0.48), (0.61, 0.49)]))
+    assert 1.1 * shown < lighter < 1.4 * shown
+    assert refitting(geometry, appearance, code, [(0.6, 0.61)]) is code
+    assert refitting(geometry, appearance, code, []) is code
+    assert refitting(geometry, appearance, code, [(float("nan"), 0.5)]) is code
+
+
+def test_rims_below_the_brows_do_not_count_where_glasses_are_worn() -> None:
+    points = np.zeros((478, 3), np.float32)
+    for left, ids in zip((20, 80), BROWS, strict=True):
+        upper = np.stack([np.linspace(left, left + 24, 5), np.full(5, 40.0)], axis=1)
+        points[ids[:5], :2], points[ids[5:], :2] = upper, upper[::-1] + (0, 12)
+    square = np.array([(0, 0), (20, 0), (20, 12), (0, 12)], np.float32)
+    for place, ids in zip(((50, 10), (20, 90), (80, 90)), BARE_SKIN, strict=True):
+        points[ids, :2] = np.resize(square, (len(ids), 2)) + place
+    picture = np.full((150, 150, 3), 200, np.uint8)
+    picture[40:47, 20:105] = 150
+    picture[47:53, 20:105] = 20  # a rim
+    assert browed(picture, points, True)[0] == pytest.approx((150 / 200) ** 2, abs=0.03)
+    assert browed(picture, points)[0] < 0.45

@@ -28,16 +28,25 @@ _THICK, _LIGHT = 3 - COUNT, 6 - COUNT
 _THINNER, _THINNEST, _THICKER, _THICKEST = 0.8, -1.6, 1.5, 0.8
 _STEPS, _CLOSE = 3, 0.006
 _RANGE = (-2.5, 1.6)
+_AGREE = (
+    0.92,
+    1.14,
+)  # the same where a surrogate was tried: brows of other shapes and faces of others differ by as much
 _SHADE = (0.6, 1.5)  # what light may do to the place of brows
 
 
-def browed(picture: np.ndarray, points: np.ndarray) -> tuple[float, float]:
+def browed(picture: np.ndarray, points: np.ndarray, glasses: bool = False) -> tuple[float, float]:
     """How light the place of the lighter brow is beside bare skin, in linear light: the mean, and its darker quarter's
     limit; NaN where that is too small. Frames of glasses and shadows darken one brow. ``picture``: uint8 (h, w, 3)
-    RGB; ``points``: the mesh in its pixels."""
+    RGB; ``points``: the mesh in its pixels. ``glasses``: of the brows only what lies above the rims of most."""
     light = np.square(picture.astype(np.float32) / 255).mean(axis=2)
     level = float(np.median(np.concatenate([light[_covered(points, ids, light.shape)] for ids in BARE_SKIN])))
-    sides = [light[_covered(points, ids, light.shape)] for ids in BROWS]
+    if glasses:
+        upper = [(points[ids[:5]], points[ids[:4:-1]]) for ids in BROWS]
+        rings = [np.concatenate([over, ((over + under) / 2)[::-1]]) for over, under in upper]
+        sides = [light[_covered(ring, np.arange(len(ring)), light.shape)] for ring in rings]
+    else:
+        sides = [light[_covered(points, ids, light.shape)] for ids in BROWS]
     if level <= 1e-3 or min(map(len, sides)) <= _PIXELS:
         return float("nan"), float("nan")
     means, darker = [float(side.mean()) for side in sides], [float(np.percentile(side, 25)) for side in sides]
@@ -69,6 +78,21 @@ def fitting(
     if weighed(geometry, appearance, code) > high:  # black already
         code = _changed(code, _THICK, max(thick, min(thick + _THICKER, _THICKEST)))
     return code
+
+
+def refitting(
+    geometry: Geometry, appearance: Appearance, code: IdentityCode, found: Sequence[tuple[float, float]]
+) -> IdentityCode:
+    """``code`` with brows put right by pictures in which they were tried: ``found`` has :func:`browed` of each, of the
+    subject and of the surrogate there. As it is where these agree, or where they tell nothing."""
+    pairs = np.array(found, np.float64).reshape(-1, 2)
+    pairs = pairs[np.isfinite(pairs).all(axis=1) & (pairs > 0).all(axis=1)]
+    if not len(pairs):
+        return code
+    ratio = float(np.exp(np.median(np.log(pairs[:, 1] / pairs[:, 0]))))
+    if _AGREE[0] <= ratio <= _AGREE[1]:
+        return code
+    return fitting(geometry, appearance, code, weighed(geometry, appearance, code) / ratio, 1.0)
 
 
 def _toned(geometry: Geometry, appearance: Appearance, code: IdentityCode, low: float, high: float) -> IdentityCode:

@@ -71,13 +71,18 @@ class Sitter:
         return replace(self, renderer=renderer, skin=(albedo, gloss, folds))
 
     def in_place_of(self, geometry: Geometry, subject: np.ndarray) -> Sitter:
-        """The same head, sized and shifted so that its features lie where those of the head ``subject``, float32
-        (V, 3) at rest, lie: a least-squares similarity without rotation (Umeyama 1991) between their mesh points. Its
-        proportions stay its own."""
-        ours, theirs = (surface_points(geometry, neutral) for neutral in (self.neutral, subject))
-        middle, aim = ours.mean(axis=0), theirs.mean(axis=0)
-        size = float(((ours - middle) * (theirs - aim)).sum() / ((ours - middle) ** 2).sum())
-        return replace(self, neutral=((self.neutral - middle) * np.float32(size) + aim).astype(np.float32))
+        """The same head in the place of the head ``subject``, see :func:`put_in_place`."""
+        return replace(self, neutral=put_in_place(geometry, self.neutral, subject))
+
+
+def put_in_place(geometry: Geometry, neutral: np.ndarray, subject: np.ndarray) -> np.ndarray:
+    """float32 (V, 3): a head at rest, sized and shifted so that its features lie where those of the head ``subject``,
+    float32 (V, 3) at rest, lie: a least-squares similarity without rotation (Umeyama 1991) between their mesh points.
+    Its proportions stay its own."""
+    ours, theirs = (surface_points(geometry, head) for head in (neutral, subject))
+    middle, aim = ours.mean(axis=0), theirs.mean(axis=0)
+    size = float(((ours - middle) * (theirs - aim)).sum() / ((ours - middle) ** 2).sum())
+    return np.asarray(((neutral - middle) * np.float32(size) + aim).astype(np.float32))
 
 
 def get_ready(appearance: Appearance, size: int) -> None:

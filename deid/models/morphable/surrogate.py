@@ -15,14 +15,14 @@ import numpy as np
 
 from deid.blending import Compositor
 from deid.models.morphable.appearance import Appearance
-from deid.models.morphable.brow_match import browed, fitting, weighed
+from deid.models.morphable.brow_match import browed, fitting, refitting, weighed
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
 from deid.models.morphable.farther import Aim, moved
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.mouths import relaxed
-from deid.models.morphable.painter import Sitter, paint_picture
+from deid.models.morphable.painter import Sitter, paint_picture, put_in_place
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import Renderer
 from deid.models.morphable.sampling import DRAWS, apparent, draws, oddness, years_shown
@@ -139,8 +139,32 @@ def choose(
             break
         offsets = [of.codes - told[n] for n, of in looked.items()]
     best = max(looked, key=lambda n: (looked[n].safe, scores[n]))
-    chosen = _moved(geometry, appearance, person, looked[best], likenesses, before, others, recognise, setting)
+    found = _browed_again(geometry, appearance, looked[best], likenesses, before, others, recognise)
+    chosen = _moved(geometry, appearance, person, found, likenesses, before, others, recognise, setting)
     return replace(chosen, draws=len(looked) + 1)
+
+
+def _browed_again(
+    geometry: Geometry,
+    appearance: Appearance,
+    best: Surrogate,
+    likenesses: Sequence[Likeness],
+    before: np.ndarray,
+    others: Sequence[Surrogate],
+    recognise: Recognise,
+) -> Surrogate:
+    """``best`` with brows as its own pictures show that they must be: what light does to brows was told by somebody
+    else's first, on another forehead. As it is where another would be less safe."""
+    head, pairs = relaxed(geometry, geometry.neutral(best.code.shape)), []
+    for likeness, picture in zip(likenesses, best.pictures, strict=True):
+        worn = likeness.wears is not None and likeness.wears() is not None
+        ours = browed(picture, _mesh_of(geometry, head, likeness), worn)[0]
+        pairs.append((browed(likeness.chip, likeness.points, worn)[0], ours))
+    code = refitting(geometry, appearance, best.code, pairs)
+    if code is best.code:
+        return best
+    found = _judged(geometry, appearance, code, likenesses, before, others, recognise, best.draws)
+    return found if found.safe or not best.safe else best
 
 
 def _moved(
@@ -214,9 +238,15 @@ def brow_tone(likenesses: Sequence[Likeness]) -> tuple[float, float]:
 
 def _shade(geometry: Geometry, appearance: Appearance, sitter: Sitter, tried: np.ndarray, likeness: Likeness) -> float:
     """What light does to the place of brows in a likeness, from ``tried``, that picture with ``sitter`` in it."""
-    placed, of = sitter.in_place_of(geometry, likeness.neutral), likeness.attributes
-    points = of.camera.project(surface_points(geometry, geometry.pose(placed.neutral, of.expression, of.gaze)))
+    points = _mesh_of(geometry, sitter.neutral, likeness)
     return browed(tried, points)[0] / weighed(geometry, appearance, sitter.code)
+
+
+def _mesh_of(geometry: Geometry, neutral: np.ndarray, likeness: Likeness) -> np.ndarray:
+    """(468, 3): the mesh of the head ``neutral``, float32 (V, 3) at rest, in the pixels of a likeness that it was put
+    into."""
+    placed, of = put_in_place(geometry, neutral, likeness.neutral), likeness.attributes
+    return of.camera.project(surface_points(geometry, geometry.pose(placed, of.expression, of.gaze)))
 
 
 def _first(scores: np.ndarray) -> int:
