@@ -25,7 +25,7 @@ _MOTION_WINDOW = 0.12  # seconds around a row whose motion decides how freely it
 _ROTATION_NOISE = np.array([0.42, 0.45, 0.25])  # centimetres times radians a centimetre of mesh noise: pitch, yaw, roll
 _SCALE_NOISE, _PLACE_NOISE = 0.16, 1.25
 _FACE = np.array([0.0, 0.0, 9.0])  # centimetres, the middle of the face in the head
-_OFTEN, _LEAST_NOISE = 0.045, 0.15  # seconds between frames up to which motion is continuous; least share of the noise
+_OFTEN, _LEAST_NOISE = 0.06, 0.15  # seconds between frames up to which motion is continuous; least share of the noise
 _SPELL = 0.16  # seconds over which an expression is taken to change as a parabola does
 _PRECISE = 0.04  # median expression noise above which weights are smoothed as far as noise goes
 
