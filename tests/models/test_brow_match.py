@@ -71,11 +71,14 @@ def test_brows_that_came_out_too_dark_are_lightened_by_as_much() -> None:
     geometry, appearance = load_geometry(), load_appearance()
     code = person(6, light=-2.0, thick=0.5)
     shown = weighed(geometry, appearance, code)
-    lighter = weighed(geometry, appearance, refitting(geometry, appearance, code, [(0.6, 0.48), (0.61, 0.49)]))
+    theirs, ours = [(0.6, 0.4), (0.61, 0.41)], [(0.48, 0.32), (0.49, 0.33)]
+    lighter = weighed(geometry, appearance, refitting(geometry, appearance, code, theirs, ours))
     assert 1.1 * shown < lighter < 1.4 * shown
-    assert refitting(geometry, appearance, code, [(0.6, 0.61)]) is code
-    assert refitting(geometry, appearance, code, []) is code
-    assert refitting(geometry, appearance, code, [(float("nan"), 0.5)]) is code
+    assert refitting(geometry, appearance, code, [(0.6, 0.4)], [(0.61, 0.4)]) is code
+    assert refitting(geometry, appearance, code, [], []) is code
+    assert refitting(geometry, appearance, code, [(float("nan"), 0.5)], [(0.3, 0.3)]) is code
+    glitter = refitting(geometry, appearance, code, [(0.9, 0.4)], [(0.6, 0.4)], True)  # a light rim beside them
+    assert glitter is code
 
 
 def test_rims_below_the_brows_do_not_count_where_glasses_are_worn() -> None:

@@ -81,15 +81,23 @@ def fitting(
 
 
 def refitting(
-    geometry: Geometry, appearance: Appearance, code: IdentityCode, found: Sequence[tuple[float, float]]
+    geometry: Geometry,
+    appearance: Appearance,
+    code: IdentityCode,
+    theirs: Sequence[tuple[float, float]],
+    ours: Sequence[tuple[float, float]],
+    glasses: bool = False,
 ) -> IdentityCode:
-    """``code`` with brows put right by pictures in which they were tried: ``found`` has :func:`browed` of each, of the
-    subject and of the surrogate there. As it is where these agree, or where they tell nothing."""
-    pairs = np.array(found, np.float64).reshape(-1, 2)
-    pairs = pairs[np.isfinite(pairs).all(axis=1) & (pairs > 0).all(axis=1)]
-    if not len(pairs):
+    """``code`` with brows put right by pictures in which they were tried: :func:`browed` of each, of the subject and of
+    the surrogate there. As it is where these agree, or where they tell nothing. With ``glasses``, beside rims that may
+    glitter, only what is dark counts."""
+    shares = np.array((0.0, 1.0) if glasses else (0.5, 0.5))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = (np.log(np.array(ours).reshape(-1, 2)) - np.log(np.array(theirs).reshape(-1, 2))) @ shares
+    apart = apart[np.isfinite(apart)]
+    if not len(apart):
         return code
-    ratio = float(np.exp(np.median(np.log(pairs[:, 1] / pairs[:, 0]))))
+    ratio = float(np.exp(np.median(apart)))
     if _AGREE[0] <= ratio <= _AGREE[1]:
         return code
     return fitting(geometry, appearance, code, weighed(geometry, appearance, code) / ratio, 1.0)

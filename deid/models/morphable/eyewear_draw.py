@@ -17,7 +17,7 @@ from deid.blending.outline import OVAL
 from deid.models.morphable import eyewear_sheet as sheet
 from deid.models.morphable import finish, shade
 from deid.models.morphable._eyewear_kernels import NOWHERE, lay, nearest, tubes
-from deid.models.morphable.codes import AttributeCode, Camera
+from deid.models.morphable.codes import AttributeCode, Camera, Light
 from deid.models.morphable.eyewear import Eyewear, Outline, Wire, arms, wire
 from deid.models.morphable.geometry import Geometry, Part
 
@@ -29,6 +29,7 @@ _EYES = (33, 133, 362, 263)  # mesh points: the corners of both eyes
 _DEPTH_SIDE = 140  # pixels across the head in the picture of what is near
 _BEHIND = (1.1, 0.3)  # centimetres that rims, and arms, may lie behind the skin and still be seen: brows bulge
 _METAL, _MATT_METAL, _PLASTIC = 0.75, 0.35, 0.05  # share of light mirrored, and scattered
+_ROOM = 0.85  # what a room, and who looks on, reflect of the light on a face: metal mirrors that, not white
 _SHADOW, _DROP = 0.22, 0.35  # depth of the shadow on the skin, and how far down it falls, centimetres
 _GLASS = 0.035  # what a lens mirrors of a white room
 
@@ -68,7 +69,7 @@ def worn(
         result.rgb[box], result.touched[box],
         finish.soften(rims, blur), finish.soften(stubs, blur), finish.soften(backs, blur),
         sides, glass, shadow, free, depth, step, _gleams(lenses - corner, rig.key),
-        *_look(eyewear, rig, attributes.light.veil),
+        *_look(eyewear, rig, attributes.light),
         _code(attributes.light.tone), np.float32(attributes.grain / 255), (seed * 1009 + frame) & 0x7FFFFFFF,
     )  # fmt: skip
     return result
@@ -240,18 +241,19 @@ def _gleams(lenses: np.ndarray, key: np.ndarray) -> np.ndarray:
     return np.array(rows, np.float32)
 
 
-def _look(eyewear: Eyewear, rig: shade.LightRig, veil: np.ndarray) -> tuple[np.ndarray, ...]:
+def _look(eyewear: Eyewear, rig: shade.LightRig, light: Light) -> tuple[np.ndarray, ...]:
     """What the kernel needs of light and material: scattered and mirrored light as harmonics, float32 (9, 3) each, the
     direction and colour of the key light's glint, what lenses let through and what they mirror, float32 (3,)."""
-    around = rig.environment[:, None] * rig.white
-    scattered = rig.sh * rig.white
+    keep, veil = finish.veil_of(light.veil, light.tone)
+    around = rig.environment[:, None] * (rig.white * keep * np.float32(_ROOM))
+    scattered = rig.sh * (rig.white * keep)
     if eyewear.metal:
         matt, shine = eyewear.colour * _MATT_METAL, eyewear.colour * _METAL
     else:
         matt, shine = eyewear.colour, np.full(3, _PLASTIC, np.float32)
     parts = (
-        scattered * matt, around * shine, rig.key, 1.5 * rig.key_rgb * shine, eyewear.lens, _GLASS * rig.white,
-        veil,
+        scattered * matt, around * shine, rig.key, 1.5 * rig.key_rgb * keep * shine, eyewear.lens,
+        _GLASS * rig.white * keep, veil,
     )  # fmt: skip
     return tuple(np.ascontiguousarray(part, np.float32) for part in parts)
 

@@ -31,6 +31,7 @@ _USUAL = Outline(3.35, -0.35, 2.75, 1.95)
 _WEIGHT = 0.01  # of a centimetre away from that, squared
 _SIZE_STEP = 0.2  # centimetres: drawn sizes
 _WIDEST, _BESIDE = 2.8, 0.75  # centimetres: half of the widest lens, and from the middle of the nose to one
+_THIN, _LIGHT_RIM = 0.07, 0.1  # centimetres, half of a thin rim, and of a broad light one
 _DARK = 0.72  # of the skin's brightness, below which a rim is dark
 _TINTED = (0.62, 0.42)  # brightness of skin through a lens from which on it is tinted, and dark
 
@@ -194,8 +195,12 @@ def styled(sheets: np.ndarray) -> Eyewear:
     first = peak - int(np.append(~above[peak::-1], True).argmax())
     wide = (last - first - 1) * sheet.STEP / 2
     bright = float(profile[peak].mean() / max(float(skin.mean()), 1.0))
-    by_width = 0.07 if wide < 0.3 else 0.14 if wide < 0.42 else 0.19
+    by_width = _THIN if wide < 0.3 else 0.14 if wide < 0.42 else 0.19
+    # dark rims look thinner than they are where a picture is soft; light ones do not show so clearly that a thick one
+    # would be certain
     rim = max(by_width, 0.19 if bright < 0.4 else 0.14 if bright < 0.55 else 0.07)
+    if bright >= _DARK:
+        rim = _THIN if wide < 0.42 else _LIGHT_RIM
     name, metal = _colour(profile[peak], skin, rim)
     lens = _lens(picture, own)
     below = 1.0 if lower > 0.3 else 0.3
@@ -285,5 +290,5 @@ def _lens(picture: np.ndarray, own: Outline) -> np.ndarray:
     through = np.median(inside, axis=0) / np.maximum(np.median(outside, axis=0), 8)
     bright = float(through.mean())
     if bright > _TINTED[0]:
-        return np.array([0.96, 0.96, 0.955], np.float32)
+        return np.array([0.985, 0.985, 0.98], np.float32)
     return np.array([0.05, 0.05, 0.05] if bright < _TINTED[1] else [0.3, 0.27, 0.23], np.float32)

@@ -155,12 +155,14 @@ def _browed_again(
 ) -> Surrogate:
     """``best`` with brows as its own pictures show that they must be: what light does to brows was told by somebody
     else's first, on another forehead. As it is where another would be less safe."""
-    head, pairs = relaxed(geometry, geometry.neutral(best.code.shape)), []
-    for likeness, picture in zip(likenesses, best.pictures, strict=True):
-        worn = likeness.wears is not None and likeness.wears() is not None
-        ours = browed(picture, _mesh_of(geometry, head, likeness), worn)[0]
-        pairs.append((browed(likeness.chip, likeness.points, worn)[0], ours))
-    code = refitting(geometry, appearance, best.code, pairs)
+    head = relaxed(geometry, geometry.neutral(best.code.shape))
+    worn = any(likeness.wears is not None and likeness.wears() is not None for likeness in likenesses)
+    theirs = [browed(likeness.chip, likeness.points, worn) for likeness in likenesses]
+    ours = [
+        browed(picture, _mesh_of(geometry, head, likeness), worn)
+        for likeness, picture in zip(likenesses, best.pictures, strict=True)
+    ]
+    code = refitting(geometry, appearance, best.code, theirs, ours, worn)
     if code is best.code:
         return best
     found = _judged(geometry, appearance, code, likenesses, before, others, recognise, best.draws)
