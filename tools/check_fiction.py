@@ -12,9 +12,11 @@ A match is a distance below 0.545, one in a thousand among all portraits. Asked 
 * that different surrogates in hosts of one gender and age band match no more often than strangers of that gender and
   band do.
 
-Told as well is how often two surrogates of one host match, which were chosen by two seeds and share hair and
-background. Every figure is printed; the last line has the two rates that are asked about beside the strangers'. Exit
-status 0 when both hold, 1 when one does not. Portraits' templates are computed anew each time and kept nowhere.
+Rates have 95 % intervals, by drawing hosts (portraits for strangers) again with replacement. Told as well is which
+share of draws is rejected before any is chosen, because it is foretold to come near a donor (``reject_draws.py``), and
+how often two surrogates of one host match, which were chosen by two seeds and share hair and background. Every figure
+is printed; the last line has the two rates that are asked about beside the strangers'. Exit status 0 when both hold, 1
+when one does not. Portraits' templates are computed anew each time and kept nowhere.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from _portraits import portraits  # noqa: E402
 from deid import pipeline  # noqa: E402
 from deid.config import RunConfig  # noqa: E402
 from deid.models.morphable.appearance import load_appearance  # noqa: E402
+from deid.models.morphable.clear_draws import clear_share  # noqa: E402
 from deid.models.morphable.engine import MorphableEngine  # noqa: E402
 from deid.models.morphable.geometry import load_geometry  # noqa: E402
 from deid.models.morphable.surrogate import Likeness, choose  # noqa: E402
@@ -46,6 +49,7 @@ from deid.recognition.lite import LiteRecogniser  # noqa: E402
 from deid.recognition.thresholds import FAR_1E3  # noqa: E402
 
 _BANDS = ((20, 45), (45, 60), (60, 95))  # years
+_RESAMPLED = 1000
 _TAKEN = 2021  # when the portraits were made, about
 
 
@@ -129,6 +133,30 @@ def to_donors(faces: Faces, known: Faces) -> tuple[float, float, float]:
     return matches / max(pairs, 1), pictures / max(len(faces.codes), 1), least
 
 
+def interval(faces: Faces, seed: int = 0) -> tuple[float, float]:
+    """95 % of the rates of :func:`among` when hosts, or whom portraits show, are drawn again with replacement."""
+    owners = np.where(faces.hosts >= 0, faces.hosts, faces.who)
+    _, owner = np.unique(owners, return_inverse=True)
+    count = int(owner.max()) + 1
+    match, pairs = np.zeros((count, count)), np.zeros((count, count))
+    for i in range(len(faces.codes) - 1):
+        if faces.kinds[i] < 0:
+            continue
+        other = (faces.kinds[i + 1 :] == faces.kinds[i]) & (owner[i + 1 :] != owner[i])
+        other &= faces.who[i + 1 :] != faces.who[i]
+        rest = i + 1 + np.flatnonzero(other)
+        np.add.at(pairs, (owner[i], owner[rest]), 1)
+        near = np.linalg.norm(faces.codes[rest] - faces.codes[i], axis=1) < FAR_1E3
+        np.add.at(match, (owner[i], owner[rest]), near)
+    rng = np.random.default_rng(seed)
+    rates = []
+    for _ in range(_RESAMPLED):
+        times = np.bincount(rng.integers(count, size=count), minlength=count).astype(float)
+        rates.append(float(times @ match @ times) / max(float(times @ pairs @ times), 1.0))
+    low, high = np.percentile(rates, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def among(faces: Faces) -> tuple[float, float, int]:
     """Share of pairs that match, their median distance, and their number: different people of one kind, in different
     hosts."""
@@ -175,15 +203,18 @@ def main() -> int:
     recogniser = LiteRecogniser()
     known, paths = donors(options.portraits, options.donors, recogniser)
     faces = chosen(paths, options.hosts, options.seeds, options.seed, recogniser)
-    strangers, (alike, middle, count) = all_pairs(known.codes), among(known)
+    rejected = 1 - clear_share()
+    strangers, (alike, middle, count), (low, high) = all_pairs(known.codes), among(known), interval(known)
     some = to_donors(known, known)[1]
     print(f"{len(paths)} portraits: {strangers:.4f} of their pairs match, {some:.3f} of them some other; of one gender "
-          f"and age band {alike:.4f} of {count} pairs, median distance {middle:.3f}")  # fmt: skip
+          f"and age band {alike:.4f} ({low:.4f} to {high:.4f}) of {count} pairs, median {middle:.3f}")  # fmt: skip
     pairs, pictures, least = to_donors(faces, known)
+    print(f"{rejected[0]:.3f} of men's draws and {rejected[1]:.3f} of women's are rejected, being near a donor")
     print(f"{len(faces.codes)} surrogates; with donors {pairs:.5f} of pairs match, nearest {least:.3f}; {pictures:.3f} "
-          "of surrogates match some donor, and would be the rejection rate")  # fmt: skip
-    own, middle, count = among(faces)
-    print(f"different surrogates of one band: {own:.4f} of {count} pairs match, median {middle:.3f}")
+          f"of surrogates match some donor, of portraits {some:.3f}")  # fmt: skip
+    (own, middle, count), (low, high) = among(faces), interval(faces)
+    print(f"different surrogates of one band: {own:.4f} ({low:.4f} to {high:.4f}) of {count} pairs match, "
+          f"median {middle:.3f}")  # fmt: skip
     same, middle, count = of_one_host(faces)
     print(f"of one host, by different seeds: {same:.4f} of {count} pairs match, median {middle:.3f}")
     holds = pairs <= strangers and own <= alike

@@ -56,6 +56,18 @@ def test_only_different_people_of_one_band_in_different_hosts_are_compared(tool:
     assert middle == pytest.approx(1.0)
 
 
+def test_intervals_hold_the_rate_and_are_wide_where_hosts_are_few(tool: ModuleType) -> None:
+    rng = np.random.default_rng(1)
+    widths = []
+    for hosts in (8, 80):
+        owners = np.repeat(np.arange(hosts), 2)
+        seen = faces(tool, rng.normal(0, 0.034, (2 * hosts, 128)), [0] * 2 * hosts, list(range(2 * hosts)), owners)
+        low, high = tool.interval(seen)
+        assert low <= tool.among(seen)[0] <= high
+        widths.append(high - low)
+    assert widths[0] > 1.5 * widths[1] > 0
+
+
 def test_bands_tell_gender_and_age_and_unknown_years_are_none(tool: ModuleType) -> None:
     assert tool.kind(True, 30) != tool.kind(False, 30)
     assert tool.kind(True, 30) != tool.kind(True, 50)

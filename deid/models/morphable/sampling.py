@@ -8,6 +8,7 @@ alone say little about it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import lru_cache
 
@@ -25,6 +26,7 @@ DRAWS = 384
 """Draws that are compared for one person."""
 _STRICT = 256  # draws that keep to the age
 YEARS_OFF, _OLDER = 9.0, 2.0  # years by which the others may be younger, and older
+_GOLDEN = 0.618034  # of its multiples' fractions any few are spread evenly
 _KINDER, _YOUNG, _GROWN, _OLD = 8.0, 18.0, 36.0, 60.0  # years off a guess of 36, and ages from and up to which some are
 _UNCLEAR, _MIDDLING = 0.5, 40.0  # of what a guess is over this age, what it counts that rests on poor pictures only
 _THICK, _BUSHY = 3 - COUNT, 1.5  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
@@ -68,12 +70,10 @@ def draws(
 ) -> list[IdentityCode]:
     """:func:`draw` for each of the numbers of ``rngs``, in their order."""
     chance = list(rngs.values())
-    nobody = np.isnan(person.female)
-    female = np.array([float(rng.choice((-1.0, 1.0))) if nobody else apparent(person) for rng in chance])
-    years = [
-        person.age + (float(rng.uniform(-YEARS_OFF, _OLDER)) if number >= _STRICT else 0.0)
-        for number, rng in rngs.items()
-    ]
+    # Neither this nor the years take anything from a draw's own chance: it stays the face that it is.
+    sides = np.array([1.0 if deepcopy(rng).random() < 0.5 else -1.0 for rng in chance])
+    female = sides if np.isnan(person.female) else np.full(len(chance), apparent(person))
+    years = [person.age + (_years_off(number) if number >= _STRICT else 0.0) for number in rngs]
     best: dict[int, IdentityCode] = {}
     least = np.full(len(chance), -np.inf)
     left = np.arange(len(chance))
@@ -93,6 +93,11 @@ def draws(
     return [best[row] for row in range(len(chance))]
 
 
+def _years_off(number: int) -> float:
+    """Years that a late draw differs from the subject by, evenly spread."""
+    return (number * _GOLDEN % 1.0) * (YEARS_OFF + _OLDER) - YEARS_OFF
+
+
 def _drawn(
     geometry: Geometry,
     appearance: Appearance,
@@ -106,7 +111,8 @@ def _drawn(
     side, count = float(np.sign(female)), len(geometry.identity)
     plain = []
     for rng, age in zip(rngs, years, strict=True):
-        tone = None if np.isnan(brows) else float(np.interp(brows, shown, _BROW_NUMBERS) + rng.normal(0, _BROWS_APART))
+        apart = rng.normal(0, _BROWS_APART)
+        tone = None if np.isnan(brows) else float(np.interp(brows, shown, _BROW_NUMBERS) + apart)
         skin, iris, detail = appearance.sample(
             rng, gender=female, age=None if np.isnan(age) else aged(age), dark=dark, brows=tone
         )

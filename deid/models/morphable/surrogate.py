@@ -16,6 +16,7 @@ import numpy as np
 from deid.blending import Compositor
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.brow_match import browed, fitting, refitting, weighed
+from deid.models.morphable.clear_draws import chance, clear_draws
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
 from deid.models.morphable.farther import Aim, moved
 from deid.models.morphable.fit_basis import surface_points
@@ -100,7 +101,8 @@ def choose(
     next is foretold from what was seen (:mod:`.foretell`). Depends on ``seed`` and the arguments only."""
     dark = skin_is_dark(likenesses)
     wanted, brows = brow_tone(likenesses)
-    rngs = {number: np.random.default_rng([seed, person.id, number]) for number in range(DRAWS)}
+    clear = clear_draws((seed, person.id), DRAWS, apparent(person))
+    rngs = {number: chance(drawn) for number, drawn in enumerate(clear)}
     codes = draws(geometry, appearance, rngs, replace(person, age=years_shown(person)), dark, brows)
     told = foretold(codes)
     way = _leaning(told, np.random.default_rng([seed, person.id, DRAWS]))
