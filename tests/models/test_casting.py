@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.eyewear import Eyewear, Outline
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import load_geometry
-from deid.models.morphable.likenesses import plainer
+from deid.models.morphable.likenesses import is_plain, plainer
 from deid.models.morphable.persona import from_bytes, model_mark, to_bytes
 from deid.models.morphable.sampling import draw
 from deid.models.morphable.surrogate import Surrogate, again, choose
@@ -120,8 +122,26 @@ def test_somebody_else_is_given_where_that_is_free_and_helps(safe, asked, rememb
         assert found.surrogate is new and found.shown == tuple(shown) and found.person is people[0]
 
 
-def test_plain_glasses_are_thin_light_and_have_no_lower_rim() -> None:
+def test_plain_glasses_are_thin_and_light() -> None:
     own = Outline(3.2, -0.3, 2.4, 1.7)
     plain = plainer(Eyewear(own, own, 0.14, 1.0, np.float32([0.02] * 3), False, np.float32([0.4] * 3)))
-    assert plain.pair is own and plain.rim < 0.1 and plain.below == 0 and plain.colour.min() > 0.3
+    assert plain.pair is own and plain.rim < 0.1 and plain.below == 1 and plain.colour.min() > 0.3
+    assert is_plain(plain) and is_plain(None) and not is_plain(replace(plain, rim=0.14))
     assert plain.lens.min() > 0.9
+
+
+@pytest.mark.parametrize("apart", [0.4, 0.9])
+def test_nobody_is_given_the_face_of_another_in_the_clip(apart: float, monkeypatch) -> None:
+    def somewhere(x: float, pictures: int) -> np.ndarray:
+        codes = np.zeros((pictures, 128), np.float32)
+        codes[:, 0] = x
+        return codes
+
+    none = np.empty((0, 150, 150, 3), np.uint8)
+    new = Surrogate(drawn(1), 0.8, 0.7, np.concatenate([somewhere(apart, 2), somewhere(0.1, 1)]), none, 1, True)
+    third = Surrogate(drawn(2), 0.8, 0.7, somewhere(0.0, 4), none, 1, True)
+    monkeypatch.setattr("deid.models.morphable.casting.choose", lambda *arguments: new)
+    casting = Casting(load_geometry(), load_appearance(), "none", list, np.asarray, Personas.of_seed(1), Decisions())
+    pictures = [Shown("picture", 1, i) for i in range(3)]  # type: ignore[arg-type]
+    role, other = Role(somebody(1), third, tuple(pictures[:2])), Role(somebody(2), third, ())
+    assert (casting.another(role, pictures, [role, other]) is None) == (apart < 0.5)

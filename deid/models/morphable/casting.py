@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from deid.choice import Decisions
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import IdentityCode
@@ -15,10 +17,11 @@ from deid.models.morphable.surrogate import Likeness, Recognise, Surrogate, agai
 from deid.people import Person, kept_traits
 from deid.personas import Personas
 from deid.progress import Progress
-from deid.recognition.thresholds import STRANGERS
+from deid.recognition.thresholds import FAR_1E3, STRANGERS
 from deid.report import PersonReport
 
 _OTHER_MODEL = "the registry was made with another version of the face model, so its people look different from now on"
+_APART = 0.03  # beyond the match threshold, from other surrogates of the clip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,12 +90,13 @@ class Casting:
 
     def another(self, role: Role, shown: Sequence[Shown], roles: Sequence[Role]) -> Role | None:
         """Somebody else in ``role``, one of ``roles``, who is a stranger in all pictures ``shown``, among them those in
-        which the first one was not. ``None`` where that one was asked for or is known elsewhere, and where there is
-        nobody."""
+        which the first one was not, and unlike all others. ``None`` where that one was asked for or is known elsewhere,
+        and where there is nobody."""
         if role.asked or role.remembered:
             return None
-        chosen = self._choose(role.person, role.seed, shown, [r for r in roles if r is not role])
-        if not chosen.safe:
+        others = [r for r in roles if r is not role]
+        chosen = self._choose(role.person, role.seed, shown, others)
+        if not chosen.safe or any(_alike(chosen, r.surrogate, len(role.shown)) for r in others):
             return None
         self.personas.remember(role.person, to_bytes(chosen.code, self._mark))
         return replace(role, surrogate=chosen, shown=tuple(shown))
@@ -112,6 +116,13 @@ class Casting:
         if made_with != mark and _OTHER_MODEL not in self.decisions.warnings:
             self.decisions.warnings.append(_OTHER_MODEL)
         return code
+
+
+def _alike(one: Surrogate, other: Surrogate, best: int) -> bool:
+    """Whether the recogniser takes two surrogates for one person in any of the ``best`` first pictures of ``one``:
+    others are poor, and in these everybody is like everybody."""
+    between = np.linalg.norm(one.codes[:best, None] - other.codes[None], axis=-1)
+    return bool(between.size) and float(between.min()) <= FAR_1E3 + _APART
 
 
 def reports(people: Sequence[Person], roles: Sequence[Role], decisions: Decisions) -> list[PersonReport]:

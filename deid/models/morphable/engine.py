@@ -31,7 +31,7 @@ from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
-from deid.models.morphable.likenesses import JUDGED, Worn, best_of, glasses_of, likeness_of, plainer
+from deid.models.morphable.likenesses import JUDGED, Worn, best_of, glasses_of, is_plain, likeness_of, plainer, wearing
 from deid.models.morphable.lip_colour import lips_like
 from deid.models.morphable.overhead import on_other_heads
 from deid.models.morphable.painter import Sitter, get_ready, paint_frame
@@ -229,19 +229,20 @@ class MorphableEngine:
         return {track: self._replacements[track] for track in tracks if track in self._replacements}
 
     def _another(self, role: Role, found: Sequence[tuple[int, int, np.ndarray]]) -> Role | None:
-        """Somebody else in ``role``, in plainer glasses, for whom the faces ``found`` (track, row, picture) are those
-        of a stranger."""
+        """Somebody else in ``role`` for whom the faces ``found`` (track, row, picture) are those of a stranger; if
+        need be, in plainer glasses."""
         old = self._worn[role.person.id]
-        new = plainer(old) if old is not None else None
-        shown = [Shown(replace(s.likeness, wears=lambda: new), s.track, s.row) for s in role.shown]
-        for track, row, picture in found:
-            of = self._codes[track]
-            seen = likeness_of(self._geometry, of, row, self._points(of, row), picture, lambda: new)
-            shown.append(Shown(seen, track, row))
-        other = self._casting.another(role, shown, self._roles)
-        if other is not None:
-            self._worn[role.person.id] = new
-        return other
+        for worn in (old,) if is_plain(old) or old is None else (old, plainer(old)):
+            shown = [Shown(replace(s.likeness, wears=wearing(worn)), s.track, s.row) for s in role.shown]
+            for track, row, picture in found:
+                of = self._codes[track]
+                seen = likeness_of(self._geometry, of, row, self._points(of, row), picture, wearing(worn))
+                shown.append(Shown(seen, track, row))
+            other = self._casting.another(role, shown, self._roles)
+            if other is not None:
+                self._worn[role.person.id] = worn
+                return other
+        return None
 
     def _cast_all(self, roles: Sequence[Role], landmarker: FaceLandmarker) -> None:
         """Casts one role after the other; their heads are made one ahead."""

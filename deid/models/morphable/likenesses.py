@@ -21,6 +21,7 @@ from deid.tracking.observe import Chip
 JUDGED = 4  # pictures of a person that a surrogate is tried on
 _GLASSES_TO = 32.0  # degrees of yaw to which pictures tell of glasses: from the side a brow or a temple looks like them
 
+_STRONG, _DARK = 0.09, 0.2  # half thickness from which on, and reflectance below which, rims are strong
 _THIN, _SILVER = 0.05, (0.5, 0.5, 0.5)  # half thickness, centimetres, and reflectance of the plainest rims
 
 Points = Callable[[TrackCodes, int], np.ndarray]
@@ -82,8 +83,18 @@ def glasses_of(
     return eyewear_of(np.array(sheets, np.uint8))
 
 
+def wearing(worn: Eyewear | None) -> Worn:
+    """Tells ``worn``."""
+    return lambda: worn
+
+
 def plainer(worn: Eyewear) -> Eyewear:
-    """The plainest pair of this size: thin, silver and without a lower rim. In small and dim pictures little but strong
-    rims tells a recogniser who somebody is, and it takes those who wear them for one another."""
+    """The plainest pair of this size: thin and silver. In small and dim pictures strong rims tell a recogniser more
+    than a face does, and it takes those who wear them for one another."""
     lens = np.maximum(worn.lens, np.float32(0.96))
-    return replace(worn, rim=_THIN, below=0.0, colour=np.array(_SILVER, np.float32), metal=True, lens=lens, wire=None)
+    return replace(worn, rim=_THIN, colour=np.array(_SILVER, np.float32), metal=True, lens=lens, wire=None)
+
+
+def is_plain(worn: Eyewear | None) -> bool:
+    """Whether a plainer pair would look much the same."""
+    return worn is None or (worn.rim < _STRONG and float(worn.colour.mean()) > _DARK)
