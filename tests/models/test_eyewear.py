@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from deid import imaging
 from deid.blending import Composite
+from deid.models.morphable import _eyewear_kernels as kernels
 from deid.models.morphable import eyewear_sheet as sheet
 from deid.models.morphable.codes import AttributeCode, Camera, Light, head_rotation
 from deid.models.morphable.eyewear import Eyewear, Outline, wire
@@ -189,3 +190,22 @@ def test_a_wire_is_symmetric_and_hangs_together(a: float, b: float, corners: flo
     assert np.allclose(np.abs(made.lenses[0] * (-1, 1, 1) - made.lenses[1]), 0, atol=0.02)
     arms = made.ends[made.arm]
     assert arms[..., 2].min() < 2 < arms[..., 2].max()  # from before the eyes to the ears
+
+
+def test_what_stands_out_is_taken_off_as_arrays_would_say() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.uniform(-0.1, 1.1, (30, 40, 3)).astype(np.float32)
+    usual = rng.integers(0, 256, picture.shape, np.uint8)
+    mask = rng.integers(0, 3, picture.shape[:2]).astype(np.uint8)
+    code, share = np.empty(picture.shape, np.uint8), np.empty(mask.shape, np.float32)
+    kernels.as_bytes(picture, code)
+    assert np.array_equal(code, np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+    kernels.standing_out(picture, usual, mask, np.array([0.3, 0.6], np.float32), share)
+    apart = np.abs(picture - usual.astype(np.float32) / 255).max(axis=2)
+    assert np.allclose(share, np.clip((apart - np.where(mask == 1, 0.3, 0.6)) / 0.04, 0, 1), atol=1e-5)
+    out, changed = picture.copy(), np.zeros(mask.shape, bool)
+    kernels.taken_off(out, usual, mask, share, changed)
+    assert np.array_equal(changed, (mask > 0) & (share > 0.01))
+    assert np.array_equal(out[~changed], picture[~changed])
+    expected = picture + share[..., None] * (usual / np.float32(255) - picture)
+    assert np.allclose(out[changed], expected[changed], atol=1e-6)

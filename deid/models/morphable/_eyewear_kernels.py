@@ -169,3 +169,41 @@ def lay(  # type: ignore[no-untyped-def]
                     tube = min(np.sqrt(lit) + noise, one)
                     value += cover * (tube - value)
                 picture[y, x, k] = under + open_ * (value - under)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def as_bytes(picture, out):  # type: ignore[no-untyped-def]
+    """``picture``, float32 (h, w, 3), code values 0 to 1, rounded into ``out``, uint8 (h, w, 3)."""
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            for k in range(3):
+                value = min(max(picture[y, x, k], np.float32(0)), np.float32(1))
+                out[y, x, k] = np.uint8(np.int32(np.rint(value * np.float32(255))))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def standing_out(picture, usual, mask, least, out):  # type: ignore[no-untyped-def]
+    """How surely each pixel of ``picture``, float32 (h, w, 3), is no part of what is ``usual`` around it, uint8
+    (h, w, 3), into ``out``, float32 (h, w), 0 to 1. ``mask``: uint8 (h, w). ``least``: float32 (2,), differences from
+    which on something stands out where ``mask`` is 1, and elsewhere."""
+    reach = np.float32(0.04)
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            apart = np.float32(0)
+            for k in range(3):
+                apart = max(apart, abs(picture[y, x, k] - np.float32(usual[y, x, k]) / np.float32(255)))
+            share = (apart - (least[0] if mask[y, x] == 1 else least[1])) / reach
+            out[y, x] = min(max(share, np.float32(0)), np.float32(1))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def taken_off(picture, usual, mask, share, changed):  # type: ignore[no-untyped-def]
+    """Let so much ``share``, float32 (h, w), of ``picture``, float32 (h, w, 3), be what is ``usual``, uint8 (h, w, 3),
+    where ``mask``, uint8 (h, w), is above 0; in place. Notes it in ``changed``, bool (h, w)."""
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            if mask[y, x] > 0 and share[y, x] > np.float32(0.01):
+                changed[y, x] = True
+                for k in range(3):
+                    own = picture[y, x, k]
+                    picture[y, x, k] = own + share[y, x] * (np.float32(usual[y, x, k]) / np.float32(255) - own)

@@ -16,7 +16,7 @@ from deid.blending import Composite
 from deid.blending.outline import OVAL
 from deid.models.morphable import eyewear_sheet as sheet
 from deid.models.morphable import finish, shade
-from deid.models.morphable._eyewear_kernels import NOWHERE, lay, nearest, tubes
+from deid.models.morphable._eyewear_kernels import NOWHERE, as_bytes, lay, nearest, standing_out, taken_off, tubes
 from deid.models.morphable.codes import AttributeCode, Camera, Light
 from deid.models.morphable.eyewear import Eyewear, Outline, Wire, arms, wire
 from deid.models.morphable.geometry import Geometry, Part
@@ -144,16 +144,13 @@ def _thinned(picture: np.ndarray, mask: np.ndarray, changed: np.ndarray, thick: 
     around = (slice(max(rows[0] - width, 0), rows[-1] + width + 1),
               slice(max(columns[0] - width, 0), columns[-1] + width + 1))  # fmt: skip
     seen, where = picture[around], mask[around]
-    code = np.ascontiguousarray(np.rint(np.clip(seen, 0, 1) * 255), np.uint8)
-    usual = imaging.median_blur(code, min(width, 255)).astype(np.float32) / 255
-    apart = np.abs(seen - usual).max(axis=2)
-    least = np.where(where == 1, np.float32(_STANDS_OUT[0]), np.float32(_STANDS_OUT[1]))
-    share = np.clip((apart - least) / np.float32(0.04), 0, 1)
+    code, share = np.empty(seen.shape, np.uint8), np.empty(where.shape, np.float32)
+    as_bytes(seen, code)
+    usual = imaging.median_blur(code, min(width, 255))
+    standing_out(seen, usual, where, np.array(_STANDS_OUT, np.float32), share)
     # whatever stands out takes its soft edges along
-    share = np.where(where > 0, imaging.gaussian_blur(imaging.dilate(share, np.ones((3, 3), np.uint8)), (0, 0), 0.8), 0)
-    gone = share > 0.01
-    seen[gone] += share[gone][:, None] * (usual[gone] - seen[gone])
-    changed[around] |= gone
+    share = imaging.gaussian_blur(imaging.dilate(share, np.ones((3, 3), np.uint8)), (0, 0), 0.8)
+    taken_off(seen, usual, where, share, changed[around])
 
 
 def _corner(own: Outline) -> np.ndarray:
