@@ -45,14 +45,14 @@ _BROW_ENDS = np.array([[[285, 336], [276, 300]], [[55, 107], [46, 70]]])
 """(side, inner or outer, 2): the subject's left first."""
 _CORNERS = np.array([[291, 308], [61, 78]])
 _LIPS_MIDDLE = np.array([13, 14])
-_READ_HIGHER = 0.011
+_READ_HIGHER = -0.003
 """Outer eye distances by which the landmark model reads the corners of rendered mouths at rest above the place where
-they are, over people of whom it reads what an eye sees: medians of draws, and of clips of calm people."""
+they are: median of draws, in three poses."""
 
 # the reading's parts: brows (inner, outer; left, right), corners of the mouth, its width, lids, lips' gap, gaze
 _REST, _LIDS, _LIPS, _GAZE = slice(0, 7), 7, 8, slice(9, 11)
 _COUNT = 11
-_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.5, -0.5, -0.25])
+_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.7, -0.7, -0.25])
 _MOST_WEIGHT = np.array([0.4, 0.5, 0.4, 0.5, 0.4, 0.4, 0.3])
 """By how much the face at rest may be changed: brows by weights of expressions, corners of the mouth and its width by
 units of :func:`~.mouths.holds`."""
