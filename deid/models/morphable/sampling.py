@@ -71,8 +71,10 @@ def draws(
     """:func:`draw` for each of the numbers of ``rngs``, in their order."""
     chance = list(rngs.values())
     # Neither this nor the years take anything from a draw's own chance: it stays the face that it is.
-    sides = np.array([1.0 if deepcopy(rng).random() < 0.5 else -1.0 for rng in chance])
-    female = sides if np.isnan(person.female) else np.full(len(chance), apparent(person))
+    if np.isnan(person.female):
+        female = np.array([1.0 if deepcopy(rng).random() < 0.5 else -1.0 for rng in chance])
+    else:
+        female = np.full(len(chance), apparent(person))
     years = [person.age + (_years_off(number) if number >= _STRICT else 0.0) for number in rngs]
     best: dict[int, IdentityCode] = {}
     least = np.full(len(chance), -np.inf)
