@@ -191,6 +191,11 @@ def decide(
     named = plan.people if plan is not None else {}
     by_id = {t.id: t for t in analysis.tracks}
     alike = _alike(people, codes, photos)
+    out.warnings += [
+        f"nobody in the clip is surely like photo {number + 1} of --keep-like, so it kept nobody"
+        for number, photo in enumerate(photos)
+        if not any(len(p.codes) and _apart(photo, p.codes) < LIKE_PHOTO for p in people)
+    ]
     for person in people:
         if person.id in named or person.id not in alike:
             choice = named.get(person.id, plan.everybody if plan is not None else Choice())

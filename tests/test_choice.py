@@ -177,7 +177,8 @@ def test_a_photo_keeps_whom_it_shows_and_says_so(media) -> None:
     known = {1: codes(0), 2: codes(9)}
     decided = decide(found, people, known, None, [face(0)])
     assert set(decided.fates) == {1} and decided.fates[1].kept
-    assert decided.distances[1] == pytest.approx(0.3, abs=0.02)
+    assert decided.distances[1] == pytest.approx(0.3, abs=0.02) and len(decided.warnings) == 1
+    assert "photo 2" in decide(found, people, known, None, [face(0), face(5)]).warnings[0]
     assert "like photo 1" in decided.words[1] and "recogniser" in decided.warnings[0]
     # the plan's own word for a person goes first, its word for all does not
     plan = choice.PlanFile("m", {1: Choice("replace")}, Choice("obscure"))
@@ -189,7 +190,8 @@ def test_a_photo_keeps_whom_it_shows_and_says_so(media) -> None:
 def test_who_is_only_nearly_like_the_photo_is_not_kept(media) -> None:
     found = analysis(media, track(1, 0, 30))
     doubtful = person(1, 1, away=0.5)
-    assert not decide(found, [doubtful], {1: doubtful.codes}, None, [face(0)]).fates
+    decided = decide(found, [doubtful], {1: doubtful.codes}, None, [face(0)])
+    assert not decided.fates and "nobody in the clip" in decided.warnings[0]
     nobody = Person(1, (1,), np.empty((0, 128), np.float32), 0.0, float("nan"))
     assert not decide(found, [nobody], {}, None, [face(0)]).fates
 
