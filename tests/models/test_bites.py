@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from deid.models.morphable import mouths, photo_mouth
 from deid.models.morphable.appearance import lip_parts
 from deid.models.morphable.bites import Bites, Teeth, bites_of
+from deid.models.morphable.codes import head_rotation
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Part, load_geometry
 from deid.models.morphable.photometry import RECORD
-from deid.models.morphable.retarget import Retargeter
+from deid.models.morphable.retarget import Retargeter, _parted
 from deid.models.morphable.tracks import AttributeTrack
 
 NOTHING = np.zeros((2, 2), np.float32)
@@ -236,3 +237,12 @@ def test_lips_that_open_without_the_jaw_make_no_laugh() -> None:
     untouched = jaw.copy()
     retarget._hold_corners(jaw, untouched)
     np.testing.assert_array_equal(untouched, jaw)
+
+
+def test_lips_are_not_parted_by_what_is_less_than_a_pixel_and_sooner_believed_from_the_front() -> None:
+    assert _parted(track(3, 0.1, scale=4.0)).max() == 0
+    assert _parted(track(3, 0.3, scale=12.0)).min() == 1
+    aside = track(3, 0.3, scale=6.0)
+    front = _parted(aside)
+    aside.rotation[:] = head_rotation(45.0, 0.0, 0.0)
+    assert (_parted(aside) < front - 0.3).all()

@@ -45,6 +45,7 @@ _MOUTH_CORNERS, _LIPS_MIDDLE = ((291, 308), (61, 78)), (13, 14)  # mesh points
 _CORNERS_KEPT, _MOST_LOWERED, _MOST_FROWN = 0.8, 0.35, 1.2  # share, centimetres, weight
 _FAST = np.array([0.08, 0.22])  # cm that a gap differs from what is steady about it: from noise to motion
 _CLOSED_LIPS = 0.15  # cm; a track whose lips come no closer than twice this has no closed state of its own
+_PARTED, _ASIDE = (0.5, 2.0), (22.0, 42.0)  # pixels between the lips, none and all believed; degrees: twice as many
 _MEASURED = 0.8  # weight of a surrogate's own readings beside the usual: at rest only, and readings vary
 _GAP_SEEN = np.array([0.0, 0.03, 0.12, 0.31, 0.57, 0.76, 1.00, 1.26, 1.71, 2.32, 4.00])
 _GAP_TRUE = np.array([0.0, 0.004, 0.09, 0.21, 0.38, 0.62, 0.90, 1.17, 1.52, 2.00, 3.40])
@@ -208,7 +209,7 @@ class Retargeter:
         """(n,): centimetres by which the surrogate's lips are to be apart, 0 where they are to touch."""
         least = float(np.quantile(track.mouth, 0.05))
         closed = float(np.clip(2 * _CLOSED_LIPS - least, 0.0, min(least, _CLOSED_LIPS)))
-        seen = np.maximum(track.mouth.astype(np.float64) - closed, 0.0) * self._echo.lips
+        seen = np.maximum(track.mouth.astype(np.float64) - closed, 0.0) * _parted(track) * self._echo.lips
         usual = np.interp(seen, _GAP_SEEN, _GAP_TRUE) * self._mouth_ratio
         if self._readings is None:
             return usual
@@ -238,6 +239,15 @@ class Retargeter:
             push = free * effects * mobility
             share = push / np.maximum((push * effects).sum(axis=1, keepdims=True), 1e-6)
             expression[:, openers] = np.clip(expression[:, openers] + missing[:, None] * share, 0.0, 1.2)
+
+
+def _parted(track: AttributeTrack) -> np.ndarray:
+    """(n,) in [0, 1]: how far lips are believed to be parted at all. In a pixel or two landmarks do not tell, least of
+    all from the side, and a dark slit is seen at once."""
+    turned = np.clip((np.abs(track.yaw_pitch_roll()[:, 0]) - _ASIDE[0]) / (_ASIDE[1] - _ASIDE[0]), 0.0, 1.0)
+    low, high = (limit * (1 + turned) for limit in _PARTED)
+    t = np.clip((track.mouth * track.scale - low) / (high - low), 0.0, 1.0)
+    return np.asarray(t * t * (3 - 2 * t))
 
 
 def _corner_effects(basis: FitBasis) -> tuple[np.ndarray, np.ndarray]:
