@@ -54,6 +54,7 @@ _ARM_NODES = 160  # nodes to a face's width of the grid that arms of glasses are
 _CHIN_COUNTS = 0.7  # how much the colour of the chin and the jaw counts, where beards are
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
 _HAIR_EDGE = (np.float32(0.72), np.float32(0.02), 26)  # in reaches: where hair beside a cheek is looked at
+_JUST_BEYOND = (np.float32(1.015), np.float32(0.0125), 3)  # in reaches: where a face has ended that is as its mesh says
 _CHIN = (0.45, 0.65)  # downward part of a direction: from beside a jaw to under it
 _HAIR_SKIN = 6  # levels at either end that are skin, and hair
 _HAIR_PLACE, _HAIR_WIDE = (0.86, 1.06), (0.02, 0.1)  # in reaches: where a cheek may end in hair, and over how much
@@ -326,9 +327,9 @@ def _tables(
     above = _ramp(height, 0.3, 0.75)
     beside = _ramp(height, -0.45, 0.0) * (1 - above)
     arms = _ramp(height, -0.05, 0.12) * (1 - _ramp(height, 0.4, 0.6))
-    faint, alike, bright, dark = _beyond(picture, centre, rim)
+    faint, alike, bright, dark, ended = _beyond(picture, centre, rim)
     # hair that hugs temple and cheek is no face: a thin strip of it before a wall would vanish in the margin
-    margin = MARGIN * max(width, 0.8 * source.height) * (1 - (above + beside) * dark)
+    margin = MARGIN * max(width, 0.8 * source.height) * (1 - np.maximum(above * dark, beside * ended))
     anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
     new = np.minimum(_rounded(target.reach(centre)), whole)
@@ -365,14 +366,21 @@ def _tables(
 def _beyond(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> list[np.ndarray]:
     """What lies beyond the frame's own face, float32 (BINS,) each, 0 to 1: how little it differs from the face over the
     width of the rim, before a neck of the same light or where motion has blurred the edge; how far it may be skin at
-    all; how much brighter it is further out, as hair seldom is; and how much darker close by, as hair is."""
+    all; how much brighter it is further out, as hair seldom is; how much darker close by, as hair is; and how surely
+    the face has ended at the outline, before something darker."""
     near, pitch, levels = np.float32(0.92), np.float32(0.06), 7  # to 1.28
     colours = polar_colours(picture, centre[0], centre[1], directions(), rim, near, pitch, levels)
     grey = colours.mean(axis=2)
     apart = np.linalg.norm(colours[:, 0] - colours[:, 3], axis=1)
-    lighter, darker = grey[:, 5:].mean(axis=1) - grey[:, 0], grey[:, 0] - grey[:, 1:3].min(axis=1)
-    apart, lighter, darker = _smoothed(np.stack([apart, lighter, darker], axis=1), 2.0).T
-    shares = ((0.4 - apart) / 0.25, (0.5 - apart) / 0.25, (lighter - 0.04) / 0.08, (darker - 0.12) / 0.12)
+    lighter, darker = grey[:, 5:].mean(axis=1) - grey[:, 0], grey[:, 0] - grey[:, 2]
+    close = polar_colours(picture, centre[0], centre[1], directions(), rim, *_JUST_BEYOND)
+    ended = grey[:, 0] - close.mean(axis=2).max(axis=1)
+    ended = np.min([np.roll(ended, k) for k in range(-3, 4)], axis=0)
+    apart, lighter, darker, ended = _smoothed(np.stack([apart, lighter, darker, ended], axis=1), 2.0).T
+    shares = (
+        (0.4 - apart) / 0.25, (0.5 - apart) / 0.25, (lighter - 0.04) / 0.08, (darker - 0.12) / 0.12,
+        (ended - 0.1) / 0.1,
+    )  # fmt: skip
     return list(_doubled(np.clip(np.stack(shares, axis=1), 0, 1)).T)
 
 
