@@ -14,9 +14,10 @@ import numpy as np
 
 from deid.models.morphable import apertures, face_points, fit_kernel, gaze, lids, visibility
 from deid.models.morphable.fit_basis import SIGMA, UPPER, FitBasis, fit_basis
+from deid.models.morphable.fit_rows import procrustes, spread_frames, usual_frames
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.side_by_side import halves, side_by_side
-from deid.models.morphable.tracks import AttributeTrack, Observations, evenly
+from deid.models.morphable.tracks import AttributeTrack, Observations
 
 DISTANCES = (30.0, 45.0, 70.0, 120.0, 240.0)
 """Candidates for the distance from the camera to the head, in centimetres."""
@@ -26,7 +27,6 @@ _DEPTH_WEIGHT = 0.05  # squared; MediaPipe's depths are guesses
 _FRAMES, _PROBE_FRAMES = 28, 8
 _TRUSTED_FRAMES = 8.0  # frames' worth of evidence about an identity: the model errs in the same way in all of them
 _COMPLETIONS = 12  # rounds: with half of a face hidden, what is not settled halves in each
-_USUAL = 0.4  # of a track's frames, those that count as the face at rest
 _OFFSET_KEPT = 0.85
 _SPAN_RIDGE = 0.1
 _REST_SPREAD, _MOMENT_SPREAD = 0.22, 0.5  # standard deviations of weights between people at rest, and between moments
@@ -70,7 +70,7 @@ class _State:
     @classmethod
     def start(cls, basis: FitBasis, neutral: np.ndarray, observations: Observations, distance: float) -> _State:
         seen = observations.points[:, :468].astype(np.float64) * (1, -1, -1)
-        rotations, states = _procrustes(neutral, seen, basis.weights)
+        rotations, states = procrustes(neutral, seen, basis.weights)
         states[:, 0] *= 1 - basis.reach / distance  # the face is nearer than the head's origin
         n = len(observations)
         return cls(seen, rotations, states, np.zeros((n, len(basis.expression))), np.zeros(n))
@@ -106,23 +106,6 @@ class _State:
         turned = model @ np.swapaxes(self.rotations, 1, 2)
         near = self.states[:, None, :1] / (1 - turned[..., 2:] / distances[:, None, None])
         return turned[..., :2] * near + self.states[:, None, 1:3]
-
-
-def _procrustes(neutral: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Similarity from ``neutral`` (P, 3) to each of ``seen`` (n, P, 3): rotations (n, 3, 3), states (n, 4).
-
-    Kabsch 1976, Umeyama 1991; with MediaPipe's depths, so only a start.
-    """
-    w = weights / weights.sum()
-    centre, places = w @ neutral, np.einsum("p,npk->nk", w, seen)
-    model, points = neutral - centre, seen - places[:, None]
-    u, s, vt = np.linalg.svd(np.einsum("npi,pj->nij", points, model * w[:, None]))
-    sign = np.ones((len(seen), 3))
-    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    rotations = (u * sign[:, None]) @ vt
-    scale = (s * sign).sum(axis=1) / (w @ (model**2).sum(axis=1))
-    place = places - scale[:, None] * (rotations @ centre)
-    return np.ascontiguousarray(rotations), np.column_stack([scale, place[:, :2], place[:, 2] / scale])
 
 
 def _distances(scales: np.ndarray, distance: float, scale: float) -> np.ndarray:
@@ -201,50 +184,9 @@ def _rest(
     return np.where(own, kept * np.minimum(usual, most), np.where(lids, 0.0, turned * kept * np.array(half)))
 
 
-def usual_frames(basis: FitBasis, observations: Observations, count: int) -> np.ndarray:
-    """Rows of up to ``count`` frames in which the face looks as it mostly does, which is nearer to rest than any
-    extreme: those that come nearest to the track's median in brows and mouth, evenly in time; sorted."""
-    seen = observations.points[:, :468].astype(np.float64) * (1, -1, -1)
-    rotations, states = _procrustes(basis.mean, seen, basis.weights)
-    usable = np.flatnonzero(observations.presence >= min(0.8, float(np.median(observations.presence))))
-    frontal = rotations[usable, 2, 2]
-    usable = usable[frontal >= min(0.9, float(np.quantile(frontal, 0.4)))]
-    telling = np.concatenate([face_points.LIPS, face_points.BROW_TO_EYE_PAIRS[:, 0]])
-    placed = (seen[usable] - seen[usable].mean(axis=1, keepdims=True)) @ rotations[usable]
-    shape = (placed[:, telling, :2] / states[usable, None, None, 0]).reshape(len(usable), -1)
-    apart = np.linalg.norm(shape - np.median(shape, axis=0), axis=1)
-    nearest = np.sort(np.argsort(apart, kind="stable")[: max(3, round(_USUAL * len(usable)))])
-    return usable[evenly(nearest, count)]
-
-
 def _distance_factor(distance: float) -> float:
     """Most faces are filmed from 40 cm to 2 m, and landmarks say little: MediaPipe's meshes are nearly orthographic."""
     return 1 + 0.04 * float(np.log2(min(distance, 400.0) / 90.0)) ** 2
-
-
-def spread_frames(observations: Observations, count: int) -> np.ndarray:
-    """Rows of up to ``count`` frames that differ in pose and expression, the better seen ones first; sorted.
-
-    Farthest-point sampling (Gonzalez 1985) on meshes with place and size removed.
-    """
-    size = observations.eye_distance()
-    usable = np.flatnonzero((observations.presence >= 0.8) & (size >= 0.5 * np.median(size)))
-    if len(usable) < min(4, len(observations)):
-        usable = np.arange(len(observations))
-    if len(usable) <= count:
-        return usable
-    usable = usable[np.linspace(0, len(usable) - 1, min(len(usable), 400)).astype(int)]
-    points = observations.points[usable][:, face_points.LIPS.tolist() + face_points.FACE_OVAL.tolist(), :2]
-    points = (points - points.mean(axis=1, keepdims=True)) / size[usable, None, None]
-    flat = points.reshape(len(usable), -1)
-    taken = [int(np.argmin(np.linalg.norm(flat - np.median(flat, axis=0), axis=1)))]
-    nearest = np.linalg.norm(flat - flat[taken[0]], axis=1)
-    # half of them the most different, half evenly in time: extremes alone would be the worst seen frames
-    while len(taken) < count // 2:
-        taken.append(int(np.argmax(nearest)))
-        nearest = np.minimum(nearest, np.linalg.norm(flat - flat[taken[-1]], axis=1))
-    even = np.linspace(0, len(usable) - 1, count - len(taken)).astype(int)
-    return usable[np.unique(np.r_[taken, even])]
 
 
 def solve(
