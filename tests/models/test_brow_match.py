@@ -64,6 +64,8 @@ def test_the_lighter_brow_counts() -> None:
     mean, darker = browed(picture, points)
     assert mean == pytest.approx(0.25, abs=0.01)
     assert darker == pytest.approx(0.25, abs=0.01)
+    picture[:30, 40:80] = 20  # a fringe over the forehead
+    assert browed(picture, points)[0] == pytest.approx(0.25, abs=0.01)
     assert all(np.isnan(browed(np.zeros_like(picture), points)))
 
 

@@ -40,14 +40,16 @@ def browed(picture: np.ndarray, points: np.ndarray, glasses: bool = False) -> tu
     limit; NaN where that is too small. Frames of glasses and shadows darken one brow. ``picture``: uint8 (h, w, 3)
     RGB; ``points``: the mesh in its pixels. ``glasses``: of the brows only what lies above the rims of most."""
     light = np.square(picture.astype(np.float32) / 255).mean(axis=2)
-    level = float(np.median(np.concatenate([light[_covered(points, ids, light.shape)] for ids in BARE_SKIN])))
+    bare = [light[_covered(points, ids, light.shape)] for ids in BARE_SKIN]
+    # a fringe may hide the forehead, and hard light one cheek
+    level = float(np.median([np.median(ring) if len(ring) else np.nan for ring in bare]))
     if glasses:
         upper = [(points[ids[:5]], points[ids[:4:-1]]) for ids in BROWS]
         rings = [np.concatenate([over, ((over + under) / 2)[::-1]]) for over, under in upper]
         sides = [light[_covered(ring, np.arange(len(ring)), light.shape)] for ring in rings]
     else:
         sides = [light[_covered(points, ids, light.shape)] for ids in BROWS]
-    if level <= 1e-3 or min(map(len, sides)) <= _PIXELS:
+    if not level > 1e-3 or min(map(len, sides)) <= _PIXELS:
         return float("nan"), float("nan")
     means, darker = [float(side.mean()) for side in sides], [float(np.percentile(side, 25)) for side in sides]
     return max(means) / level, max(darker) / level
