@@ -1,4 +1,5 @@
-"""The second pass's first frames, decoded while surrogates are chosen, when one core has little to do."""
+"""Frames that the second pass need not wait for: the first, decoded while surrogates are chosen, when one core has
+little to do, and the last, kept from the first pass."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from deid.types import Frame
 
 MOST = 128 << 20
 """Bytes of planes that may wait for the second pass to begin; the first pass's networks, which took more, are gone."""
+KEPT = 128 << 20
+"""Bytes of planes that are kept from the first pass."""
 _BESIDE = 3  # frames that may wait once it has begun
 
 
@@ -78,6 +81,36 @@ class Early:
             self._held.clear()
             self._changed.notify_all()
         self._thread.join()
+
+
+class Tail:
+    """Keeps the last frames of a pass, of ``most`` bytes, so that the next one need not decode them again."""
+
+    def __init__(self, most: int = KEPT) -> None:
+        self._most = most
+        self._held: deque[Frame] = deque()
+
+    def passing(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """``frames``, the last of which are kept."""
+        self._held.clear()
+        held = 0
+        for frame in frames:
+            self._held.append(frame)
+            held += _size(frame)
+            while held > self._most:
+                held -= _size(self._held.popleft())
+            yield frame
+
+    def after(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """``frames``, the same again; they are read as far as none is kept, and what is kept is let go one by one."""
+        first = self._held[0].index if self._held else None
+        if first != 0:
+            for frame in frames:
+                yield frame
+                if first is not None and frame.index + 1 == first:
+                    break
+        while self._held:
+            yield self._held.popleft()
 
 
 def _size(frame: Frame) -> int:

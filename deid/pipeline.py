@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from deid.ahead import Ahead
 from deid.compare import Comparer, choose_faces, replaced_faces
 from deid.config import OBSCURING, RunConfig
-from deid.early import Early
+from deid.early import Early, Tail
 from deid.errors import PrivacyError, UsageError
 from deid.files import check_places, written
 from deid.media import EncodeSettings, Reader, Writer, check_target, probe
@@ -133,17 +133,19 @@ def _run(
     replacements: dict[int, Replacement] = {}
     rendered: Rendered | None = None
     with ExitStack() as stack:
-        ahead = early = None
+        ahead = early = tail = None
         if target is not None and config.engine in OBSCURING and not config.dry_run:
             ahead = _open_ahead(stack, source, target, config, seed, audit)
+        elif target is not None and not config.dry_run and config.threads > 1:
+            tail = Tail()
         with clock.stage("analyse"):
-            analysis, seconds = analyse(source, config, progress, later.observer, ahead)
+            analysis, seconds = analyse(source, config, progress, later.observer, ahead, tail)
         engine = later.engine
         if engine is not None:
             return_memory()
             with clock.stage("invert"):
-                if target is not None and not config.dry_run and config.threads > 1:
-                    early = stack.enter_context(Early(_reader(source, config)))
+                if tail is not None:
+                    early = stack.enter_context(Early(tail.after(_reader(source, config))))
                 replacements = engine.invert(analysis, seconds, progress)
             engine.observer.close()  # its networks would stay beside the second pass
             return_memory()
@@ -263,10 +265,11 @@ def analyse(
     progress: Progress,
     observer: Observer | Callable[[], Observer | None] | None = None,
     ahead: Ahead | None = None,
+    tail: Tail | None = None,
 ) -> tuple[Analysis, list[float]]:
     """Find and follow every face. Returns the analysis, and each frame's time in seconds from the source's first.
     ``observer``: watches every face of every frame; or makes, while the first frames are searched, what does.
-    ``ahead``: renders what the analysis is through with."""
+    ``ahead``: renders what the analysis is through with. ``tail``: keeps the last frames."""
     examiner = Examiner()
     try:
         with _reader(source, config) as reader:
@@ -275,7 +278,8 @@ def analyse(
             schedule = Schedule.plan(info.width, info.height, rate, config.detect)
             progress.stage("finding faces", info.frames)
             searchers = ahead.searchers if ahead else None
-            with Scanner(reader, schedule, threads=config.threads, searchers=searchers) as scanner:
+            frames = tail.passing(reader) if tail is not None else reader
+            with Scanner(frames, schedule, threads=config.threads, searchers=searchers) as scanner:
                 watching = observer() if callable(observer) else observer
                 tracker = Tracker(examiner, threshold=config.threshold, observer=watching)
                 for chunk in scanner:

@@ -9,8 +9,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deid.early import Early
+from deid.early import Early, Tail
 from deid.types import Frame, PixelFormat
 
 SIZE = 32 * 16
@@ -67,3 +69,21 @@ def test_leaving_ends_the_thread_whether_frames_were_asked_for_or_not() -> None:
     with Early(frames(1000, []), 4 * SIZE) as early:
         next(iter(early))
     assert threading.active_count() == before
+
+
+@given(count=st.integers(0, 30), kept=st.integers(0, 40))
+def test_a_second_pass_has_the_same_frames_and_reads_no_more_than_were_not_kept(count: int, kept: int) -> None:
+    tail, made = Tail(kept * SIZE), []
+    first = list(tail.passing(frames(count, [])))
+    second = list(tail.after(frames(count, made)))
+    assert [frame.index for frame in second] == list(range(count))
+    assert len(made) == max(count - kept, 0)
+    assert all(a is b for a, b in zip(first[len(made) :], second[len(made) :], strict=True))
+    assert [frame.index for frame in tail.after(frames(count, []))] == list(range(count))
+
+
+def test_a_pass_that_begins_anew_forgets_what_was_kept() -> None:
+    tail = Tail(5 * SIZE)
+    list(tail.passing(frames(8, [])))
+    list(tail.passing(frames(3, [])))
+    assert [frame.index for frame in tail.after(frames(3, []))] == [0, 1, 2]

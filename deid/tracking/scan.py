@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +18,6 @@ import numpy as np
 from deid import imaging
 from deid.detection.centerface import CenterFace
 from deid.detection.shots import ShotDetector
-from deid.media import Reader
 from deid.media.convert import bgr, luma8
 from deid.memory import return_memory
 from deid.tracking.deep import SecondOpinion, search_deep
@@ -166,9 +165,11 @@ class Scanner:
     """Iterate over the :class:`Chunk` s of a clip. Use as a context manager; ``result`` is complete at the end.
     ``searchers``: others' to use; by default it has its own."""
 
-    def __init__(self, reader: Reader, schedule: Schedule, *, threads: int, searchers: Searchers | None = None) -> None:
+    def __init__(
+        self, frames: Iterable[Frame], schedule: Schedule, *, threads: int, searchers: Searchers | None = None
+    ) -> None:
         self.result = ScanResult()
-        self._reader = reader
+        self._frames = frames
         self._schedule = schedule
         # on two cores decoding, following and the landmark model keep the other one busy
         self._searchers, self._lent = searchers or Searchers(threads, 1 if threads <= 2 else 2), searchers is not None
@@ -226,7 +227,7 @@ class Scanner:
     def _decode(self) -> None:
         waiting: list[tuple[View, np.ndarray]] = []
         starts: set[int] = {0}
-        for frame in self._reader:
+        for frame in self._frames:
             if self._stop.is_set():
                 return
             small = _thumbnail(frame)
