@@ -29,13 +29,13 @@ from deid.models.morphable.render import Renderer
 from deid.models.morphable.sampling import DRAWS, apparent, draws, oddness, years_shown
 from deid.models.morphable.setting import Setting
 from deid.models.morphable.side_by_side import side_by_side
-from deid.people import Person
+from deid.people import Person, traits
 from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
 _LOOKS, _AT_MOST = 5, 9  # draws that are looked at, and how many when none of these was safe
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
-_LEANING, _LEAN = 12, 0.4  # directions that a choice leans to one of; oddness that a standard deviation so is worth
+_LEANING, _LEAN = 12, 1.2  # directions that a choice leans to one of; oddness that a standard deviation so is worth
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
 _OTHERS, _FEW = 0.74, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
 _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
@@ -44,7 +44,7 @@ _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
 _LEAST_MEAN, _LEAST_EACH = 0.8, 0.72  # distances from the subject below which the best draw is moved away
 _ELSE_APART = 0.05  # beyond the match threshold, what it then keeps from other surrogates of the clip
-_SET, _ILL_SET = 0.3, 0.15  # what it weighs how a head sits, and of distance, what it costs to sit ill
+_SET, _ILL_SET = 0.25, 0.15  # what it weighs how a head sits, and of distance, what it costs to sit ill
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
 _DARK = 0.3  # reflectance
@@ -272,6 +272,8 @@ def _leaning(told: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     another."""
     _, _, axes = np.linalg.svd(told - told.mean(axis=0), full_matrices=False)
     way = rng.normal(size=min(_LEANING, len(axes))) @ axes[:_LEANING]
+    reads, _ = np.linalg.qr(np.stack([traits()["gender"][:-1], traits()["age"][:-1]], axis=1).astype(np.float64))
+    way -= reads @ (reads.T @ way)  # nobody leans towards another gender or age
     found: np.ndarray = way / max(float(np.linalg.norm(way)), 1e-9)
     return found
 
