@@ -42,7 +42,8 @@ def browed(picture: np.ndarray, points: np.ndarray, glasses: bool = False) -> tu
     light = np.square(picture.astype(np.float32) / 255).mean(axis=2)
     bare = [light[_covered(points, ids, light.shape)] for ids in BARE_SKIN]
     # a fringe may hide the forehead, and hard light one cheek
-    level = float(np.median([np.median(ring) if len(ring) else np.nan for ring in bare]))
+    seen = [float(np.median(ring)) for ring in bare if len(ring)]
+    level = float(np.median(seen)) if seen else 0.0
     if glasses:
         upper = [(points[ids[:5]], points[ids[:4:-1]]) for ids in BROWS]
         rings = [np.concatenate([over, ((over + under) / 2)[::-1]]) for over, under in upper]
