@@ -10,9 +10,9 @@ from types import TracebackType
 
 from deid.types import Frame
 
-MOST = 128 << 20
+MOST = 96 << 20
 """Bytes of planes that may wait for the second pass to begin; the first pass's networks, which took more, are gone."""
-KEPT = 128 << 20
+KEPT = 64 << 20
 """Bytes of planes that are kept from the first pass."""
 _BESIDE = 3  # frames that may wait once it has begun
 
