@@ -32,6 +32,10 @@ _WEIGHT = 0.01  # of a centimetre away from that, squared
 _SIZE_STEP = 0.2  # centimetres: drawn sizes
 _WIDEST, _BESIDE = 2.8, 0.75  # centimetres: half of the widest lens, and from the middle of the nose to one
 _THIN, _LIGHT_RIM = 0.07, 0.1  # centimetres, half of a thin rim, and of a broad light one
+_BLACKEST, _BLACKS = 0.01, 0.95
+"""Share of the picture that its blacks are told by, and how much of what these show is taken for haze: a dark rim in
+haze is as bright as a light one without."""
+_FAINT = 0.85  # of the skin's brightness as filmed: rims that show fainter than this
 _DARK = 0.72  # of the skin's brightness, below which a rim is dark
 _TINTED = (0.62, 0.42)  # brightness of skin through a lens from which on it is tinted, and dark
 
@@ -186,6 +190,10 @@ def styled(sheets: np.ndarray) -> Eyewear:
     picture = np.median(sheets.astype(np.float32), axis=0).astype(np.float32)
     own, _ = outline_on(sheets)
     profile, lower = _profile(picture, own)
+    faint = float(profile[len(profile) // 2].mean() / max(float(profile[0].mean()), 1.0)) > _FAINT
+    grey = picture.mean(axis=2)
+    blacks = picture[grey <= np.percentile(grey, 100 * _BLACKEST)].mean(axis=0)
+    profile = np.maximum(profile - np.float32(_BLACKS) * blacks, 0)
     skin = (profile[:3].mean(axis=0) + profile[-3:].mean(axis=0)) / 2
     contrast = np.abs(profile - skin).sum(axis=1)
     middle = len(profile) // 2
@@ -199,9 +207,13 @@ def styled(sheets: np.ndarray) -> Eyewear:
     # dark rims look thinner than they are where a picture is soft; light ones do not show so clearly that a thick one
     # would be certain
     rim = max(by_width, 0.19 if bright < 0.4 else 0.14 if bright < 0.55 else 0.07)
+    if bright < _DARK and faint:
+        rim = max(rim, 0.14)  # dark ones that soft or hazy footage leaves visible at all are not thin
     if bright >= _DARK:
         rim = _THIN if wide < 0.42 else _LIGHT_RIM
     name, metal = _colour(profile[peak], skin, rim)
+    if bright < _DARK and faint:
+        name = "brown"  # how dark, and of what colour, haze hides; of dark rims those that look least like each other
     lens = _lens(picture, own)
     below = 1.0 if lower > 0.3 else 0.3
     return Eyewear(_generic(own), own, rim, below, np.array(_COLOURS[name], np.float32), metal, lens)
