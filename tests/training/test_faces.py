@@ -99,7 +99,7 @@ def test_expressions_move_points(studio: Studio, sitter, name: str) -> None:
 
 def test_labels_are_named_and_bounded() -> None:
     assert len(labels.NAMES) == len(set(labels.NAMES)) >= 35
-    found = np.stack([picture.labels for picture, _ in zip(pictures(64, 5, 1), range(40), strict=False)])
+    found = np.stack([picture.labels for picture, _ in zip(pictures(64, 5, 1), range(100), strict=False)])
     assert found.shape[1] == len(labels.NAMES)
     assert (found >= 0).all() and (found <= 1).all()
     assert (found.std(axis=0) > 0.02).all(), [

@@ -37,11 +37,12 @@ _LOOKS, _AT_MOST = 5, 9  # draws that are looked at, and how many when none of t
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
 _LEANING, _LEAN = 12, 1.2  # directions that a choice leans to one of; oddness that a standard deviation so is worth
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
-_OTHERS, _FEW = 0.74, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
+_OTHERS, _FEW = 0.82, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
 _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
 _UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
+_BETWEEN = 0.09  # the same between two people of a clip, whose glasses and light may be alike
 _LEAST_MEAN, _LEAST_EACH = 0.8, 0.72  # distances from the subject below which the best draw is moved away
 _ELSE_APART = 0.05  # beyond the match threshold, what it then keeps from other surrogates of the clip
 _SET, _ILL_SET = 0.25, 0.15  # what it weighs how a head sits, and of distance, what it costs to sit ill
@@ -300,7 +301,7 @@ def _scores(before: np.ndarray, after: np.ndarray, others: Sequence[Surrogate]) 
         if len(other.codes):
             between = np.linalg.norm(other.codes[None, :, None] - after[:, None], axis=-1).reshape(len(after), -1)
             out = np.minimum(out, between.mean(axis=1) - _OTHERS - _FEW / len(others))
-            out = np.minimum(out, between.min(axis=1) - SAME_PERSON - _MARGIN)
+            out = np.minimum(out, between.min(axis=1) - SAME_PERSON - _BETWEEN)
     found: np.ndarray = out
     return found
 
