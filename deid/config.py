@@ -15,6 +15,7 @@ from deid.media.settings import CODECS, PRESETS, EncodeSettings
 
 ENGINES: dict[str, str] = {
     "morphable": "a fictional person's face that moves as the original moved",
+    "stylegan": "a fictional person's face out of a generator's latent space, also a user's own generator",
     "blur": "a blur too strong to undo",
     "pixelate": "a coarse mosaic",
     "solid": "one flat colour",
@@ -43,6 +44,8 @@ hard as can be."""
 
 SCOPES = ("video", "batch", "key")
 """How far one person keeps one surrogate: in a clip, in the files of a batch, in every file of a key."""
+
+_NETWORKS = ("generator", "encoder", "mapper", "identity_encoder")
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
 
@@ -95,6 +98,11 @@ class RunConfig:
     ----------
     engine:
         What goes over each face: a key of :data:`ENGINES`.
+    generator, encoder, mapper, identity_encoder:
+        Networks of engine ``stylegan``: a StyleGAN2 generator; the attribute encoder, by default the one in the
+        mapper's file; the mapper, trained for that generator; weights of the identity encoder that the mapper was
+        trained with,
+        by default dlib's. ``None`` is what ships.
     fallback:
         How a face is obscured that an engine cannot replace well: one of :data:`OBSCURING`.
     match:
@@ -166,6 +174,10 @@ class RunConfig:
     """
 
     engine: str = DEFAULT_ENGINE
+    generator: Path | None = None
+    encoder: Path | None = None
+    mapper: Path | None = None
+    identity_encoder: Path | None = None
     fallback: str = "blur"
     match: str = "age,gender"
     start: float | None = None
@@ -221,8 +233,17 @@ class RunConfig:
             raise UsageError("watermark is empty; give it some text or leave it out.")
         EncodeSettings(codec=self.codec, crf=self.crf, preset=self.preset, watermark=self.watermark)
         object.__setattr__(self, "keep", _tracks(self.keep))
+        self._settle_networks()
         self._settle_people()
         self._settle_audit()
+
+    def _settle_networks(self) -> None:
+        """Paths of networks, which only one engine has."""
+        for name in _NETWORKS:
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else _path(name, value))
+            if value is not None and self.engine != "stylegan":
+                raise UsageError(f"{name} is for engine stylegan, not {self.engine}; leave one of them out.")
 
     def _settle_people(self) -> None:
         """Paths, scope, and what goes with what."""
@@ -269,7 +290,7 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """All fields as JSON can hold them."""
-        files = ("key", "registry", "plan", "recogniser", "html", "signals")
+        files = ("key", "registry", "plan", "recogniser", "html", "signals", *_NETWORKS)
         paths = {name: str(value) if value else None for name in files for value in [getattr(self, name)]}
         return {**asdict(self), **paths, "keep": list(self.keep), "keep_like": [str(p) for p in self.keep_like]}
 

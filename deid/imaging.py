@@ -76,6 +76,12 @@ def pieces_of(mask: np.ndarray) -> tuple[np.ndarray, int]:
     return np.asarray(pieces), count - 1
 
 
+def outer_contour(mask: np.ndarray) -> np.ndarray | None:
+    """int32 (n, 2): the outline of the largest piece of ``mask``, bool (h, w); ``None`` when there is none."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return max(found, key=cv2.contourArea)[:, 0] if found else None
+
+
 def encoded(bgr: np.ndarray, extension: str) -> bytes:
     """A picture, uint8 (h, w, 3) BGR, as the file that an ``extension`` such as ``".png"`` stands for. Raises
     ``ValueError`` when OpenCV cannot write that kind."""

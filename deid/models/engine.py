@@ -99,7 +99,10 @@ class Engine(Protocol):
 def open_engine(config: RunConfig, seed: int, book: Book | None = None) -> Engine | None:
     """The engine that ``config`` asks for, ``None`` when faces are only to be obscured. ``book``: where people of
     several files keep their surrogates; by default what ``config`` names."""
-    factory: dict[str, Callable[[RunConfig, int, Book | None], Engine]] = {"morphable": _morphable}
+    factory: dict[str, Callable[[RunConfig, int, Book | None], Engine]] = {
+        "morphable": _morphable,
+        "stylegan": _stylegan,
+    }
     make = factory.get(config.engine)
     return make(config, seed, book) if make else None
 
@@ -108,3 +111,9 @@ def _morphable(config: RunConfig, seed: int, book: Book | None) -> Engine:
     from deid.models.morphable.engine import MorphableEngine
 
     return MorphableEngine(config, seed, book)
+
+
+def _stylegan(config: RunConfig, seed: int, book: Book | None) -> Engine:
+    from deid.models.stylegan.engine import StyleganEngine
+
+    return StyleganEngine(config, seed, book)

@@ -7,7 +7,8 @@ different people, and the reverse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -224,3 +225,30 @@ def identity_numbers(geometry: Geometry, appearance: Appearance) -> int:
     """How many of the first of :func:`parameters` say who it is; skin tone is not among them, because a face has to go
     with its neck."""
     return len(geometry.identity) + len(appearance.spread) + 3
+
+
+def portrait_of(
+    geometry: Geometry, appearance: Appearance, code: IdentityCode, poses: Sequence[tuple[float, float]]
+) -> tuple[Who, list[How]]:
+    """``code`` at rest under soft light before a grey wall, by yaw and pitch in degrees: what an identity encoder is
+    shown of somebody whom no video shows."""
+    female, age = appearance.traits(code.appearance)
+    who = Who(code, float(np.clip(female, -1, 1)), float(age), _TONES[1].astype(np.float32))
+    base = How(
+        expression=np.zeros(len(geometry.expression), np.float32),
+        gaze=np.zeros(2, np.float32),
+        yaw=0.0,
+        pitch=0.0,
+        harmonics=_MEAN_LIGHT,
+        white=np.full(3, 0.75, np.float32),
+        bald=0.0,
+        length=0.3,
+        volume=0.4,
+        hair=_HAIRS[1].astype(np.float32),
+        beard=0.0,
+        glasses=0.0,
+        lens=0.5,
+        backdrop=np.full((2, 3), 0.3, np.float32),
+        seed=1,
+    )
+    return who, [replace(base, yaw=yaw, pitch=pitch) for yaw, pitch in poses]

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,6 +49,7 @@ from deid.plan import FaceAt, Replacement, rate_of
 from deid.progress import Progress
 from deid.recognition.lite import LiteRecogniser
 from deid.report import PersonReport
+from deid.tracking.closeup import Closeup
 from deid.tracking.observe import Chip, Observer
 from deid.tracking.records import RecordFile
 from deid.types import Analysis, Frame, Track
@@ -77,7 +79,15 @@ class _Cast:
 
 
 class MorphableEngine:
-    """See :class:`deid.models.engine.Engine`."""
+    """See :class:`deid.models.engine.Engine`. ``record``: what the first pass keeps of a face
+    beside its mesh."""
+
+    record: ClassVar[np.dtype] = photometry.RECORD
+
+    @staticmethod
+    def note(view: Closeup, points: np.ndarray) -> np.void:
+        """A scalar of :attr:`record`."""
+        return photometry.note(view, points)
 
     def __init__(self, config: RunConfig, seed: int, book: Book | None = None) -> None:
         self._seed = seed
@@ -93,9 +103,9 @@ class MorphableEngine:
         self._decisions = Decisions()
         self._geometry = load_geometry()
         self._appearance = load_appearance()
-        self._records = RecordFile(photometry.RECORD)
+        self._records = RecordFile(self.record)
         self._made_ready = threading.Thread(target=self._make_ready, name="ready", daemon=True)
-        self.observer = Observer(self._records, photometry.note)
+        self.observer = Observer(self._records, self.note)
         self._compositor = Compositor()
         self._codes: dict[int, TrackCodes] = {}
         self._casts: dict[int, _Cast] = {}
@@ -336,10 +346,14 @@ class MorphableEngine:
                 hands=cast.hands.get(face.row, ()),
                 things=cast.codes.things.get(face.row),
             )
-            if doubt > _DOUBT:
-                with self._records_lock:
-                    self._doubts.add((frame.index, face))
+            self._doubted(frame.index, face, doubt)
         return frame
+
+    def _doubted(self, frame: int, face: FaceAt, doubt: float) -> None:
+        """Note how much of a painted face is in doubt."""
+        if doubt > _DOUBT:
+            with self._records_lock:
+                self._doubts.add((frame, face))
 
     def doubts(self) -> list[tuple[int, FaceAt]]:
         with self._records_lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _AROUND = 0.32  # of the face's longer side: how far around it the picture is looked at; what changes lies within 0.2
 _SHOWN = 1.4  # of the reach of the face's outline: what is rendered
 _MOST = 4096  # pixels, side of a crop
+
+
+Draw = Callable[[np.ndarray, np.ndarray, AttributeCode, "np.ndarray | None"], Patch]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,6 +173,31 @@ def paint_frame(
     ``things``: what else is believed to lie there, as :func:`deid.blending.things.things_before` takes it. And how much
     of the face's core is in doubt, 0 to 1: there the frame's own pixels stayed as a hand, or something was painted over
     because too much would have stayed."""
+
+    def draw(picture: np.ndarray, local: np.ndarray, moved: AttributeCode, occlusion: np.ndarray | None) -> Patch:
+        if sitter.eyewear is None:
+            _, scene = _scene(picture, local, sitter, geometry, moved)
+            return compositor.patch(picture, *scene, moved, occlusion, seed, frame.index)
+        whole = paint_picture(
+            picture, local, sitter, geometry, moved, compositor,
+            seed=seed, frame=frame.index, occlusion=occlusion, own=True,
+        )  # fmt: skip
+        return Patch(whole.rgb, whole.touched, (0, 0))
+
+    return into_frame(frame, points, attributes, draw, hands=hands, things=things)
+
+
+def into_frame(
+    frame: Frame,
+    points: np.ndarray,
+    attributes: AttributeCode,
+    draw: Draw,
+    *,
+    hands: Sequence[Hand] = (),
+    things: np.ndarray | None = None,
+) -> tuple[Frame, float]:
+    """:func:`paint_frame` for any way to make a face. ``draw``: what changes of the region around the face, given its
+    picture, the mesh and the attributes in its pixels, and what lies before the face."""
     region = _region(frame, points)
     if region is None:
         return frame, 0.0
@@ -190,16 +218,7 @@ def paint_frame(
     if occlusion is not None:
         occlusion = smoothed(occlusion, local)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
-    if sitter.eyewear is None:
-        _, scene = _scene(picture, local, sitter, geometry, moved)
-        patch = compositor.patch(picture, *scene, moved, occlusion, seed, frame.index)
-    else:
-        whole = paint_picture(
-            picture, local, sitter, geometry, moved, compositor,
-            seed=seed, frame=frame.index, occlusion=occlusion, own=True,
-        )  # fmt: skip
-        patch = Patch(whole.rgb, whole.touched, (0, 0))
-    return _written(frame, patch, (x0, y0)), doubt
+    return _written(frame, draw(picture, local, moved, occlusion), (x0, y0)), doubt
 
 
 def _region(frame: Frame, points: np.ndarray) -> tuple[int, int, int, int] | None:
