@@ -55,6 +55,7 @@ def signed_distance(polygon: object, point: object) -> float:
 
 
 COLOR_BGR2RGB = cv2.COLOR_BGR2RGB
+BORDER_TRANSPARENT = cv2.BORDER_TRANSPARENT
 merge = cv2.merge
 split = cv2.split
 transform = cv2.transform
