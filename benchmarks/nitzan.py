@@ -76,7 +76,7 @@ def measure(pairs: Pairs, made: np.ndarray, reader: Reader, truth: Sequence[Sequ
     a, b = np.array(shown), np.array(wanted)
     r = [float(np.corrcoef(a[:, k], b[:, k])[0, 1]) for k in range(len(SIGNALS))] if len(a) > 2 else []
     out["expression r"] = {"mean": round(float(np.mean(r)), 4) if r else None} | dict(
-        zip(SIGNALS, np.round(r, 3).tolist())
+        zip(SIGNALS, np.round(r, 3).tolist(), strict=False)
     )
     return out
 
