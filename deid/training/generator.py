@@ -38,6 +38,13 @@ _HALF_LIFE = 20_000  # pictures after which an old weight counts half in the ave
 _ALPHA_WEIGHT, _FACE_WEIGHT = 0.5, 3.0
 _STILL_TAUGHT = 0.5  # weight of the pixels beside the game
 _GRID = 24
+_FROM_COARSE = ((0.1, 2), (0.55, 1))
+"""Until which share of imitation how many sizes are left out: what a picture shows as a whole is learned on small ones,
+at a quarter of the cost."""
+_FIRST_COLOURS = 0.1
+"""Of the usual weights to colours, for a beginning: random codes then show grey, not saturated clouds that have to be
+unlearned."""
+_MAPPING_RATE = 0.01  # StyleGAN2's learning rate of the mapping network beside the others'
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,10 @@ class GeneratorTraining:
         slow = [p for n, p in self.made.named_parameters() if n.startswith("mapping.")]
         fast = [p for n, p in self.made.named_parameters() if not n.startswith("mapping.")]
         groups = [{"params": fast}, {"params": slow}]
-        self.teacher = torch.optim.Adam(groups, lr=preset.teach, betas=(0.0, 0.99))
+        with torch.no_grad():
+            for block in self.made.synthesis.blocks:
+                block.picture.conv.weight.mul_(_FIRST_COLOURS)
+        self.teacher = torch.optim.Adam(groups, lr=preset.teach, betas=(0.9, 0.99))
         rest = _PENALTY_EVERY / (_PENALTY_EVERY + 1)
         self.player = torch.optim.Adam(groups, lr=preset.play * 0.5, betas=(0.0, 0.99))
         self.referee = torch.optim.Adam(self.judge.parameters(), lr=preset.play * rest, betas=(0.0, 0.99**rest))
@@ -97,8 +107,10 @@ class GeneratorTraining:
         self._step += 1
         real, told = self._batch(rows)
         if used < self.preset.taught or not self.options.game:
-            self._rate(used)
-            self._teach(real, told, session)
+            share = min(used / (self.preset.taught if self.options.game else 1.0), 1.0)
+            self._rate(share)
+            left_out = next((n for until, n in _FROM_COARSE if share < until), 0)
+            self._teach(real, told, max(len(self.preset.channels) - left_out, 2), session)
         else:
             self._play(real, told, session)
         self._remember(len(rows))
@@ -125,17 +137,18 @@ class GeneratorTraining:
         pixels = torch.from_numpy(self.faces.pixels[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
         return pixels.contiguous(), torch.from_numpy(self.faces.parameters[rows])
 
-    def _rate(self, used: float) -> None:
-        """Down to a twentieth, along a cosine, while the renderer is imitated."""
-        end = self.preset.taught if self.options.game else 1.0
-        share = min(used / end, 1.0)
-        for number, group in enumerate(self.teacher.param_groups):
-            rate = self.preset.teach * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
-            group["lr"] = rate * (1.0 if number == 0 else 0.5)
+    def _rate(self, share: float) -> None:
+        """Down to a fiftieth, along a cosine, while the renderer is imitated. The mapping network learns as fast as the
+        rest: its slowness keeps the game steady, and here is no game."""
+        rate = self.preset.teach * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        for group, factor in zip(self.teacher.param_groups, (1.0, 1 / _MAPPING_RATE), strict=True):
+            group["lr"] = rate * factor
 
-    def _teach(self, real: torch.Tensor, told: torch.Tensor, session: Session) -> None:
+    def _teach(self, real: torch.Tensor, told: torch.Tensor, sizes: int, session: Session) -> None:
+        """One step of imitation, on pictures of the first ``sizes`` sizes."""
         with short():
-            made = self.made(self.made.mapping(told))
+            made = self.made(self.made.mapping(told), sizes=sizes)
+        real = functional.avg_pool2d(real, real.shape[-1] // made.shape[-1])
         loss = likeness(made.float(), real)
         self.teacher.zero_grad(set_to_none=True)
         loss.backward()

@@ -38,15 +38,15 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "cpu": Preset(
-        size=128, channels=(256, 256, 128, 96, 48, 24), width=256, depth=3, faces=40_000, batch=16, teach=2e-3,
+        size=128, channels=(256, 256, 128, 96, 48, 24), width=256, depth=3, faces=40_000, batch=16, teach=1e-2,
         play=1e-3, taught=0.75, attributes=AttributeShape(64, 24, 192), hidden=(768, 512, 384), pictures=4_000_000,
     ),
     "gpu": Preset(
-        size=256, channels=(384, 384, 384, 256, 128, 64, 32), width=512, depth=4, faces=120_000, batch=64, teach=2e-3,
+        size=256, channels=(384, 384, 384, 256, 128, 64, 32), width=512, depth=4, faces=120_000, batch=64, teach=1e-2,
         play=2e-3, taught=0.4, attributes=AttributeShape(128, 48, 512), hidden=(2048, 1024, 512), pictures=25_000_000,
     ),
     "tiny": Preset(
-        size=16, channels=(16, 12, 8), width=16, depth=2, faces=512, batch=8, teach=2e-3, play=1e-3, taught=0.5,
+        size=16, channels=(16, 12, 8), width=16, depth=2, faces=512, batch=8, teach=1e-2, play=1e-3, taught=0.5,
         attributes=AttributeShape(16, 8, 16), hidden=(32, 32), pictures=4_000,
     ),
 }  # fmt: skip

@@ -131,9 +131,10 @@ class SynthesisNetwork(nn.Module):
             SynthesisBlock(inputs[i], shape.channels[i], SMALLEST << i, shape) for i in range(len(shape.channels))
         )
 
-    def forward(self, w: torch.Tensor, fresh: bool = False) -> torch.Tensor:
+    def forward(self, w: torch.Tensor, fresh: bool = False, sizes: int | None = None) -> torch.Tensor:
         """``w``: (N, width), or (N, layers, width) for W+. ``fresh``: new noise in every call; otherwise the file's
-        own, and the same code gives the same picture. Returns (N, colours, size, size), about -1 to 1."""
+        own, and the same code gives the same picture. ``sizes``: stop after so many, the smallest first; each further
+        one adds detail to what there is. Returns (N, colours, size, size), about -1 to 1."""
         if w.ndim == 2:
             w = w[:, None].expand(-1, self._layers, -1)
         if w.shape[1] != self._layers:
@@ -141,7 +142,7 @@ class SynthesisNetwork(nn.Module):
         x = self.constant.expand(len(w), -1, -1, -1)
         picture: torch.Tensor | None = None
         codes = w.unbind(1)
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(list(self.blocks)[:sizes]):
             # A block's colours and the next one's first convolution share a code; the first block has no first one.
             x, picture = block(
                 x, picture, (codes[max(2 * index - 1, 0)], codes[2 * index], codes[2 * index + 1]), fresh
@@ -164,9 +165,9 @@ class Generator(nn.Module):
         w = self.mapping(z)
         return w if truncation == 1 else torch.lerp(self.mapping.mean, w, truncation)
 
-    def forward(self, w: torch.Tensor, fresh: bool = False) -> torch.Tensor:
+    def forward(self, w: torch.Tensor, fresh: bool = False, sizes: int | None = None) -> torch.Tensor:
         """See :meth:`SynthesisNetwork.forward`."""
-        made: torch.Tensor = self.synthesis(w, fresh)
+        made: torch.Tensor = self.synthesis(w, fresh, sizes)
         return made
 
 
