@@ -10,8 +10,9 @@ from deid.models.morphable import face_points
 from deid.models.morphable.codes import Camera
 from deid.models.morphable.fit_basis import fit_basis, surface_points
 from deid.models.morphable.gaze import eyeballs
-from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.geometry import Geometry, load_geometry
 from deid.models.morphable.tracks import Observations
+from deid.training.labels import irises
 
 
 @dataclass
@@ -84,3 +85,14 @@ def observe(
         points[i] = seen + rng.normal(0, noise, seen.shape) * (1, 1, 4)
     at = np.arange(n, dtype=np.int32) if frames is None else frames.astype(np.int32)
     return Observations(at, points, np.ones(n, np.float32), (640, 480))
+
+
+def mesh_at(x: float, y: float, height: float) -> np.ndarray:
+    """float32 (478, 3): the mean face from the front, ``height`` pixels tall, its middle at ``x``, ``y``."""
+    geometry = load_geometry()
+    whole = geometry.neutral(np.zeros(len(geometry.identity), np.float32))
+    vertices = geometry.pose(whole, np.zeros(len(geometry.expression)), np.zeros((2, 2), np.float32))
+    mesh = np.concatenate([surface_points(geometry, vertices), irises(geometry, vertices)]) * (1, -1, -1)
+    low, high = mesh[:468].min(axis=0), mesh[:468].max(axis=0)
+    placed = (mesh - (low + high) / 2) * (height / (high[1] - low[1])) + (x, y, 0)
+    return np.asarray(placed, np.float32)

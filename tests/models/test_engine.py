@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import sys
 
@@ -15,8 +14,6 @@ from deid.config import RunConfig
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
 from deid.media import Reader, read_mark
 from deid.media.convert import bgr
-from deid.models.morphable.engine import MorphableEngine
-from deid.plan import FaceAt
 from deid.progress import QuietProgress
 from deid.recognition.thresholds import FAR_1E3
 from deid.report import RunReport
@@ -99,54 +96,6 @@ def test_blinks_close_the_new_eyes(talker, meshes) -> None:
     closed = np.array([t.expression[shut] for t in truths])
     opening = measure.eye_opening(after).mean(axis=1)
     assert opening[closed > 0.9].max() < 0.5 * np.median(opening[closed < 0.05])
-
-
-def test_the_same_seed_gives_the_same_bytes_and_another_another_person(face_clip, tmp_path) -> None:
-    for name, seed, threads in (("a", 3, 2), ("b", 3, 2), ("c", 4, 2)):
-        go(face_clip, tmp_path / f"{name}.mp4", seed=seed, threads=threads)
-    a, b, c = ((tmp_path / f"{n}.mp4").read_bytes() for n in "abc")
-    assert a == b and a != c
-
-
-def test_only_the_face_and_its_surroundings_change(face_clip) -> None:
-    engine = MorphableEngine(RunConfig(engine="morphable"), 3)
-    try:
-        analysis, seconds = pipeline.analyse(face_clip, RunConfig(), QuietProgress(), engine.observer)
-        (replacement,) = engine.invert(analysis, seconds, QuietProgress()).values()
-        (track,) = analysis.tracks
-        with Reader(face_clip) as reader:
-            frame = next(iter(reader))
-        face = FaceAt(track.id, int(replacement.rows[frame.index - track.first]))
-        done = engine.paint(frame, [face])
-        cx, cy, w, h, _ = track.box_at(frame.index)
-        y, x = np.mgrid[0 : frame.height, 0 : frame.width]
-        far = (np.abs(x - cx) > 1.5 * w) | (np.abs(y - cy) > 1.3 * h)
-        assert (done.planes[0][far] == frame.planes[0][far]).all()
-        assert (done.planes[0] != frame.planes[0]).mean() > 0.01
-        again = engine.paint(frame, [face])
-        assert all((p == q).all() for p, q in zip(done.planes, again.planes, strict=True))
-        refused = engine.refuse(track.id, face.row)
-        assert (refused.weights[:5] == 0).all() and refused.reasons[0]
-        assert (np.diff(refused.weights) >= 0).all() and 0 < refused.weights[6] < 1  # and a soft change-over
-    finally:
-        engine.close()
-
-
-def test_ten_bit_frames_keep_their_depth(face_clip) -> None:
-    engine = MorphableEngine(RunConfig(engine="morphable"), 3)
-    try:
-        analysis, seconds = pipeline.analyse(face_clip, RunConfig(), QuietProgress(), engine.observer)
-        (replacement,) = engine.invert(analysis, seconds, QuietProgress()).values()
-        with Reader(face_clip) as reader:
-            frame = next(iter(reader))
-        ten = dataclasses.replace(frame.format, depth=10, name="yuv420p10le")
-        deep = dataclasses.replace(frame, format=ten, planes=tuple(p.astype(np.uint16) * 4 + 1 for p in frame.planes))
-        done = engine.paint(deep, [FaceAt(analysis.tracks[0].id, int(replacement.rows[0]))])
-        assert all(p.dtype == np.uint16 for p in done.planes)
-        assert (done.planes[0][:8] == deep.planes[0][:8]).all()
-        assert (done.planes[0] != deep.planes[0]).mean() > 0.01
-    finally:
-        engine.close()
 
 
 def test_the_default_path_imports_no_torch(face_clip, tmp_path) -> None:
