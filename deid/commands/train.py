@@ -201,7 +201,7 @@ def mapper(
     plan = {
         "stage": "mapper",
         "generator": str(made),
-        "faces": len(batch.pixels),
+        "faces": min(len(batch.pixels), chosen.album),
         "minutes": minutes,
         "without": list(left_out),
         "folder": str(folder),
@@ -210,7 +210,7 @@ def mapper(
         with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
             who = identity_encoder(recogniser)
             own = identity_numbers(load_geometry(), load_appearance())
-            album = photograph(network, who, batch, own, progress)
+            album = photograph(network, who, batch.first(chosen.album), own, progress)
             training = MapperTraining(network, who, reader, album, chosen, options)
             plan["weights"] = str(train_mapper(training, folder, chosen, budget, progress))
     _tell(plan, as_json, quiet)

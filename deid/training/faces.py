@@ -8,7 +8,7 @@ people, and the reverse.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -57,6 +57,10 @@ class Batch:
     parameters: np.ndarray
     labels: np.ndarray
     people: np.ndarray
+
+    def first(self, count: int) -> Batch:
+        """The first ``count`` of them."""
+        return Batch(*(getattr(self, f.name)[:count] for f in fields(self)))
 
 
 class Studio:

@@ -30,7 +30,7 @@ from deid.progress import Progress
 from deid.recognition.chips import CHIP, chip_from_picture
 from deid.training.faces import Batch
 from deid.training.presets import Preset
-from deid.training.session import Budget, Session, train
+from deid.training.session import Budget, Session, short, train
 
 _CROSS_EVERY, _PENALTY_EVERY = 3, 16
 _POOL = 50
@@ -85,7 +85,9 @@ def photograph(
     for start in range(0, len(told), _CHUNK):
         rows = slice(start, start + _CHUNK)
         w = generator.codes(told[rows], truncation)
-        made = to_unit(generator(w))
+        with short():
+            made = generator(w)
+        made = to_unit(made.float())
         identities.append(
             recogniser(aligned(made, face_places(points[rows], recogniser.side, made.shape[-1]), recogniser.side))
         )
@@ -186,7 +188,9 @@ class MapperTraining:
         """The paper's losses; every second step the adversary's as well."""
         weights = losses.WEIGHTS
         codes = self._mapped(rows, people)
-        made = to_unit(self.generator(codes))
+        with short():
+            made = self.generator(codes)
+        made = to_unit(made.float())
         points = self.album.points[rows]
         places = face_places(points, self.recogniser.side, made.shape[-1])
         who = losses.identity_loss(
