@@ -17,11 +17,12 @@ import torch
 
 from deid.blending import FaceOutline, Patch
 from deid.config import RunConfig
+from deid.detection.landmarks import FaceLandmarker
+from deid.models.morphable.before_faces import hands_by_row, hands_of
 from deid.models.morphable.calibrate import PoseBias
 from deid.models.morphable.casting import Role, Shown
 from deid.models.morphable.codes import AttributeCode, IdentityCode
 from deid.models.morphable.engine import MorphableEngine, _Cast
-from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.inversion import TrackCodes, code_at
 from deid.models.morphable.painter import Sitter, into_frame
 from deid.models.stylegan import looks
@@ -71,17 +72,17 @@ class StyleganEngine(MorphableEngine):
         super().__init__(config, seed, book)
         self._seen: dict[int, Seen] = {}
         self._swapped: dict[int, Swapped] = {}
-        self._faces: list[_Face] = []
+        self._faces: dict[int, _Face] = {}
 
     # -- between the passes -----------------------------------------------------------------------------------------
 
     def _cast(
-        self, role: Role, tracks: list[Track], bias: PoseBias, sitter: Sitter, worn: Eyewear | None = None
+        self, role: Role, tracks: list[Track], bias: PoseBias, sitter: Sitter, landmarker: FaceLandmarker
     ) -> None:
         for track in tracks:
             self._seen[track.id] = self._read(self._codes[track.id])
         face = self._settled(role, self._portrayed(role.surrogate.code))
-        self._faces.append(face)
+        self._faces[role.person.id] = face
         for track in tracks:
             of = self._codes[track.id]
             tones = np.stack([of.lights.light(row).tone for row in range(len(of.witnessed))])
@@ -89,7 +90,7 @@ class StyleganEngine(MorphableEngine):
             self._swapped[track.id] = swap(
                 self._networks, self._seen[track.id], face.identity, frames, self._rate, tones
             )
-            hands = self._hands(track, of)
+            hands = hands_by_row(of, hands_of(track, self.observer.hands))
             self._casts[track.id] = _Cast(track, role.person, of, of.attributes, sitter, hands)
             self._replacements[track.id] = self._replacement(track, of, hands, safe=face.safe)
 
@@ -127,8 +128,8 @@ class StyleganEngine(MorphableEngine):
             tried = (identity + step * (identity - own)).astype(np.float32)
             codes = self.recognise(np.stack([self._in_place(shown, tried) for shown in role.shown]))
             least = float(np.linalg.norm(before - codes, axis=1).min())
-            for other in self._faces:
-                if len(other.codes):
+            for person, other in self._faces.items():
+                if person != role.person.id and len(other.codes):
                     least = min(least, float(np.linalg.norm(codes[:, None] - other.codes[None], axis=2).mean()))
             face = _Face(tried, codes, least > FAR_1E3 + _MARGIN)
             if face.safe:
