@@ -185,15 +185,16 @@ def mapper(
     from deid.models.mapping.identity import identity_encoder
     from deid.models.morphable.appearance import load_appearance
     from deid.models.morphable.geometry import load_geometry
-    from deid.training.mapper import MapperOptions, MapperTraining, photograph, train_mapper
+    from deid.training.mapper import MapperOptions, MapperTraining, draw_album, photograph, train_mapper
     from deid.training.scene import identity_numbers
 
     bundle: Bundle = open_checkpoint(made)
     network = build.generator(bundle)
-    if network.shape.latent != batch.parameters.shape[1]:
+    taught = network.shape.latent == batch.parameters.shape[1]
+    if not taught and told > 0:
         raise UsageError(
-            f"{made} begins from {network.shape.latent} numbers and the faces have {batch.parameters.shape[1]}; use a "
-            "generator that was trained on such faces."
+            f"{made} begins from {network.shape.latent} numbers and the faces have {batch.parameters.shape[1]}, so it "
+            "was not trained on such faces and no code can be told; add --told 0."
         )
     reader = build.landmarks(open_checkpoint(landmarks)) if landmarks is not None else None
     parts = (part not in left_out for part in ("adversary", "landmarks", "crossing"))
@@ -209,8 +210,11 @@ def mapper(
     if not dry_run:
         with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
             who = identity_encoder(recogniser)
-            own = identity_numbers(load_geometry(), load_appearance())
-            album = photograph(network, who, batch.first(chosen.album), own, progress)
+            if taught:
+                own = identity_numbers(load_geometry(), load_appearance())
+                album = photograph(network, who, batch.first(chosen.album), own, progress)
+            else:
+                album = draw_album(network, who, chosen.album, seed, progress)
             training = MapperTraining(network, who, reader, album, chosen, options)
             plan["weights"] = str(train_mapper(training, folder, chosen, budget, progress))
     _tell(plan, as_json, quiet)

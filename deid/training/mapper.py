@@ -18,7 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from deid.detection.landmarks import FaceLandmarker, roi_from_box
+from deid.errors import ModelError
 from deid.models.checkpoints.bundle import Network
 from deid.models.mapping import losses
 from deid.models.mapping.attributes import MESH_OF_LANDMARKS, AttributeEncoder, LandmarkNet
@@ -26,6 +29,7 @@ from deid.models.mapping.identity import IdentityEncoder, aligned
 from deid.models.mapping.mapper import LatentDiscriminator, Mapper, MapperShape
 from deid.models.stylegan.alignment import inverse
 from deid.models.stylegan.generator import Generator
+from deid.models.stylegan.networks import normalised
 from deid.progress import Progress
 from deid.recognition.chips import CHIP, chip_from_picture
 from deid.training.faces import Batch
@@ -37,6 +41,9 @@ _POOL = 50
 _ADVERSARY = 0.1  # of the paper's weight
 _LANDMARK_PIXELS = 160 / 2  # of a picture from -1 to 1
 _CHUNK = 64
+_ALBUM_SIDE = 256  # pixels at which pictures of larger generators are kept
+_FACE_AT = np.array([0.22, 0.28, 0.78, 0.9], np.float32)  # of a picture that is aligned as FFHQ's are
+_PRESENCE, _TRIES = 0.5, 100
 _GRID = 6
 
 
@@ -95,6 +102,40 @@ def photograph(
         pixels.append((made * 255).round().byte().permute(0, 2, 3, 1).numpy())
         progress.advance(len(w))
     return Album(torch.cat(codes), np.concatenate(pixels), points, torch.cat(identities), told, own)
+
+
+@torch.no_grad()
+def draw_album(generator: Generator, recogniser: IdentityEncoder, count: int, seed: int, progress: Progress) -> Album:
+    """The same of a generator that no renderer taught, such as one of FFHQ: codes are drawn, points are what the
+    landmark model sees. Raises :class:`ModelError` when most pictures show no face."""
+    progress.stage("generating pictures", count)
+    random = torch.Generator().manual_seed(seed)
+    codes: list[torch.Tensor] = []
+    pixels, points, identities = [], [], []
+    tried = 0
+    with FaceLandmarker() as landmarker:
+        while len(codes) < count:
+            if tried >= _TRIES + 4 * count:
+                raise ModelError("hardly any picture of this generator shows a face; use one of aligned faces.")
+            tried += 1
+            w = generator.codes(torch.randn(1, generator.shape.latent, generator=random))
+            made = to_unit(generator(w))
+            made = functional.interpolate(made, (_ALBUM_SIDE, _ALBUM_SIDE), mode="area")
+            picture = (made[0] * 255).round().byte().permute(1, 2, 0).numpy()
+            seen = landmarker.run(picture, roi_from_box(_FACE_AT * _ALBUM_SIDE), rgb=True)
+            if seen is None or seen.presence < _PRESENCE:
+                continue
+            where = normalised(seen.points[None], np.eye(2, 3)[None], _ALBUM_SIDE)
+            told = torch.from_numpy(where)
+            places = face_places(told, recogniser.side, _ALBUM_SIDE)
+            codes.append(w)
+            pixels.append(picture)
+            points.append(told)
+            identities.append(recogniser(aligned(made, places, recogniser.side)))
+            progress.advance()
+    return Album(
+        torch.cat(codes), np.stack(pixels), torch.cat(points), torch.cat(identities), torch.zeros(len(codes), 0), 0
+    )
 
 
 def to_unit(made: torch.Tensor) -> torch.Tensor:
@@ -191,6 +232,8 @@ class MapperTraining:
         with short():
             made = self.generator(codes)
         made = to_unit(made.float())
+        if made.shape[-1] != self.album.pixels.shape[1]:
+            made = functional.interpolate(made, self.album.pixels.shape[1:3], mode="area")
         points = self.album.points[rows]
         places = face_places(points, self.recogniser.side, made.shape[-1])
         who = losses.identity_loss(

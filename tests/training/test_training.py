@@ -20,11 +20,13 @@ from deid.models.mapping import losses
 from deid.models.mapping.identity import DlibIdentity, aligned
 from deid.models.mapping.mapper import LatentDiscriminator, Mapper, MapperShape
 from deid.models.stylegan import alignment
+from deid.models.stylegan.generator import GeneratorShape
 from deid.progress import QuietProgress
 from deid.training import dataset
 from deid.training.augment import Augment
+from deid.training.faces import crossed
 from deid.training.generator import GeneratorOptions, GeneratorTraining, likeness, train_generator
-from deid.training.mapper import face_places
+from deid.training.mapper import draw_album, face_places
 from deid.training.presets import PRESETS
 from deid.training.session import Budget, Session
 
@@ -188,3 +190,30 @@ def test_all_stages_run_from_the_command_line(faces: Path, tmp_path: Path) -> No
     w = mapper(torch.zeros(2, 128), code)
     assert build.generator(open_checkpoint(Path(made)))(w).shape == (2, 4, 16, 16)
     run("mapper", *short, *rest, "-o", str(tmp_path / "m2"), "--without", "adversary", "--without", "landmarks")
+
+
+class _Photographer(torch.nn.Module):
+    """Stands in for a generator of photographs, all of one face, lighter or darker by the code."""
+
+    shape = GeneratorShape(256, (8,) * 7, latent=4, width=4, depth=1)
+
+    def __init__(self, picture: np.ndarray) -> None:
+        super().__init__()
+        self.picture = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+    def codes(self, z: torch.Tensor) -> torch.Tensor:
+        return z
+
+    def forward(self, w: torch.Tensor) -> torch.Tensor:
+        return self.picture + 0.05 * w[:, :1, None, None]
+
+
+def test_a_generator_that_no_renderer_taught_is_photographed_too() -> None:
+    (picture,) = crossed(256, 3, 1)[0]
+    made = draw_album(_Photographer(picture.pixels[..., :3]), DlibIdentity(), 3, 0, QuietProgress())
+    assert made.codes.shape == (3, 4) and made.pixels.shape == (3, 256, 256, 3) and made.own == 0
+    assert len({row.tobytes() for row in made.codes.numpy()}) == 3
+    off = np.abs(made.points[0, :468, :2].numpy() - picture.points[:468, :2]).mean()
+    assert off < 0.06  # of a picture that is 2 wide: the landmark model finds the face where it is
+    with pytest.raises(ModelError, match="hardly any"):
+        draw_album(_Photographer(np.full((256, 256, 3), 90, np.uint8)), DlibIdentity(), 2, 0, QuietProgress())
