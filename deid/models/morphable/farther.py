@@ -187,8 +187,9 @@ class _Space:
         slopes = (self._off(head + small * np.eye(self._heads)) - off).T / small
         sizes = np.maximum((slopes**2).sum(axis=1), 1e-9)
         for _ in range(_SWEEPS):
-            for row in np.flatnonzero(off > self._room):
-                head = head - slopes[row] * (self._off(head[None])[0, row] - self._room[row]) / sizes[row]
+            for row in np.flatnonzero(off > self._room):  # within a sweep as the slopes tell: a look costs 2 ms
+                change = slopes[row] * (off[row] - self._room[row]) / sizes[row]
+                head, off = head - change, off - slopes @ change
             head = np.clip(head, low, high)
             off = self._off(head[None])[0]
             if (off <= self._room + 1e-3).all():
