@@ -191,6 +191,7 @@ def styled(sheets: np.ndarray) -> Eyewear:
     own, _ = outline_on(sheets)
     profile, lower = _profile(picture, own)
     faint = float(profile[len(profile) // 2].mean() / max(float(profile[0].mean()), 1.0)) > _FAINT
+    filmed = profile.mean(axis=1)
     grey = picture.mean(axis=2)
     blacks = picture[grey <= np.percentile(grey, 100 * _BLACKEST)].mean(axis=0)
     profile = np.maximum(profile - np.float32(_BLACKS) * blacks, 0)
@@ -206,7 +207,8 @@ def styled(sheets: np.ndarray) -> Eyewear:
     by_width = _THIN if wide < 0.3 else 0.14 if wide < 0.42 else 0.19
     # dark rims look thinner than they are where a picture is soft; light ones do not show so clearly that a thick one
     # would be certain
-    rim = max(by_width, 0.19 if bright < 0.4 else 0.14 if bright < 0.55 else 0.07)
+    shown = float(filmed[peak] / max(filmed[[0, 1, 2, -3, -2, -1]].mean(), 1.0))
+    rim = max(by_width, 0.19 if shown < 0.4 else 0.14 if shown < 0.55 else 0.07)
     if bright < _DARK and faint:
         rim = max(rim, 0.14)  # dark ones that soft or hazy footage leaves visible at all are not thin
     if bright >= _DARK:
