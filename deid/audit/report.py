@@ -132,7 +132,9 @@ def _networks(m: Material, chose: tuple[str, ...]) -> list[dict[str, str]]:
     ]
     for judge, limit in m.thresholds.items():
         part = "helped to choose the new faces" if judge in chose else "had no part in the run"
-        told.append({"name": judge, "did": f"compared every face with its source (one person below {limit:g}); {part}"})
+        told.append(
+            {"name": judge, "did": f"compared every face with its source (one person below {limit:g}); {part}"}
+        )
     return told
 
 

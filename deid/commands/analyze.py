@@ -33,35 +33,19 @@ Examples:
 
 @click.command(epilog=_EXAMPLES, short_help="List who is in a clip, and write a plan to start from.")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    "target",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the list here, as JSON; it holds no pictures and no templates.",
-)
-@click.option(
-    "--thumbnails",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Put pictures of everybody into this new folder. They show the real faces.",
-)
-@click.option(
-    "--plan-out",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write a plan for 'deid run --plan' here, to be edited.",
-)
+@click.option("-o", "--output", "target", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the list here, as JSON; it holds no pictures and no templates.")
+@click.option("--thumbnails", type=click.Path(path_type=Path), metavar="FOLDER",
+              help="Put pictures of everybody into this new folder. They show the real faces.")
+@click.option("--plan-out", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write a plan for 'deid run --plan' here, to be edited.")
 @click.option("--start", type=TimeParam(), help="Begin here, as the run will.")
 @click.option("--end", type=TimeParam(), help="Stop before this time, as the run will.")
 @click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down, as the run will.")
-@click.option(
-    "--detect", type=click.Choice(DETECTS), help="How hard faces are looked for, as in the run.  [default: balanced]"
-)
-@click.option(
-    "--threshold", type=float, metavar="SCORE", help="Face detector's score that counts, as in the run.  [default: 0.2]"
-)
+@click.option("--detect", type=click.Choice(DETECTS), help="How hard faces are looked for, as in the run."
+              "  [default: balanced]")
+@click.option("--threshold", type=float, metavar="SCORE", help="Face detector's score that counts, as in the run."
+              "  [default: 0.2]")
 @click.option("--salvage", is_flag=True, help="Take a damaged source, as the run will.")
 @click.option("--threads", type=int, metavar="N", help="Processor threads to use at most.  [default: all cores]")
 @click.option("--overwrite", is_flag=True, help="Take the place of files that exist.")

@@ -19,23 +19,10 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES, short_help="Make a clip, de-identify it, and show both side by side.")
-@click.option(
-    "-o",
-    "--output",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("demo-out"),
-    metavar="FOLDER",
-    show_default=True,
-    help="Where the files go; made if missing.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(list(ENGINES)),
-    default=DEFAULT_ENGINE,
-    show_default=True,
-    help="What goes over each face.",
-)
+@click.option("-o", "--output", "folder", type=click.Path(path_type=Path), default=Path("demo-out"), metavar="FOLDER",
+              show_default=True, help="Where the files go; made if missing.")
+@click.option("--engine", type=click.Choice(list(ENGINES)), default=DEFAULT_ENGINE, show_default=True,
+              help="What goes over each face.")
 @click.option("--overwrite", is_flag=True, help="Take the place of an earlier demo's files.")
 @common_options
 @click.pass_obj
@@ -55,7 +42,8 @@ def demo(
     for warning in (*made.report.warnings, *made.talker.warnings):
         say(f"warning: {warning}")
     if as_json:
-        emit_json({"files": made.files(), "report": made.report.as_dict(), "talker": made.talker.as_dict()})
+        emit_json({"files": made.files(), "report": made.report.as_dict(),
+                   "talker": made.talker.as_dict()})
     elif not quiet:
         files = (f"{name}: {path}" for name, path in made.files().items())
         emit("\n".join([*made.report.lines(), *made.talker.lines(), *files]))

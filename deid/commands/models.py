@@ -81,13 +81,8 @@ def _facts(path: Path, bundle: Bundle) -> dict[str, Any]:
     networks = {
         role: {"parameters": network.parameters(), **network.shape} for role, network in bundle.networks.items()
     }
-    return {
-        "file": str(path),
-        "kind": bundle.kind,
-        "sha256": _digest(path),
-        "networks": networks,
-        "notes": list(bundle.notes),
-    }
+    return {"file": str(path), "kind": bundle.kind, "sha256": _digest(path), "networks": networks,
+            "notes": list(bundle.notes)}
 
 
 def _digest(path: Path) -> str:

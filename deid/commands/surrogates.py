@@ -26,30 +26,13 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES, short_help="Show people who do not exist, as a sheet of pictures or a clip.")
-@click.option(
-    "-o",
-    "--output",
-    "picture",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where the sheet goes: a row a person, a column a state; PNG or JPEG.",
-)
-@click.option(
-    "--turntable",
-    "clip",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write a clip (MP4) of one person who turns, speaks, smiles and blinks.",
-)
+@click.option("-o", "--output", "picture", type=click.Path(path_type=Path), metavar="FILE",
+              help="Where the sheet goes: a row a person, a column a state; PNG or JPEG.")
+@click.option("--turntable", "clip", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write a clip (MP4) of one person who turns, speaks, smiles and blinks.")
 @click.option("--count", type=click.IntRange(1, 200), default=12, show_default=True, help="How many people.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**63 - 1),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Other people for another number.",
-)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, metavar="N",
+              help="Other people for another number.")
 @click.option("--gender", type=click.Choice(("female", "male")), help="Women or men only.")
 @click.option("--age", type=click.FloatRange(5, 95), metavar="YEARS", help="People of about this age only.")
 @click.option("--overwrite", is_flag=True, help="Take the place of files that exist.")
@@ -92,15 +75,8 @@ def surrogates(
     stop.disarm()
     columns = [state.name for state in gallery.STATES]
     if as_json:
-        emit_json(
-            {
-                "picture": str(picture) if picture else None,
-                "clip": str(clip) if clip else None,
-                "seed": seed,
-                "people": count if picture else 1,
-                "columns": columns,
-            }
-        )
+        emit_json({"picture": str(picture) if picture else None, "clip": str(clip) if clip else None, "seed": seed,
+                   "people": count if picture else 1, "columns": columns})
     elif not quiet:
         emit("\n".join(f"wrote {path}" for path in (picture, clip) if path is not None))
 

@@ -103,14 +103,8 @@ def generator(
     from deid.training.generator import GeneratorOptions, train_generator
 
     shape = chosen.generator(batch.parameters.shape[1])
-    plan = {
-        "stage": "generator",
-        **shape.numbers(),
-        "parameters": _count(Generator(shape)),
-        "faces": len(batch.pixels),
-        "minutes": minutes,
-        "folder": str(folder),
-    }
+    plan = {"stage": "generator", **shape.numbers(), "parameters": _count(Generator(shape)), "faces": len(batch.pixels),
+            "minutes": minutes, "folder": str(folder)}
     if not dry_run:
         options = GeneratorOptions(preset, batch.parameters.shape[1], seed, not no_game)
         with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
@@ -142,35 +136,15 @@ def attributes(
 @train.command(epilog=_EXAMPLES, short_help="Train the attribute encoder and the mapper into W.")
 @_options
 @_timed
-@click.option(
-    "--generator",
-    "made",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FILE",
-    help="The generator: it stays as it is.",
-)
+@click.option("--generator", "made", type=click.Path(path_type=Path), required=True, metavar="FILE",
+              help="The generator: it stays as it is.")
 @click.option("--landmarks", type=click.Path(path_type=Path), metavar="FILE", help="Of deid train attributes.")
-@click.option(
-    "--recogniser",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="InceptionResnetV1 weights as the identity encoder; by default dlib's network.",
-)
-@click.option(
-    "--told",
-    type=click.FloatRange(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Share of the time in which codes are told outright, as a taught generator allows.",
-)
-@click.option(
-    "--without",
-    "left_out",
-    type=click.Choice(("adversary", "landmarks", "crossing")),
-    multiple=True,
-    help="Leave a part out, for ablations.",
-)
+@click.option("--recogniser", type=click.Path(path_type=Path), metavar="FILE",
+              help="InceptionResnetV1 weights as the identity encoder; by default dlib's network.")
+@click.option("--told", type=click.FloatRange(0, 1), default=0.5, show_default=True,
+              help="Share of the time in which codes are told outright, as a taught generator allows.")
+@click.option("--without", "left_out", type=click.Choice(("adversary", "landmarks", "crossing")), multiple=True,
+              help="Leave a part out, for ablations.")
 @common_options
 @click.pass_obj
 def mapper(
@@ -199,14 +173,8 @@ def mapper(
     reader = build.landmarks(open_checkpoint(landmarks)) if landmarks is not None else None
     parts = (part not in left_out for part in ("adversary", "landmarks", "crossing"))
     options = MapperOptions(preset, seed, told, *parts)
-    plan = {
-        "stage": "mapper",
-        "generator": str(made),
-        "faces": min(len(batch.pixels), chosen.album),
-        "minutes": minutes,
-        "without": list(left_out),
-        "folder": str(folder),
-    }
+    plan = {"stage": "mapper", "generator": str(made), "faces": min(len(batch.pixels), chosen.album),
+            "minutes": minutes, "without": list(left_out), "folder": str(folder)}
     if not dry_run:
         with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
             who = identity_encoder(recogniser)
@@ -248,3 +216,4 @@ def _tell(plan: dict[str, Any], as_json: bool, quiet: bool) -> None:
         emit_json(plan)
     elif not quiet:
         emit("\n".join(f"{name}: {value}" for name, value in plan.items()))
+

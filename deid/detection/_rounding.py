@@ -29,6 +29,7 @@ RANGES = Path(__file__).parents[1] / "models" / "centerface_ranges.safetensors"
 and largest value. Its metadata hold ``weights``, the SHA-256 of the weights that were measured."""
 
 
+
 @dataclass(frozen=True, slots=True)
 class Steps:
     """How a tensor's values are stored in 8 bits: ``value = scale * (stored - zero)``, ``stored`` in -128..127."""

@@ -28,10 +28,7 @@ _THICK, _LIGHT = 3 - COUNT, 6 - COUNT
 _THINNER, _THINNEST, _THICKER, _THICKEST = 0.8, -1.6, 1.5, 0.8
 _STEPS, _CLOSE = 3, 0.006
 _RANGE = (-2.5, 1.6)
-_AGREE = (
-    0.92,
-    1.14,
-)  # the same where a surrogate was tried: brows of other shapes and faces of others differ by as much
+_AGREE = (0.92, 1.14)  # the same where a surrogate was tried: brows of other shapes differ by as much
 _SHADE = (0.6, 1.5)  # what light may do to the place of brows
 
 
