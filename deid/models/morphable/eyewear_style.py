@@ -190,7 +190,6 @@ def styled(sheets: np.ndarray) -> Eyewear:
     picture = np.median(sheets.astype(np.float32), axis=0).astype(np.float32)
     own, _ = outline_on(sheets)
     profile, lower = _profile(picture, own)
-    faint = float(profile[len(profile) // 2].mean() / max(float(profile[0].mean()), 1.0)) > _FAINT
     filmed = profile.mean(axis=1)
     grey = picture.mean(axis=2)
     blacks = picture[grey <= np.percentile(grey, 100 * _BLACKEST)].mean(axis=0)
@@ -209,12 +208,13 @@ def styled(sheets: np.ndarray) -> Eyewear:
     # would be certain
     shown = float(filmed[peak] / max(filmed[[0, 1, 2, -3, -2, -1]].mean(), 1.0))
     rim = max(by_width, 0.19 if shown < 0.4 else 0.14 if shown < 0.55 else 0.07)
-    if bright < _DARK and faint:
+    hazy = bright < _DARK and shown > _FAINT
+    if hazy:
         rim = max(rim, 0.14)  # dark ones that soft or hazy footage leaves visible at all are not thin
-    if bright >= _DARK:
+    elif bright >= _DARK:
         rim = _THIN if wide < 0.42 else _LIGHT_RIM
     name, metal = _colour(profile[peak], skin, rim)
-    if bright < _DARK and faint:
+    if hazy:
         name = "brown"  # how dark, and of what colour, haze hides; of dark rims those that look least like each other
     lens = _lens(picture, own)
     below = 1.0 if lower > 0.3 else 0.3
