@@ -152,6 +152,7 @@ class _Space:
         )
         reads = np.stack([traits()["gender"][:-1], traits()["age"][:-1]], axis=1).astype(np.float64)
         self._fixed, _ = np.linalg.qr(self.rows @ reads)
+        self._fixed_heads, _ = np.linalg.qr(self.rows[: self._heads] @ reads)
         self._start = code.shape.astype(np.float64)
         head = np.linalg.solve(self._root, self._start - self._population.mean(female, float("nan")))
         skin = (code.appearance[:skins] - appearance.centre[:skins]) / self._spread
@@ -185,10 +186,11 @@ class _Space:
             return x
         small = 0.05
         slopes = (self._off(head + small * np.eye(self._heads)) - off).T / small
-        sizes = np.maximum((slopes**2).sum(axis=1), 1e-9)
+        ways = slopes - (slopes @ self._fixed_heads) @ self._fixed_heads.T  # nobody gets older to be within limits
+        sizes = np.maximum((ways**2).sum(axis=1), 1e-9)
         for _ in range(_SWEEPS):
             for row in np.flatnonzero(off > self._room):  # within a sweep as the slopes tell: a look costs 2 ms
-                change = slopes[row] * (off[row] - self._room[row]) / sizes[row]
+                change = ways[row] * (off[row] - self._room[row]) / sizes[row]
                 head, off = head - change, off - slopes @ change
             head = np.clip(head, low, high)
             off = self._off(head[None])[0]
