@@ -44,7 +44,6 @@ _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
 _BETWEEN = 0.09  # the same between two people of a clip, whose glasses and light may be alike
 _LEAST_MEAN, _LEAST_EACH = 0.8, 0.72  # distances from the subject below which the best draw is moved away
-_ELSE_APART = 0.05  # beyond the match threshold, what it then keeps from other surrogates of the clip
 _SET, _ILL_SET = 0.25, 0.15  # what it weighs how a head sits, and of distance, what it costs to sit ill
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
@@ -185,7 +184,7 @@ def _moved(
 ) -> Surrogate:
     """``best``, or where it is too near to the subject or to others, what it becomes when it is moved away."""
     elsewhere = [o.codes for o in others if len(o.codes)]
-    aim = Aim(before, _LEAST_MEAN, _LEAST_EACH, elsewhere, FAR_1E3 + _ELSE_APART)
+    aim = Aim(before, _LEAST_MEAN, _LEAST_EACH, elsewhere, FAR_1E3 + _BETWEEN)
     found = [best]
 
     def look(code: IdentityCode) -> np.ndarray:
