@@ -90,7 +90,7 @@ def _code_of(words: list[str], stop: StopRequest, debug: bool) -> int:
         stop.disarm()
         if debug:
             traceback.print_exc()
-        message, code = _explain(failure)
+        message, code = explain(failure)
         if "--json" in words:
             try:
                 emit_json({"error": {"type": type(failure).__name__, "message": message, "exit_code": code}})
@@ -100,12 +100,12 @@ def _code_of(words: list[str], stop: StopRequest, debug: bool) -> int:
         return code
 
 
-def _explain(failure: BaseException) -> tuple[str, int]:
+def explain(failure: BaseException) -> tuple[str, int]:
     """One sentence for people, and the exit code."""
     if isinstance(failure, DeidError):
         return str(failure), failure.exit_code
     if isinstance(failure, Stopped):
-        return f"stopped by {_signal_name(failure.signum)}, and left no output.", failure.exit_code
+        return f"stopped by {_signal_name(failure.signum)}, {failure.left}.", failure.exit_code
     if isinstance(failure, click.exceptions.NoArgsIsHelpError):
         return f"name a command ({', '.join(cli.commands)}); see 'deid --help'.", UsageError.exit_code
     if isinstance(failure, click.ClickException):

@@ -117,6 +117,15 @@ def _words(person: ListedPerson) -> str:
 def list_people(source: Path, config: RunConfig, progress: Progress) -> Listing:
     """Analyse ``source`` as a run with ``config`` would, and tell who is in it. Writes nothing; raises what a run
     raises."""
+    return listing(source.name, *_look(source, config, progress))
+
+
+def find_in(source: Path, config: RunConfig, progress: Progress) -> Found:
+    """Who is in ``source``, as a run with ``config`` sees it. Raises what a run raises."""
+    return _look(source, config, progress)[2]
+
+
+def _look(source: Path, config: RunConfig, progress: Progress) -> tuple[Analysis, list[float], Found]:
     from threadpoolctl import threadpool_limits
 
     from deid.pipeline import analyse
@@ -131,7 +140,7 @@ def list_people(source: Path, config: RunConfig, progress: Progress) -> Listing:
             found = engine.identify(analysis, seconds, progress)
         finally:
             engine.close()
-    return listing(source.name, analysis, seconds, found)
+    return analysis, seconds, found
 
 
 def listing(name: str, analysis: Analysis, seconds: Sequence[float], found: Found) -> Listing:

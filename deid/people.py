@@ -217,20 +217,35 @@ def across(files: Sequence[Sequence[Person]], threshold: float = SAME_PERSON) ->
     recognises stays alone. Which file comes first makes no difference to who goes with whom."""
     members = [(person.content, place, person) for place, people in enumerate(files) for person in people]
     members.sort(key=lambda m: (m[0], m[1]))
-    templates = [person.template for _, _, person in members]
     groups = [[i] for i in range(len(members))]
-    while True:
-        best, pair = threshold, None
-        for i, a in enumerate(groups):
-            for j in range(i + 1, len(groups)):
-                if {members[k][1] for k in a} & {members[k][1] for k in groups[j]}:
-                    continue
-                apart = _mean_apart([templates[k] for k in a], [templates[k] for k in groups[j]])
-                if apart < best:
-                    best, pair = apart, (i, j)
-        if pair is None:
-            return [sorted((members[k][1], members[k][2].id) for k in group) for group in groups]
-        groups[pair[0]] = groups[pair[0]] + groups.pop(pair[1])
+    apart = _all_apart([person.template for _, _, person in members])
+    files_of = np.array([place for _, place, _ in members])
+    apart[files_of[:, None] == files_of] = np.inf
+    apart[np.tril_indices(len(members))] = np.inf
+    while len(members):
+        i, j = divmod(int(apart.argmin()), len(members))
+        if not apart[i, j] < threshold:
+            break
+        # average linkage: the mean over all pairs; what may not be together stays infinitely far (Lance and Williams)
+        a, b = len(groups[i]), len(groups[j])
+        joined = (a * np.minimum(apart[i], apart[:, i]) + b * np.minimum(apart[j], apart[:, j])) / (a + b)
+        apart[j], apart[:, j] = np.inf, np.inf
+        joined[j] = np.inf
+        apart[i, i + 1 :], apart[:i, i] = joined[i + 1 :], joined[:i]
+        groups[i] += groups[j]
+        groups[j] = []
+    return [sorted((members[k][1], members[k][2].id) for k in group) for group in groups if group]
+
+
+def _all_apart(templates: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Distances of every pair, float64 (n, n); infinite where there is no template."""
+    out = np.full((len(templates), len(templates)), np.inf)
+    known = np.array([i for i, t in enumerate(templates) if t is not None], int)
+    if len(known):
+        codes = np.array([templates[i] for i in known], np.float64)
+        for row, code in zip(known, codes, strict=True):
+            out[row, known] = np.sqrt(((codes - code) ** 2).sum(1))
+    return out
 
 
 def codes_of(files: Sequence[Sequence[Person]], group: Sequence[tuple[int, int]], most: int = 8) -> np.ndarray:
@@ -241,9 +256,3 @@ def codes_of(files: Sequence[Sequence[Person]], group: Sequence[tuple[int, int]]
     longest = max((len(p.codes) for p in people), default=0)
     turns = [p.codes[i] for i in range(longest) for p in people if i < len(p.codes)]
     return np.array(turns[:most], np.float32).reshape(-1, 128)
-
-
-def _mean_apart(a: Sequence[np.ndarray | None], b: Sequence[np.ndarray | None]) -> float:
-    if any(t is None for t in (*a, *b)):
-        return float("inf")
-    return float(np.mean([np.linalg.norm(x - y) for x in a for y in b if x is not None and y is not None]))

@@ -89,7 +89,7 @@ class Personas:
         return cls(hashlib.sha256(b"deid surrogates of seed %d" % seed).digest(), book)
 
     @classmethod
-    def of_key(cls, key: Key, registry: Registry, *, writes: bool) -> Personas:
+    def of_key(cls, key: Key, registry: Book, *, writes: bool) -> Personas:
         """For every file of a key."""
         return cls(key.subkey("surrogates"), registry, writes)
 
@@ -112,6 +112,10 @@ class Personas:
 
     def _known(self, people: Sequence[Person]) -> dict[int, Entry]:
         assert self.book is not None
+        planned = getattr(self.book, "find", None)  # a book in which it is settled who is who
+        if planned is not None:
+            settled: dict[int, Entry] = planned(people)
+            return settled
         found = known([p.template for p in people], self.book.entries, SAME_ENTRY)
         return {people[place].id: entry for place, entry in found.items()}
 
@@ -161,4 +165,6 @@ def open_personas(config: RunConfig, seed: int, book: Book | None = None) -> Per
     if config.scope != "key" or config.key is None or config.registry is None:
         return Personas.of_seed(seed, book)
     key = read_key(config.key)
-    return Personas.of_key(key, Registry(config.registry, key, config.key), writes=not config.dry_run)
+    if book is None:
+        book = Registry(config.registry, key, config.key)
+    return Personas.of_key(key, book, writes=not config.dry_run)

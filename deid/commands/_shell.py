@@ -29,6 +29,8 @@ class Stopped(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+        self.left = "and left no output"
+        """How things stand now, for the message."""
 
     @property
     def exit_code(self) -> int:

@@ -30,13 +30,9 @@ Examples:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def audit_options(command: _Command) -> _Command:
-    """What ``deid audit`` and ``deid run`` share."""
+def judge_options(command: _Command) -> _Command:
+    """Who judges, and how strictly."""
     for option in (
-        click.option("--signals", type=click.Path(path_type=Path), metavar="FILE", help="Write expression, gaze and "
-                     "pose of source and output here, as CSV."),
-        click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write the audit as one page that "
-                     "needs nothing else."),
         click.option("--recogniser-bgr", is_flag=True, help="The ONNX recogniser takes blue, green and red from 0 to "
                      "255."),
         click.option("--recogniser-threshold", type=float, metavar="D", help="Distance up to which two faces are one "
@@ -48,6 +44,23 @@ def audit_options(command: _Command) -> _Command:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def page_options(command: _Command) -> _Command:
+    """What is written of it about one clip."""
+    for option in (
+        click.option("--signals", type=click.Path(path_type=Path), metavar="FILE", help="Write expression, gaze and "
+                     "pose of source and output here, as CSV."),
+        click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write the audit as one page that "
+                     "needs nothing else."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def audit_options(command: _Command) -> _Command:
+    """Both: what ``deid audit`` and ``deid run`` share."""
+    return judge_options(page_options(command))
 
 
 @click.command(epilog=_EXAMPLES, short_help="Judge a finished output beside its source, frame by frame.")

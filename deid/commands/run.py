@@ -14,22 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deid.commands._shell import Stopped, StopRequest, TimeParam, common_options, emit, emit_json, say
-from deid.commands.audit import audit_options
-from deid.config import (
-    CODECS,
-    COVERS,
-    DETECTS,
-    ENGINES,
-    MATCHES,
-    OBSCURING,
-    POLICIES,
-    PRESETS,
-    SCOPES,
-    RunConfig,
-    default_target,
-    preset_options,
-)
+from deid.commands._options import source_options
+from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
+from deid.commands.audit import page_options
+from deid.config import RunConfig, default_target, preset_options
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
 
@@ -71,58 +59,16 @@ class TracksParam(click.ParamType):
     "-o", "--output", "target", type=click.Path(path_type=Path), metavar="TARGET",
     help="Where the result goes; the ending chooses the format.  [default: SOURCE's name with .deid before the ending]",
 )
-@click.option("--engine", type=click.Choice(list(ENGINES)), help="What goes over each face."
-              "  [default: morphable]")
-@click.option("--generator", type=click.Path(path_type=Path), metavar="FILE", help="Engine stylegan: another "
-              "StyleGAN2 generator; 'deid models info --help' lists the formats.")
-@click.option("--encoder", type=click.Path(path_type=Path), metavar="FILE", help="Engine stylegan: another attribute "
-              "encoder.  [default: the one in the mapper's file]")
-@click.option("--mapper", type=click.Path(path_type=Path), metavar="FILE", help="Engine stylegan: the mapper that was "
-              "trained for the generator.")
-@click.option("--identity-encoder", type=click.Path(path_type=Path), metavar="FILE", help="Engine stylegan: weights "
-              "of the recogniser that the mapper was trained with.  [default: dlib's]")
-@click.option("--fallback", type=click.Choice(OBSCURING), help="What goes over a face that cannot be replaced well."
-              "  [default: blur]")
-@click.option("--cover", type=click.Choice(COVERS), help="What is covered of somebody who is obscured."
-              "  [default: face]")
-@click.option("--match", type=click.Choice(MATCHES), help="What the new face shares with the old one: apparent age, "
-              "gender.  [default: age,gender]")
-@click.option("--start", type=TimeParam(), help="Begin here: seconds, M:SS.s or H:MM:SS.s.")
-@click.option("--end", type=TimeParam(), help="Stop before this time.")
-@click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down to at most this many lines.")
-@click.option("--codec", type=click.Choice(list(CODECS)), help="Video codec of the output.  [default: h264]")
-@click.option("--crf", type=int, metavar="N", help="Constant rate factor: lower looks better and is bigger.")
-@click.option("--preset", "presets", type=click.Choice((*PRESETS, *POLICIES)), multiple=True, metavar="NAME",
-              help="Encoder speed, ultrafast to placebo, or max-privacy: whole heads under one colour, looked for "
-              "hard; repeat for both.  [default: veryfast]")
-@click.option("--detect", type=click.Choice(DETECTS), help="How hard faces are looked for.  [default: balanced]")
-@click.option("--threshold", type=float, metavar="SCORE", help="Lower finds more faces, and more that are none."
-              "  [default: 0.2]")
+@source_options
 @click.option("--keep", type=TracksParam(), multiple=True, help="Leave the face of this track as it is; repeat, or "
               "use commas.")
-@click.option("--keep-like", type=click.Path(path_type=Path), multiple=True, metavar="PHOTO", help="Leave the face of "
-              "the person in this photo as it is, if a recogniser is sure; repeat for more people.")
 @click.option("--plan", type=click.Path(path_type=Path), metavar="FILE", help="What happens to each person; "
               "'deid analyze --plan-out' writes one to start from.")
-@click.option("--scope", type=click.Choice(SCOPES), help="How far one person keeps one face: this video, a batch, or "
-              "all files of a key.  [default: key with --key, else video]")
-@click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="In all files of this key the same person "
-              "has the same face; 'deid key new' makes one.")
-@click.option("--registry", type=click.Path(path_type=Path), metavar="FILE", help="Where the key's people are kept, "
-              "encrypted.  [default: KEY's name with .people.sqlite, beside it]")
-@click.option("--watermark", metavar="TEXT", help="Burn this text into a corner of every frame.")
-@click.option("--no-mark", is_flag=True, help="Do not note in the metadata that the clip was de-identified.")
-@click.option("--keep-metadata", is_flag=True, help="Keep titles, dates, places and device names.")
-@click.option("--salvage", is_flag=True, help="Take a damaged source; damaged frames are obscured whole.")
 @click.option("--overwrite", is_flag=True, help="Take the place of a target that exists.")
-@click.option("--seed", type=int, metavar="N", help="Make what is drawn by chance repeatable.")
-@click.option("--threads", type=int, metavar="N", help="Processor threads to use at most.  [default: all cores]")
 @click.option("--dry-run", is_flag=True, help="Analyse and plan only; write no video.")
 @click.option("--report", "report_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the JSON report "
               "here too.")
-@audit_options
-@click.option("--audit", is_flag=True, help="Look at every frame of the finished output beside the source before it "
-              "gets its name; the report tells.")
+@page_options
 @common_options
 @click.pass_obj
 def run(
