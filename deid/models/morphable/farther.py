@@ -30,7 +30,7 @@ _SKIN = 1.7  # standard deviations of a coefficient of skin, at most, unless the
 _SINGLE, _WHOLE = 0.8, 0.8  # of the limits of proportions, each and together, unless the draw was farther out
 _STEP, _SWEEPS = 0.15, 8  # standard deviations a step in the map, and sweeps over the limits after each
 _REACH, _MORE, _LESS, _MOST, _LEAST = 1.5, 1.25, 0.5, 2.0, 0.3  # standard deviations between two looks
-_TOTAL = 3.0  # standard deviations from the draw
+_TOTAL = 2.4  # standard deviations from the draw
 _SOFT = 0.02  # distance within which shortfalls count alike
 _BEYOND = 0.02  # what is foretold is to be better than enough by
 

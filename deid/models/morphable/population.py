@@ -28,8 +28,8 @@ from deid.models.morphable.foretell import telling
 from deid.models.morphable.geometry import Geometry
 
 _ASSET = Path(__file__).with_name("population.safetensors")
-_WIDER = 2.1  # how much more heads differ than what is fitted to them
-_TELLING, _WIDEST = 20, 2.9  # directions that a recogniser goes by, and how much more along these
+_WIDER = 1.6  # how much more heads differ than what is fitted to them
+_TELLING, _WIDEST = 20, 2.1  # directions that a recogniser goes by, and how much more along these
 _MANNISH = 1.5  # the same for what the sexes and ages differ by
 _COMPONENT, _WHOLE = 2.0, 1.1  # standard deviations, at most, of a component, and of the mean square's root over all
 _MEASURED = 1.8  # how much more proportions may differ than those of fitted heads, but for these
