@@ -27,6 +27,7 @@ from deid.models.morphable.inversion import TrackCodes, code_at
 from deid.models.morphable.painter import Sitter, into_frame
 from deid.models.stylegan import looks
 from deid.models.stylegan.alignment import frame_from_crop
+from deid.models.stylegan.glasses import Fitting, glazed
 from deid.models.stylegan.networks import Networks
 from deid.models.stylegan.paste import laid_in
 from deid.models.stylegan.swap import Seen, Swapped, read_track, swap
@@ -73,6 +74,7 @@ class StyleganEngine(MorphableEngine):
         self._seen: dict[int, Seen] = {}
         self._swapped: dict[int, Swapped] = {}
         self._faces: dict[int, _Face] = {}
+        self._fittings: dict[int, Fitting | None] = {}
 
     # -- between the passes -----------------------------------------------------------------------------------------
 
@@ -85,6 +87,8 @@ class StyleganEngine(MorphableEngine):
         self._faces[role.person.id] = face
         for track in tracks:
             of = self._codes[track.id]
+            head = self._geometry.neutral(of.identity.shape)
+            self._fittings[track.id] = Fitting.of(self._geometry, self._worn[role.person.id], head)
             tones = np.stack([of.lights.light(row).tone for row in range(len(of.witnessed))])
             frames = of.witnessed.frames
             self._swapped[track.id] = swap(
@@ -147,10 +151,12 @@ class StyleganEngine(MorphableEngine):
         transform = chip_from_picture(self._points(of, shown.row))
         place = frame_from_crop(seen.centres[shown.row], seen.ways[shown.row], picture.shape[0])
         chip = shown.likeness.chip.astype(np.float32) / np.float32(255)
+        wears = shown.likeness.wears() if shown.likeness.wears is not None else None
         moved = np.column_stack([transform[:, :2] @ place[:, :2], transform[:, :2] @ place[:, 2] + transform[:, 2]])
         patch = self._drawn(
-            picture, moved, np.ones(3, np.float32), 0, chip, shown.likeness.points, shown.likeness.attributes, None
-        )
+            picture, moved, np.ones(3, np.float32), 0, Fitting.of(self._geometry, wears, shown.likeness.neutral),
+            chip.copy(), shown.likeness.points, shown.likeness.attributes, None,
+        )  # fmt: skip
         area = tuple(slice(at, at + n) for at, n in zip(patch.corner, patch.touched.shape, strict=True))
         chip[area] = patch.rgb
         return np.rint(np.clip(chip, 0, 1) * 255).astype(np.uint8)
@@ -164,7 +170,8 @@ class StyleganEngine(MorphableEngine):
             centre, way = swapped.seen.centres[face.row], swapped.seen.ways[face.row]
             place = frame_from_crop(centre, way, picture.shape[0])
             points = self.source_points(face)
-            draw = partial(self._in_region, picture, place, swapped.gains[face.row], frame.index, points)
+            glasses = self._fittings[face.track]
+            draw = partial(self._in_region, picture, place, swapped.gains[face.row], frame.index, glasses, points)
             frame, doubt = into_frame(
                 frame, points, code_at(cast.codes, cast.attributes, face.row), draw,
                 hands=cast.hands.get(face.row, ()), things=cast.codes.things.get(face.row),
@@ -178,17 +185,18 @@ class StyleganEngine(MorphableEngine):
         place: np.ndarray,
         gain: np.ndarray,
         frame: int,
+        fitting: Fitting | None,
         whole: np.ndarray,
         picture: np.ndarray,
         local: np.ndarray,
         attributes: AttributeCode,
         occlusion: np.ndarray | None,
     ) -> Patch:
-        """As :data:`~deid.models.morphable.painter.Draw` wants it, once the first five are known: what was
-        generated, its place in the frame, its gain, the frame's number and its mesh."""
+        """As :data:`~deid.models.morphable.painter.Draw` wants it, once the first six are known: what was
+        generated, its place in the frame, its gain, the frame's number, the glasses and the mesh."""
         moved = place.copy()
         moved[:, 2] += (local - whole)[0, :2]
-        return self._drawn(generated, moved, gain, frame, picture, local, attributes, occlusion)
+        return self._drawn(generated, moved, gain, frame, fitting, picture, local, attributes, occlusion)
 
     def _drawn(
         self,
@@ -196,6 +204,7 @@ class StyleganEngine(MorphableEngine):
         place: np.ndarray,
         gain: np.ndarray,
         frame: int,
+        fitting: Fitting | None,
         picture: np.ndarray,
         points: np.ndarray,
         attributes: AttributeCode,
@@ -204,7 +213,15 @@ class StyleganEngine(MorphableEngine):
         height, width = picture.shape[:2]
         face, target = laid_in(generated, place, points, gain, (height, width))
         light = replace(attributes.light, veil=np.zeros(3, np.float32))  # the generator has seen it
-        return self._compositor.patch(
-            picture, face, points, FaceOutline.from_mesh(points), target, replace(attributes, light=light), occlusion,
-            self._seed, frame,
-        )  # fmt: skip
+
+        def draw(behind: np.ndarray) -> Patch:
+            return self._compositor.patch(
+                behind, face, points, FaceOutline.from_mesh(points), target, replace(attributes, light=light),
+                occlusion, self._seed, frame,
+            )  # fmt: skip
+
+        if fitting is None:
+            return draw(picture)
+        return glazed(
+            picture, points, fitting, self._geometry, attributes, occlusion, draw, seed=self._seed, frame=frame
+        )
