@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deid.config import RunConfig
     from deid.errors import (
         AuditFailed,
+        BatchFailed,
         DamagedInput,
         DamagedRegistry,
         DeidError,
@@ -47,6 +48,7 @@ _HOME = {
     **dict.fromkeys(
         (
             "AuditFailed",
+            "BatchFailed",
             "DamagedInput",
             "DamagedRegistry",
             "DeidError",
@@ -69,6 +71,7 @@ _HOME = {
 
 __all__ = [
     "AuditFailed",
+    "BatchFailed",
     "DamagedInput",
     "DamagedRegistry",
     "DeidError",

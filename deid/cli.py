@@ -1,5 +1,5 @@
-"""The command line: ``deid run``, ``deid info``, ``deid analyze``, ``deid audit``, ``deid surrogates``, ``deid key``,
-``deid demo``.
+"""The command line: ``deid run``, ``deid batch``, ``deid info``, ``deid analyze``, ``deid audit``, ``deid surrogates``,
+``deid key``, ``deid demo``.
 
 Exit codes are those of :mod:`deid.errors`. Whatever fails says so in one sentence on standard error.
 """
@@ -18,6 +18,7 @@ from deid import __version__
 from deid.commands._shell import Stopped, StopRequest, emit_json, open_standard_streams, quiet_libraries, say
 from deid.commands.analyze import analyze
 from deid.commands.audit import audit
+from deid.commands.batch import batch
 from deid.commands.demo import demo
 from deid.commands.info import info
 from deid.commands.key import key
@@ -38,6 +39,7 @@ Exit codes:
   6  a model is missing or unreadable
   7  the run could not promise that no face leaks
   8  the audit failed, and --strict was asked for
+  9  some files of a batch failed; the others are finished
   129, 130, 143  stopped by SIGHUP, Ctrl-C, SIGTERM
 
 Whatever fails leaves no output.
@@ -47,6 +49,7 @@ _EXAMPLES = """\b
 Examples:
   deid run interview.mp4                      writes interview.deid.mp4
   deid run ward.mkv -o public.mkv --engine solid
+  deid batch ward/ -o public/                 every file below ward; again, after a crash: goes on where it was
   deid info interview.mp4                     what it holds, what a run would do
   deid analyze interview.mp4 --plan-out plan.toml       who is in it; deid run --plan says what happens to them
   deid key new study.key                      one face a person in all files of a study
@@ -65,7 +68,7 @@ def cli() -> None:
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
-for _command in (run, info, analyze, audit, surrogates, models, train, key, demo):
+for _command in (run, batch, info, analyze, audit, surrogates, models, train, key, demo):
     cli.add_command(_command)
 
 

@@ -15,7 +15,8 @@
     │   └── DiskFull              5  no space left for the output
     ├── ModelError                6  weights missing or unreadable
     ├── PrivacyError              7  the run could not promise that no face leaks
-    └── AuditFailed               8  the audit found a leak or a broken clip, and ``--strict`` was asked for
+    ├── AuditFailed               8  the audit found a leak or a broken clip, and ``--strict`` was asked for
+    └── BatchFailed               9  some files of a batch failed; the others are finished
 
 A run stopped by Ctrl-C or SIGTERM exits with 130 or 143. Every message is one sentence that names what is wrong
 and what to do about it. Whatever the code, a failed run leaves no output.
@@ -88,3 +89,7 @@ class PrivacyError(DeidError):
 
 class AuditFailed(DeidError):
     exit_code = 8
+
+
+class BatchFailed(DeidError):
+    exit_code = 9

@@ -1,0 +1,106 @@
+"""Batches with real workers: the bytes of ``deid run``, whatever is killed; one face for one person in all files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mediagen
+import pytest
+
+DEID = [sys.executable, "-m", "deid"]
+
+
+def deid(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*DEID, *map(str, words)], capture_output=True, text=True, timeout=600)
+
+
+def sums(folder: Path) -> dict[str, str]:
+    files = [p for p in folder.rglob("*") if p.is_file() and ".deid-batch" not in p.parts]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def clips(folder: Path, count: int) -> Path:
+    (folder / "in" / "sub").mkdir(parents=True)
+    for number in range(count):
+        place = folder / "in" / ("sub" if number % 3 else "") / f"{number}.mp4"
+        mediagen.clip(place, seconds=0.2 + 0.04 * number, audio=[["aac"]])
+    return folder / "in"
+
+
+def test_a_batch_gives_what_single_runs_give_and_reports(tmp_path: Path) -> None:
+    source, out, pages = clips(tmp_path, 2), tmp_path / "out", tmp_path / "pages"
+    done = deid("batch", source, "-o", out, "--engine", "solid", "--seed", 5, "--report", pages, "--json")
+    assert done.returncode == 0, done.stderr
+    assert deid("run", source / "0.mp4", "-o", tmp_path / "one.mp4", "--engine", "solid", "--seed", 5,
+                "--threads", min(2, len(os.sched_getaffinity(0)))).returncode == 0  # fmt: skip
+    assert (tmp_path / "one.mp4").read_bytes() == (out / "0.mp4").read_bytes()
+    assert sorted(str(p.relative_to(pages)) for p in pages.rglob("*") if p.is_file()) == [
+        "0.mp4.html", "0.mp4.json", "index.html", "index.json", "sub/1.mp4.html", "sub/1.mp4.json"
+    ]  # fmt: skip
+    index = (pages / "index.html").read_text()
+    assert 'href="sub/1.mp4.html"' in index and "2 of 2 files finished" in index and "2 of 2 audits" in index
+    assert json.loads((pages / "0.mp4.json").read_text())["target"] == "0.mp4"
+    assert str(tmp_path) not in index + (pages / "0.mp4.json").read_text() + (pages / "0.mp4.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_fifty_kills_of_anything_over_twenty_clips(tmp_path: Path) -> None:
+    """SIGKILL at random moments, to the batch, or to the batch and all its workers at once."""
+    count, kills = (int(os.environ.get(name, value)) for name, value in (("CLIPS", 20), ("KILLS", 50)))
+    source, out = clips(tmp_path, count), tmp_path / "out"
+    options = ["--engine", "solid", "--seed", "5", "--quiet"]
+    assert deid("batch", source, "-o", tmp_path / "whole", *options).returncode == 0
+    chance = random.Random(3)
+    struck = 0
+    for _ in range(kills):
+        process = subprocess.Popen([*DEID, "batch", str(source), "-o", str(out), *options], start_new_session=True)
+        try:
+            process.wait(chance.uniform(0.2, 4.0))
+        except subprocess.TimeoutExpired:
+            struck += 1
+            os.kill(process.pid, signal.SIGKILL) if chance.random() < 0.5 else os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for name, digest in sums(out).items():  # whatever has a name is whole
+            assert digest == sums(tmp_path / "whole")[name]
+    assert struck > kills // 4
+    assert deid("batch", source, "-o", out, *options).returncode == 0
+    assert sums(out) == sums(tmp_path / "whole") and len(sums(out)) == count
+    assert sorted(p.name for p in (out / ".deid-batch").rglob("*")) == ["ledger.sqlite", "ledger.sqlite.lock"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_one_face_in_all_files_whatever_the_order_the_jobs_and_the_kills(tmp_path: Path) -> None:
+    from deid.demo import encode_clip
+    from deid.virtual_camera import COLLINS, HOPPER, Pose, ShotPlan, film, hang
+
+    source = tmp_path / "in"
+    source.mkdir()
+    near, far = Pose(0, 225, 140, 420, 3), Pose(0, 255, 230, 620)
+    for name, who, pose in (("a", COLLINS, near), ("b", HOPPER, far), ("c", COLLINS, near), ("d", HOPPER, far)):
+        other = Pose(1.0, pose.x + (6 if name > "b" else 0), pose.y, pose.height * 0.97, pose.roll)
+        shot = ShotPlan(hang([who]), (pose, other), 4)
+        pictures = [p.pixels for p in film([shot], width=640, height=360, fps=25)]
+        encode_clip(source / f"{name}.mp4", pictures, width=640, height=360, fps=25, seconds=0.16)
+    options = ["--scope", "batch", "--seed", "5", "--threads", "1", "--quiet"]
+    assert deid("batch", source, "-o", tmp_path / "whole", *options, "--jobs", 1).returncode == 0
+    hidden = tmp_path / "whole" / ".deid-batch"
+    assert not (hidden / "ledger.sqlite.key").exists()  # who was there is forgotten
+    command = [*DEID, "batch", str(source), "-o", str(tmp_path / "out"), *options, "--jobs", "2"]
+    chance = random.Random(1)
+    for _ in range(4):
+        process = subprocess.Popen(command)
+        time.sleep(chance.uniform(5, 30))
+        process.kill()
+        process.wait()
+    assert subprocess.run(command).returncode == 0
+    assert sums(tmp_path / "out") == sums(tmp_path / "whole")
