@@ -26,6 +26,9 @@ Examples:
   deid train attributes --faces data -o out/attributes --minutes 15
   deid train mapper --faces data --generator out/generator/weights.safetensors \\
       --landmarks out/attributes/weights.safetensors -o out/mapper --minutes 60
+  deid train regressor --faces data --generator out/generator/weights.safetensors -o out/regressor --minutes 15
+  deid train editor --faces data --generator out/generator/weights.safetensors \\
+      --regressor out/regressor/weights.safetensors --keep background -o out/editor --minutes 30
 """
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -34,7 +37,8 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 @click.group(epilog=_EXAMPLES, short_help="Train the networks of the StyleGAN engine.")
 def train() -> None:
     """Train a generator on rendered faces, then what maps identities and attributes into its latent space (Nitzan et
-    al. 2020). Each stage stops when its time is up; the same command goes on where it stopped."""
+    al. 2020) and edits codes there (Khodadadeh et al. 2022). Each stage stops when its time is up; the same command
+    goes on where it stopped."""
 
 
 def _options(command: _Command) -> _Command:
@@ -185,6 +189,89 @@ def mapper(
                 album = draw_album(network, who, chosen.album, seed, progress)
             training = MapperTraining(network, who, reader, album, chosen, options)
             plan["weights"] = str(train_mapper(training, folder, chosen, budget, progress))
+    _tell(plan, as_json, quiet)
+
+
+@train.command(epilog=_EXAMPLES, short_help="Train the network that reads attributes off pictures.")
+@_options
+@_timed
+@click.option("--generator", "made", type=click.Path(path_type=Path), metavar="FILE",
+              help="A generator that was taught by such faces: its pictures are learned from, too.")
+@common_options
+@click.pass_obj
+def regressor(
+    stop: StopRequest, folder: Path, preset: str, seed: int, dry_run: bool, faces: Path, minutes: float,
+    threads: int | None, made: Path | None, as_json: bool, quiet: bool, debug: bool,
+) -> None:  # fmt: skip
+    """Train H, which tells how much of each named attribute a picture shows, with the labels of rendered faces."""
+    _, batch, budget = _begin(preset, faces, minutes, threads)
+    from deid.models.checkpoints import build, open_checkpoint
+    from deid.models.editing.names import NAMES
+    from deid.training.regressor import SHAPES, RegressorOptions, examples, train_regressor
+
+    generator = build.generator(open_checkpoint(made)) if made is not None else None
+    plan = {"stage": "regressor", "attributes": len(NAMES), "faces": len(batch.pixels), "minutes": minutes,
+            "folder": str(folder)}
+    if not dry_run:
+        with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
+            some = examples(batch, SHAPES[preset].side, generator, progress)
+            options = RegressorOptions(preset, seed, generator is not None)
+            plan["weights"] = str(train_regressor(some, folder, preset, options, budget, progress))
+    _tell(plan, as_json, quiet)
+
+
+@train.command(epilog=_EXAMPLES, short_help="Train the network that edits latent codes.")
+@_options
+@_timed
+@click.option("--generator", "made", type=click.Path(path_type=Path), metavar="FILE",
+              help="The generator: it stays as it is.  [default: the one that ships]")
+@click.option("--regressor", "reads", type=click.Path(path_type=Path), metavar="FILE",
+              help="Of deid train regressor.  [default: the one that ships]")
+@click.option("--recogniser", type=click.Path(path_type=Path), metavar="FILE",
+              help="InceptionResnetV1 weights as the recogniser; by default dlib's network.")
+@click.option("--keep", multiple=True, metavar="NAME",
+              help="A conservation loss: background, eyes_closed, or MODULE:FUNCTION of your own; repeat for more.")
+@click.option("--sketched", type=click.FloatRange(0, 0.99), default=0.6, show_default=True,
+              help="Share of the time in which small networks stand in for pictures.")
+@common_options
+@click.pass_obj
+def editor(
+    stop: StopRequest, folder: Path, preset: str, seed: int, dry_run: bool, faces: Path, minutes: float,
+    threads: int | None, made: Path | None, reads: Path | None, recogniser: Path | None, keep: tuple[str, ...],
+    sketched: float, as_json: bool, quiet: bool, debug: bool,
+) -> None:  # fmt: skip
+    """Train f(w, da), which changes any attributes of a latent code at once, with generator, regressor and recogniser
+    frozen (Khodadadeh et al. 2022, section 3)."""
+    _, batch, budget = _begin(preset, faces, minutes, threads)
+    import torch
+
+    from deid.models.checkpoints import build, open_checkpoint
+    from deid.models.editing.conservation import named
+    from deid.models.editing.regressor import load_regressor
+    from deid.models.mapping.identity import identity_encoder
+    from deid.models.morphable.appearance import load_appearance
+    from deid.models.morphable.geometry import load_geometry
+    from deid.models.stylegan.networks import SHIPPED
+    from deid.training.editor import PRESETS, EditorOptions, EditorTraining, draw_codes, sample, train_editor
+    from deid.training.scene import identity_numbers
+
+    for name in keep:
+        named(name)
+    generator = build.generator(open_checkpoint(made or SHIPPED / "generator.safetensors"))
+    reader, chosen = load_regressor(reads), PRESETS[preset]
+    taught = generator.shape.latent == batch.parameters.shape[1]
+    plan = {"stage": "editor", "generator": str(made or "shipped"), "codes": chosen.album, "keep": list(keep),
+            "minutes": minutes, "folder": str(folder)}
+    if not dry_run:
+        with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
+            who = build.frozen(identity_encoder(recogniser))
+            told = torch.from_numpy(batch.parameters) if taught else None
+            own = identity_numbers(load_geometry(), load_appearance())
+            codes = draw_codes(generator, told, own, chosen.album, seed)
+            options = EditorOptions(preset, seed, sketched, tuple(keep))
+            samples = sample(generator, reader, who, codes, progress)
+            training = EditorTraining(generator, reader, who, samples, chosen, options)
+            plan["weights"] = str(train_editor(training, folder, budget, progress))
     _tell(plan, as_json, quiet)
 
 
