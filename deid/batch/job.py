@@ -12,16 +12,40 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from deid import __version__
 from deid.batch.files import Item, content_of, stamp_of
 from deid.batch.ledger import Row
 from deid.config import RunConfig
-from deid.errors import OutputError, OutputExists
+from deid.errors import InputError, InputNotFound, OutputError, OutputExists
 from deid.media.target import as_output_error
 
 PERMANENT = frozenset({2, 3, 4, 6, 7, 8})
 """Exit codes that another attempt would end with, too."""
 _NOT_IN_DIGEST = ("seed", "threads", "overwrite", "dry_run", "html", "signals")
 _FILES = ("plan", "recogniser", "generator", "encoder", "mapper", "identity_encoder")
+
+
+NO_AUDIT: dict[str, Any] = {
+    "audit": False, "strict": False, "recogniser": None, "recogniser_threshold": None, "recogniser_bgr": False,
+}  # fmt: skip
+"""Options of a run that is not to be judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is asked of a batch, beside what is done with each file. ``jobs``: processes at a time. ``retries``: further
+    attempts for what may pass. ``stall``: seconds without a word after which a process is taken for hung. ``again``:
+    try, too, what was given up. ``overwrite``: take the place of files that are not this batch's. ``report``: folder
+    for audits and their index. ``forget``: delete what is kept of people, though not all files are finished."""
+
+    jobs: int
+    retries: int = 2
+    stall: float = 900.0
+    again: bool = False
+    overwrite: bool = False
+    report: Path | None = None
+    forget: bool = False
+    debug: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -146,6 +170,16 @@ def digest_of(config: RunConfig, seed: int | None) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
+def settings_of(config: RunConfig) -> str:
+    """See :func:`digest_of`. Raises :class:`InputError` for a file that cannot be read."""
+    try:
+        return digest_of(config, config.seed)
+    except FileNotFoundError as error:
+        raise InputNotFound(f"there is no {error.filename}; check the options that name files.") from error
+    except OSError as error:
+        raise InputError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+
 def numbers_of(report: Mapping[str, Any]) -> dict[str, Any]:
     """What the ledger's row, the table and the index tell of a run's report."""
     tracks = report["tracks"]
@@ -161,3 +195,31 @@ def numbers_of(report: Mapping[str, Any]) -> dict[str, Any]:
         "audit": None if audit is None else bool(audit["passed"]),
         "summary": [] if audit is None else list(audit["summary"]),
     }
+
+
+def in_words(numbers: Mapping[str, Any]) -> str:
+    """:func:`numbers_of` for people."""
+    told = [f"{numbers[fate]} {fate}" for fate in ("replaced", "obscured", "kept") if numbers[fate]]
+    if numbers["audit"] is not None:
+        told.append("audit passed" if numbers["audit"] else "audit FAILED")
+    return ", ".join(told) or "no face found"
+
+
+def what_is_due(row: Row | None, item: Item, settings: str, target: Path) -> str:
+    """What a run would do with a file, in words, as far as can be told without reading it."""
+    try:
+        stamp = stamp_of(item.source)
+    except OSError as error:
+        return f"would fail ({error.strerror})"
+    if row is None:
+        return "to be made" if not target.exists() else "would fail: something of that name is there already"
+    same = row.settings == settings and row.version == __version__
+    if row.state == "failed" and same and row.stamp == stamp:
+        return f"failed before: {row.message}"
+    if row.state == "done":
+        if not target.exists():
+            return "to be made again: it is gone"
+        if not same:
+            return "to be made again: options or program have changed"
+        return "finished" if row.stamp == stamp else "to be looked at: the source may have changed"
+    return "to be made"

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,23 @@ from deid import __version__
 from deid.batch import pages
 from deid.batch.board import Board
 from deid.batch.files import Item, content_of, stamp_of
-from deid.batch.job import PERMANENT, Job, Places, digest_of, give_name, is_ours, numbers_of, refuse_foreign
+from deid.batch.job import (
+    NO_AUDIT,
+    PERMANENT,
+    Job,
+    Options,
+    Places,
+    give_name,
+    in_words,
+    is_ours,
+    numbers_of,
+    refuse_foreign,
+    settings_of,
+)
 from deid.batch.ledger import Ledger, Row
 from deid.batch.pool import Pool, Worker, how_it_ended
 from deid.config import OBSCURING, RunConfig
-from deid.errors import DeidError, InputError, InputNotFound
+from deid.errors import DeidError
 from deid.keys import seed_from
 
 if TYPE_CHECKING:
@@ -34,23 +46,6 @@ if TYPE_CHECKING:
 
 _POLL = 0.2  # seconds
 Message = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What is asked of a batch, beside what is done with each file. ``jobs``: processes at a time. ``retries``: further
-    attempts for what may pass. ``stall``: seconds without a word after which a process is taken for hung. ``again``:
-    try, too, what was given up. ``overwrite``: take the place of files that are not this batch's. ``report``: folder
-    for audits and their index. ``forget``: delete what is kept of people, though not all files are finished."""
-
-    jobs: int
-    retries: int = 2
-    stall: float = 900.0
-    again: bool = False
-    overwrite: bool = False
-    report: Path | None = None
-    forget: bool = False
-    debug: bool = False
 
 
 class Batch:
@@ -361,7 +356,7 @@ class Batch:
         job.row = self._finished(job)
         self._places.clear(job.name)
         job.fate = "done"
-        self._board.ended(job.name, "done", _in_words(job.row.numbers))
+        self._board.ended(job.name, "done", in_words(job.row.numbers))
 
     def _finished(self, job: Job) -> Row:
         """What comes with a name that was given: the registry's new people, and the page."""
@@ -406,46 +401,3 @@ class Batch:
         )  # fmt: skip
         job.fate = "failed"
         self._board.ended(job.name, "failed", message)
-
-
-NO_AUDIT: dict[str, Any] = {
-    "audit": False, "strict": False, "recogniser": None, "recogniser_threshold": None, "recogniser_bgr": False,
-}  # fmt: skip
-"""Options of a run that is not to be judged."""
-
-
-def settings_of(config: RunConfig) -> str:
-    """See :func:`deid.batch.job.digest_of`. Raises :class:`InputError` for a file that cannot be read."""
-    try:
-        return digest_of(config, config.seed)
-    except FileNotFoundError as error:
-        raise InputNotFound(f"there is no {error.filename}; check the options that name files.") from error
-    except OSError as error:
-        raise InputError(f"{error.filename} cannot be read ({error.strerror}).") from error
-
-
-def _in_words(numbers: Message) -> str:
-    told = [f"{numbers[fate]} {fate}" for fate in ("replaced", "obscured", "kept") if numbers[fate]]
-    if numbers["audit"] is not None:
-        told.append("audit passed" if numbers["audit"] else "audit FAILED")
-    return ", ".join(told) or "no face found"
-
-
-def what_is_due(row: Row | None, item: Item, settings: str, target: Path) -> str:
-    """What a run would do with a file, in words, as far as can be told without reading it."""
-    try:
-        stamp = stamp_of(item.source)
-    except OSError as error:
-        return f"would fail ({error.strerror})"
-    if row is None:
-        return "to be made" if not target.exists() else "would fail: something of that name is there already"
-    same = row.settings == settings and row.version == __version__
-    if row.state == "failed" and same and row.stamp == stamp:
-        return f"failed before: {row.message}"
-    if row.state == "done":
-        if not target.exists():
-            return "to be made again: it is gone"
-        if not same:
-            return "to be made again: options or program have changed"
-        return "finished" if row.stamp == stamp else "to be looked at: the source may have changed"
-    return "to be made"

@@ -152,8 +152,9 @@ def _run(
     as_json: bool, quiet: bool, **options: Any,
 ) -> int:  # fmt: skip
     from deid.batch.board import board_for
+    from deid.batch.job import Options
     from deid.batch.ledger import Ledger
-    from deid.batch.runner import Batch, Options
+    from deid.batch.runner import Batch
 
     board = board_for(sys.stderr, quiet=quiet)
     with Ledger(ledger_path) as ledger:
@@ -210,8 +211,8 @@ def _tell_plan(
     found: Found, names: Sequence[str], destination: Path, ledger_path: Path, config: RunConfig, as_json: bool,
     quiet: bool,
 ) -> None:  # fmt: skip
+    from deid.batch.job import settings_of, what_is_due
     from deid.batch.ledger import peek
-    from deid.batch.runner import settings_of, what_is_due
 
     settings = settings_of(replace(config, dry_run=False))
     rows = peek(ledger_path)
