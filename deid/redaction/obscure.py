@@ -26,8 +26,8 @@ from ..errors import UsageError
 from ..types import Frame, PixelFormat
 from .region import Region, radius
 
-CELLS = 8
-"""Cells across the longer side of a region, at most. A region is about 1.5 times as tall as the face inside it."""
+CELLS = 7.75
+"""Cells across the longer side of a region, at most. A region is about 1.45 times as tall as the face inside it."""
 LEAST_CELL = 8.0
 """The least side of a cell, in frame pixels: small faces get fewer cells, never weaker ones."""
 FEATHER = 0.16
