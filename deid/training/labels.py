@@ -29,7 +29,7 @@ EXPRESSIONS: dict[str, tuple[str, ...]] = {
     "sneer": ("noseSneer_L", "noseSneer_R"),
     "cheeks_puffed": ("cheekPuff_L", "cheekPuff_R"),
 }
-_SIDED: dict[str, tuple[str, str]] = {
+SIDED: dict[str, tuple[str, str]] = {
     "smile_side": ("mouthSmile_L", "mouthSmile_R"),
     "wink": ("eyeBlink_L", "eyeBlink_R"),
 }
@@ -47,7 +47,7 @@ _SHAPES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {  # distances of 
 }
 NAMES: tuple[str, ...] = (
     "yaw", "pitch", "gaze_across", "gaze_up",
-    *EXPRESSIONS, *_SIDED,
+    *EXPRESSIONS, *SIDED,
     "brightness", "light_from_left", "light_from_above", "light_contrast", "light_warmth",
     "skin_lightness", "age", "gender", *_SHAPES, "brow_thickness",
     "baldness", "hair_length", "hair_lightness", "beard", "glasses",
@@ -69,7 +69,7 @@ def measure(geometry: Geometry, neutral: np.ndarray, who: Who, how: How) -> np.n
         0.5 + float(how.gaze[0]) / (2 * _GAZE),
         0.5 + float(how.gaze[1]) / (2 * _GAZE),
         *(float(np.mean([expression[name] for name in group])) for group in EXPRESSIONS.values()),
-        *(0.5 + (expression[left] - expression[right]) / 2 for left, right in _SIDED.values()),
+        *(0.5 + (expression[left] - expression[right]) / 2 for left, right in SIDED.values()),
         1 / (1 + np.exp(-2.0 * (np.log(float(how.white.mean()) * max(lit[0] + 0.5 * lit[3], 0.05)) + 0.6))),
         0.5 - 0.9 * lit[1] / max(lit[0], 0.2),
         0.35 + 0.9 * lit[2] / max(lit[0], 0.2) * 0.5,
@@ -111,10 +111,26 @@ def _usual(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     return found.mean(axis=0), found.std(axis=0)
 
 
-def _ranks(geometry: Geometry, neutral: np.ndarray) -> list[float]:
-    """Where this head lies among heads, 0 to 1: a logistic curve near the normal one's."""
+def shape_scores(geometry: Geometry, neutral: np.ndarray) -> np.ndarray:
+    """float64 (S,): by how many standard deviations each of the named shapes of the head ``neutral``, (V, 3) at rest,
+    differs from the usual; :func:`rank_of` says what attribute that is."""
     mean, spread = _usual(geometry)
-    ranks: list[float] = (1 / (1 + np.exp(-1.702 * (_ratios(geometry, neutral) - mean) / spread))).tolist()
+    out: np.ndarray = (_ratios(geometry, neutral) - mean) / spread
+    return out
+
+
+def rank_of(scores: np.ndarray) -> np.ndarray:
+    """0 to 1: a logistic curve near the normal one's."""
+    out: np.ndarray = 1 / (1 + np.exp(-1.702 * scores))
+    return out
+
+
+SHAPES: tuple[str, ...] = tuple(_SHAPES)
+
+
+def _ranks(geometry: Geometry, neutral: np.ndarray) -> list[float]:
+    """Where this head lies among heads."""
+    ranks: list[float] = rank_of(shape_scores(geometry, neutral)).tolist()
     return ranks
 
 
