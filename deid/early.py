@@ -8,12 +8,16 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-from deid.types import Frame
+from deid.memory import free_memory
+from deid.types import Frame, MediaInfo
 
 MOST = 96 << 20
 """Bytes of planes that may wait for the second pass to begin; the first pass's networks, which took more, are gone."""
 KEPT = 64 << 20
 """Bytes of planes that are kept from the first pass."""
+WHOLE = 448 << 20
+"""Bytes of planes of a clip so short that all of it is kept: it is decoded once."""
+_SPARE = 8  # times as much must be free
 _BESIDE = 3  # frames that may wait once it has begun
 
 
@@ -81,6 +85,21 @@ class Early:
             self._held.clear()
             self._changed.notify_all()
         self._thread.join()
+
+
+def room(info: MediaInfo, start: float | None = None, end: float | None = None) -> int:
+    """Bytes of planes to keep of the first pass over the frames from ``start`` to ``end`` seconds: all where that is
+    little and memory is plenty, else :data:`KEPT`."""
+    if info.seconds is None:
+        return KEPT
+    seconds = max(0.0, min(info.seconds, end or info.seconds) - (start or 0.0))
+    frames = info.frames or round(info.seconds * float(info.average_rate or 0))
+    count = frames * seconds / max(info.seconds, 1e-6) + 1
+    chroma = 0.0 if info.format.grey else 2 * 0.5 ** sum(info.format.chroma_shift)
+    whole = count * info.width * info.height * (1 + chroma) * (1 if info.format.depth == 8 else 2)
+    free = free_memory()
+    # what is not kept is decoded while surrogates are chosen
+    return WHOLE if free is not None and whole <= WHOLE + MOST and free >= _SPARE * WHOLE else KEPT
 
 
 class Tail:

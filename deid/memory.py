@@ -16,6 +16,11 @@ from pathlib import Path
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGE, _KEPT = 6 << 20, 64 << 20
 _LARGE_AT_EASE, _KEPT_AT_EASE = 32 << 20, 160 << 20  # a search's tensors are used again instead of mapped anew
+_CONTAINER = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""A container's limit and what it uses already: control groups, version 2 and 1."""
 
 
 def keep_memory_together(*, at_ease: bool = False) -> None:
@@ -36,6 +41,18 @@ def return_memory() -> None:
     of it."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may take without anything else having to go; ``None`` where nobody tells."""
+    found: list[int] = []
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")))
+    for limit, used in _CONTAINER:
+        with suppress(OSError, ValueError):  # "max" where there is no limit
+            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+    return max(min(found), 0) if found else None
 
 
 def peak_memory() -> int:

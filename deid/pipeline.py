@@ -24,10 +24,11 @@ from threadpoolctl import threadpool_limits
 from deid.ahead import Ahead
 from deid.compare import Comparer, choose_faces, replaced_faces
 from deid.config import OBSCURING, RunConfig
-from deid.early import Early, Tail
+from deid.early import Early, Tail, room
 from deid.errors import PrivacyError, UsageError
 from deid.files import check_places, written
-from deid.media import EncodeSettings, Reader, Writer, check_target, probe
+from deid.first_pass import analyse, open_reader, patch
+from deid.media import EncodeSettings, Writer, check_target, probe
 from deid.memory import return_memory
 from deid.models.engine import Engine, open_engine
 from deid.personas import Book
@@ -38,14 +39,9 @@ from deid.redaction import Obscurer
 from deid.render import Finisher, Rendered, finished
 from deid.report import RunReport, VerifyReport
 from deid.tell import Teller
-from deid.tracking.examine import Examiner
 from deid.tracking.observe import Observer
-from deid.tracking.patch import follow_sightings
-from deid.tracking.scan import Scanner, Searchers
-from deid.tracking.schedule import Schedule
-from deid.tracking.stitch import stitch
-from deid.tracking.tracker import Tracker
-from deid.types import Analysis, Detection, Frame, MediaInfo, Shot
+from deid.tracking.scan import Searchers
+from deid.types import Analysis, Frame, MediaInfo
 from deid.verify import Verifier, choose_frames
 
 if TYPE_CHECKING:
@@ -133,19 +129,23 @@ def _run(
     replacements: dict[int, Replacement] = {}
     rendered: Rendered | None = None
     with ExitStack() as stack:
-        ahead = early = tail = None
+        ahead = early = tail = searchers = None
         if target is not None and config.engine in OBSCURING and not config.dry_run:
             ahead = _open_ahead(stack, source, target, config, seed, audit)
         elif target is not None and not config.dry_run and config.threads > 1:
-            tail = Tail()
+            tail = Tail(room(open_reader(source, config).info, config.start, config.end))
+            # the check at the end uses the networks of the search again
+            searchers = stack.enter_context(Searchers(config.threads, 1 if config.threads <= 2 else 2))
         with clock.stage("analyse"):
-            analysis, seconds = analyse(source, config, progress, later.observer, ahead, tail)
+            analysis, seconds = analyse(source, config, progress, later.observer, ahead, tail, searchers)
         engine = later.engine
+        if searchers is not None:
+            searchers.keep_one()
         if engine is not None:
             return_memory()
             with clock.stage("invert"):
                 if tail is not None:
-                    early = stack.enter_context(Early(tail.after(_reader(source, config))))
+                    early = stack.enter_context(Early(tail.after(open_reader(source, config))))
                 replacements = engine.invert(analysis, seconds, progress)
             engine.observer.close()  # its networks would stay beside the second pass
             return_memory()
@@ -160,11 +160,11 @@ def _run(
                 rendered = ahead.complete(analysis, plan, progress)
         elif early is not None:
             with clock.stage("render"):
-                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, early)
+                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, searchers, early)
     for attempt in range(1, _ROUNDS + 1):
         if rendered is None:
             with clock.stage("render"):
-                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit)
+                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, searchers)
         if rendered.passed:
             verified = VerifyReport(rendered.checked, attempt, rendered.compared, rendered.nearest)
             return tell(analysis, plan, target, verified, rendered.streams, rendered.notes)
@@ -186,7 +186,7 @@ def _open_ahead(
     stack: ExitStack, source: Path, target: Path, config: RunConfig, seed: int, audit: RunAudit | None
 ) -> Ahead | None:
     """What renders while the analysis still runs, where that is possible."""
-    info = _reader(source, config).info
+    info = open_reader(source, config).info
     rate = rate_of(info)
     if not Ahead.suits(info, rate, config):
         return None
@@ -209,10 +209,11 @@ def _attempt(
     progress: Progress,
     engine: Engine | None,
     audit: RunAudit | None = None,
+    searchers: Searchers | None = None,
     frames: Iterable[Frame] | None = None,
 ) -> Rendered:
-    """The second pass and its check; the output gets its name when nothing is found. ``frames``: the source's, where
-    they are being read already."""
+    """The second pass and its check; the output gets its name when nothing is found. ``searchers``: to check
+    with. ``frames``: the source's, where they are being read already."""
     if audit is not None:
         audit.kept = plan.kept
     sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
@@ -220,10 +221,10 @@ def _attempt(
     kind = "synthetic" if plan.replaces else "obscured"
     with _writer(source, target, analysis.media, config, kind, audit) as writer:
         with (
-            Verifier(config.threads, known, config.threshold) as verifier,
+            Verifier(config.threads, known, config.threshold, searchers) as verifier,
             Comparer(compared, engine, FAR_1E3, replaced_faces(analysis, plan)) as comparer,
         ):
-            frames = frames if frames is not None else _reader(source, config)
+            frames = frames if frames is not None else open_reader(source, config)
             render(frames, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
         rendered = Rendered(
             leaks=verifier.leaks,
@@ -257,46 +258,6 @@ def _refuse_own_files(target: Path, config: RunConfig) -> None:
     for path in (config.key, config.registry, config.plan, *config.keep_like):
         if path is not None and os.path.realpath(path) == os.path.realpath(target):
             raise UsageError(f"{target} is the key, the registry, the plan or a photo of this run; choose another.")
-
-
-def analyse(
-    source: Path,
-    config: RunConfig,
-    progress: Progress,
-    observer: Observer | Callable[[], Observer | None] | None = None,
-    ahead: Ahead | None = None,
-    tail: Tail | None = None,
-) -> tuple[Analysis, list[float]]:
-    """Find and follow every face. Returns the analysis, and each frame's time in seconds from the source's first.
-    ``observer``: watches every face of every frame; or makes, while the first frames are searched, what does.
-    ``ahead``: renders what the analysis is through with. ``tail``: keeps the last frames."""
-    examiner = Examiner()
-    try:
-        with _reader(source, config) as reader:
-            info = reader.info
-            rate = rate_of(info)
-            schedule = Schedule.plan(info.width, info.height, rate, config.detect)
-            progress.stage("finding faces", info.frames)
-            searchers = ahead.searchers if ahead else None
-            frames = tail.passing(reader) if tail is not None else reader
-            with Scanner(frames, schedule, threads=config.threads, searchers=searchers) as scanner:
-                watching = observer() if callable(observer) else observer
-                tracker = Tracker(examiner, threshold=config.threshold, observer=watching)
-                for chunk in scanner:
-                    tracker.feed(chunk)
-                    if ahead is not None:
-                        ahead.feed(chunk, tracker)
-                    progress.advance(len(chunk.views) - (0 if chunk.cut else 1))
-            scan = scanner.result
-            tracklets = tracker.finish()
-    finally:
-        examiner.close()
-    starts = [*scan.shots, scan.frames]
-    shots = [Shot(a, b - 1) for a, b in zip(starts, starts[1:], strict=False)]
-    tracks = stitch(tracklets, shots, rate)
-    found = Analysis(info, scan.frames, tuple(shots), tuple(tracks), tuple(scan.damaged), scan.searches)
-    begin = scan.seconds[0] if info.first_pts is None else float(info.first_pts * info.time_base)
-    return found, [s - begin for s in scan.seconds]
 
 
 def _repair(
@@ -336,23 +297,6 @@ def _repair(
     return analysis, replacements
 
 
-def patch(
-    source: Path, config: RunConfig, analysis: Analysis, leaks: dict[int, list[Detection]], progress: Progress
-) -> Analysis:
-    """The analysis with tracks added for faces that were found bare in the finished frames ``leaks``."""
-    progress.stage("following what was missed")
-    with _reader(source, config) as reader:
-        more = follow_sightings(
-            reader,
-            leaks,
-            analysis.shots,
-            rate_of(analysis.media),
-            threshold=config.threshold,
-            first_id=len(analysis.tracks) + 1,
-        )
-    return replace(analysis, tracks=(*analysis.tracks, *more))
-
-
 def render(
     frames: Iterable[Frame],
     writer: Writer,
@@ -382,17 +326,6 @@ def render(
             f"the two passes read {analysis.frames} and {count} frames, so faces cannot be placed safely; "
             "copy the source to a local disk and run again."
         )
-
-
-def _reader(source: Path, config: RunConfig) -> Reader:
-    return Reader(
-        source,
-        start=config.start,
-        end=config.end,
-        max_height=config.max_height,
-        salvage=config.salvage,
-        threads=config.threads,
-    )
 
 
 def _writer(

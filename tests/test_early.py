@@ -5,14 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deid.early import Early, Tail
+from deid import early as early_module
+from deid.early import KEPT, WHOLE, Early, Tail, room
+from deid.media import probe
 from deid.types import Frame, PixelFormat
 
 SIZE = 32 * 16
@@ -87,3 +91,26 @@ def test_a_pass_that_begins_anew_forgets_what_was_kept() -> None:
     list(tail.passing(frames(8, [])))
     list(tail.passing(frames(3, [])))
     assert [frame.index for frame in tail.after(frames(3, []))] == [0, 1, 2]
+
+
+def test_a_short_clip_is_kept_whole_and_read_once() -> None:
+    made: list[int] = []
+    tail = Tail(100 * SIZE)
+    assert len(list(tail.passing(frames(60, [])))) == 60
+    assert [frame.index for frame in tail.after(frames(60, made))] == list(range(60))
+    assert made == []
+
+
+def test_all_is_kept_only_of_short_clips_and_where_memory_is_plenty(
+    face_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = probe(face_clip)
+    monkeypatch.setattr(early_module, "free_memory", lambda: 64 << 30)
+    assert room(info) == WHOLE
+    long = replace(info, seconds=3600.0, frames=90_000)
+    assert room(long) == KEPT
+    assert room(long, 100.0, 101.0) == WHOLE
+    monkeypatch.setattr(early_module, "free_memory", lambda: 2 << 30)
+    assert room(info) == KEPT
+    monkeypatch.setattr(early_module, "free_memory", lambda: None)
+    assert room(info) == KEPT

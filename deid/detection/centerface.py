@@ -116,6 +116,12 @@ class CenterFace:
         if self._exact is not None and not self._shares:
             self._exact.close()
 
+    def keep_largest(self) -> None:
+        """Free all networks but the one for the largest pictures."""
+        largest = max(self._networks, key=lambda size: size[0] * size[1], default=None)
+        for size in [size for size in self._networks if size != largest]:
+            self._networks.pop(size).graph.close()
+
     @classmethod
     def for_doubts(cls, threads: int = 1) -> CenterFace:
         """One that settles the doubts of coarse ones."""

@@ -103,6 +103,12 @@ class Searchers:
         finally:
             self._free.put(detector)
 
+    def keep_one(self) -> None:
+        """Free what a single search of a frame's full size can do without; nothing may be under way."""
+        for detector in (*self._detectors[1:], self._exact):
+            detector.close()
+        self._detectors[0].keep_largest()
+
     def close(self) -> None:
         """Wait for the searches under way, drop the others, and free the networks."""
         self._pool.shutdown(wait=True, cancel_futures=True)
