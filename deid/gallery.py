@@ -153,7 +153,7 @@ def _photograph(model: Model, state: _State, size: int) -> np.ndarray:
     vertices = geometry.pose(model.sitter.neutral, weights, np.zeros((2, 2), np.float32))
     camera = Camera(head_rotation(state.yaw, 0, 0), size / _TALL, np.array([0.5 * size, 0.49 * size]), 110.0)
     light = _light(state.light, model.tone)
-    face = model.sitter.renderer.render(vertices, camera, light, size, size)
+    face = model.sitter.renderer.render(vertices, camera, light, size, size, expression=weights)
     hair = _cropped_hair(face.part == Part.HEAD, camera, size)
     skin = face.rgb * (1 - 0.85 * hair[..., None])
     cover = np.clip(face.alpha + face.head, 0, 1)[..., None]

@@ -41,6 +41,7 @@ from deid.models.morphable.complexion import (
     unlined,
 )
 from deid.models.morphable.side_by_side import side_by_side
+from deid.models.morphable.spots import spots
 
 _ASSET = Path(__file__).with_name("appearance.safetensors")
 TILE = 768  # texels a side of the tile that the asset's crop belongs to
@@ -52,7 +53,6 @@ _BROW_SPREAD = 1.0  # brows are nobody's
 _LIMIT = 2.0
 _DETAIL = 0.88  # of the donors' remainder, which holds their photographs' noise and sharpening as well
 _MELANIN = np.array([0.75, 1.0, 1.25], np.float32)  # how much more a spot takes of each channel
-_FRECKLED = 0.18  # share of people
 _IRISES = np.array(  # linear RGB: dark brown, brown, hazel, green, grey, blue
     [
         (0.080, 0.042, 0.022),
@@ -184,7 +184,8 @@ class Appearance:
 
         log, pores = side_by_side(lambda part: part(), (coarse, lambda: grain(style, code.detail)))
         log += pores[..., None]
-        crop = np.exp(np.clip(log, -3, 0.9) + self._spots(code)[..., None] * _MELANIN)
+        dark = spots(code.detail, age, *self.mean.shape[:2])
+        crop = np.exp(np.clip(log, -3, 0.9) + dark[..., None] * _MELANIN)
         core = self._resized(self.domain) > 0.98
         crop /= crop[core].mean(axis=0)
         skin = _sized(_tiled(crop), size)
@@ -263,30 +264,9 @@ class Appearance:
         gender, age = self.traits(code.appearance)
         base, by_gender, by_decade = self.detail_amplitude
         decades = (age - _MEAN_YEARS) / 10
-        strength = base + gender * by_gender + decades * (by_decade + 0.1) + _lines(age)
+        strength = base + gender * by_gender + decades * (by_decade + 0.1 * (decades < 0)) + _lines(age)
         amount = np.exp(strength) * (self.detail_scale[0] * _DETAIL)
         return (sheets[0] * np.cos(angle) + sheets[1] * np.sin(angle)) * self._resized(amount)
-
-    def _spots(self, code: IdentityCode) -> np.ndarray:
-        """Moles and, on some, freckles: float32 (H, W), 0 or below, log of luminance."""
-        rng = np.random.default_rng((code.detail, 3))
-        height, width = self.mean.shape[:2]
-        out = np.zeros((height, width), np.float32)
-        moles = rng.poisson(3.5)
-        freckles = int(rng.integers(60, 260)) if rng.random() < _FRECKLED else 0
-        for number in range(moles + freckles):
-            mole = number < moles
-            radius = rng.uniform(1.3, 2.6) if mole else rng.uniform(0.7, 1.7)
-            depth = rng.uniform(0.25, 0.7) if mole else rng.uniform(0.04, 0.16)
-            x = rng.uniform(70, width - 70) if mole else np.clip(rng.normal(width / 2, 95), 40, width - 40)
-            y = rng.uniform(60, height - 190) if mole else np.clip(rng.normal(235, 45), 60, height - 190)
-            x0, y0 = int(x) - 8, int(y) - 8
-            v, u = np.mgrid[y0 : y0 + 17, x0 : x0 + 17].astype(np.float32)
-            lean, long = rng.uniform(-0.3, 0.3), rng.uniform(0.8, 1.25)
-            distance = np.hypot((u - x + lean * (v - y)) * long, (v - y) / long) / radius
-            edge = np.exp(np.minimum(5 * (distance - 1), 60))
-            out[y0 : y0 + 17, x0 : x0 + 17] -= (depth / (1 + edge)).astype(np.float32)
-        return np.maximum(out, -0.8)
 
     def _resized(self, image: np.ndarray) -> np.ndarray:
         height, width = self.mean.shape[:2]
@@ -318,7 +298,7 @@ def _gloss(size: int) -> np.ndarray:
 
 def _lines(age: float) -> float:
     """Log of how much of the remainder, lines for a good part, is seen at an age."""
-    return float(np.log(np.interp(age, (18, 30, 45, 57, 80), (0.3, 0.5, 0.85, 1.0, 1.35))))
+    return float(np.log(np.interp(age, (18, 30, 45, 57, 80), (0.3, 0.5, 0.8, 0.88, 0.85))))
 
 
 def _tiled(crop: np.ndarray) -> np.ndarray:

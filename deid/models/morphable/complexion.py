@@ -62,7 +62,7 @@ class Complexion:
         man = float(np.clip(-gender, 0, 1)) if age >= _GROWN else 0.0
         return cls(
             pores=float(np.exp(0.22 * normal[0]) * (0.7 + 0.3 * old) * (1 - 0.12 * gender)),
-            blotches=float(np.exp(0.3 * normal[1]) * (0.5 + 0.6 * old)),
+            blotches=float(np.exp(0.3 * normal[1]) * (0.6 + 0.75 * old)),
             cheeks=float(np.clip(0.022 + 0.024 * normal[2], 0, 0.08) * (0.8 + 0.3 * old)),
             nose=float(np.clip(0.022 + 0.022 * normal[3], 0, 0.08) * (0.6 + 0.6 * old)),
             chin=float(np.clip(0.014 + 0.015 * normal[4], 0, 0.05)),

@@ -17,7 +17,7 @@ from deid.detection.hands import Hand
 from deid.media.region import read_region, write_region
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import AttributeCode, IdentityCode
-from deid.models.morphable.creases import depth_at
+from deid.models.morphable.creases import Folds
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.mouths import relaxed
@@ -41,13 +41,13 @@ Draw = Callable[[np.ndarray, np.ndarray, AttributeCode, "np.ndarray | None"], Pa
 class Sitter:
     """A surrogate made ready to be rendered: its head at rest, float32 (V, 3), and a renderer with its skin.
     ``eyewear``: the glasses that it wears. ``skin``: float32 (T, T, 3) and (T, T), albedo and gloss of the face's
-    tile, as the renderer has them, and how deep its folds are."""
+    tile, as the renderer has them, and its folds."""
 
     code: IdentityCode
     neutral: np.ndarray
     renderer: Renderer
     eyewear: Eyewear | None = None
-    skin: tuple[np.ndarray, np.ndarray, float] | None = None
+    skin: tuple[np.ndarray, np.ndarray, Folds] | None = None
 
     @classmethod
     def make(cls, geometry: Geometry, appearance: Appearance, code: IdentityCode, size: int) -> Sitter:
@@ -55,7 +55,7 @@ class Sitter:
         albedo = appearance.albedo(code, size)
         # the frame's tone is that of skin at the samples of photometry: there this skin must be as light on average
         skin, age = albedo / skin_level(geometry, albedo), appearance.traits(code.appearance)[1]
-        gloss, folds = appearance.gloss(size), depth_at(age)
+        gloss, folds = appearance.gloss(size), Folds.of(age, code.detail)
         renderer = Renderer(geometry, skin, gloss, code.iris, folds=folds)
         return cls(code, relaxed(geometry, geometry.neutral(code.shape)), renderer, skin=(skin, gloss, folds))
 

@@ -14,7 +14,7 @@ import numpy as np
 from deid.errors import ModelError
 from deid.models.morphable import raster, shade, shade_skin
 from deid.models.morphable.codes import Camera, Light
-from deid.models.morphable.creases import creases
+from deid.models.morphable.creases import Folds, creases
 from deid.models.morphable.geometry import Geometry, Part
 from deid.models.morphable.photo_local import factor
 from deid.models.morphable.raster_lashes import draw_folds, draw_lashes, lid_folds, resolve
@@ -60,9 +60,9 @@ class Renderer:
 
     ``albedo``: float32 (T, T, 3), relative reflectance of the face's UV tile, T a power of two; ``gloss``: float32
     (T, T), relative strength of the highlight; ``iris``: float32 (3,), linear RGB. ``bumps``: float32 (T, T) or None,
-    factors on the albedo near 1. ``folds``: how deep expressions fold the skin, see
-    :func:`~deid.models.morphable.creases.depth_at`. ``film``: how uneven the skin's oil is, 0 to 1. Raises
-    :class:`ModelError` when shapes do not fit.
+    factors on the albedo near 1. ``folds``: how deep the skin folds, see
+    :class:`~deid.models.morphable.creases.Folds`; a number: how deep expressions alone fold it. ``film``: how uneven
+    the skin's oil is, 0 to 1. Raises :class:`ModelError` when shapes do not fit.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Renderer:
         gloss: np.ndarray,
         iris: np.ndarray,
         bumps: np.ndarray | None = None,
-        folds: float = 0.0,
+        folds: float | Folds = 0.0,
         film: float = 1.0,
     ) -> None:
         size = albedo.shape[0]
@@ -80,7 +80,7 @@ class Renderer:
             raise ModelError(f"a skin texture must be square, its side a power of two, not {albedo.shape}")
         self.geometry = geometry
         self._model = head_model(geometry)
-        self._depth = np.float32(folds)
+        self._folds = folds if isinstance(folds, Folds) else Folds.moving(folds)
         self._iris = np.ascontiguousarray(iris, np.float32)
         skin = albedo if bumps is None else albedo * bumps[..., None]
         covered = self._model.covered
@@ -243,13 +243,13 @@ class Renderer:
             colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table, work.inside,
         )  # fmt: skip
         inner = self._locally(light, rig.sh @ shade.LUMA, rotation, expression, work.table)
-        folds = creases(geometry)
-        folded = None if expression is None or self._depth <= 0 else folds.weights(expression)
+        folds = creases(geometry, self._folds.kind)
+        folded = folds.weights(expression, self._folds)
         if folded is None:
             work.table[folds.members, shade.FOLD] = 0.0
         else:
             shade.fold_vertices(
-                folds.members, folded * self._depth, folds.tangents, rotation, work.normals, rig.sh, work.table
+                folds.members, folded, folds.tangents, rotation, work.normals, rig.sh, work.table
             )
         relief = (folds.relief.texels, folds.relief.offsets, folds.relief.sizes)
         skin = model.skin if whole else model.face
@@ -284,7 +284,7 @@ class Renderer:
         more = shadows(model.transfer, grey, rotation)
         for part, around in zip((Part.EYE_LEFT, Part.EYE_RIGHT), model.around_eyes, strict=True):
             inner[part] = more[around].mean()
-        more *= model.hollows.at(expression)
+        more *= model.hollows.at(expression, self._folds.cheeks)
         if len(light.local):
             more *= factor(model.bumps, light.local)
             here = factor(model.eye_bumps, light.local)

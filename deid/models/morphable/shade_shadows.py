@@ -73,11 +73,11 @@ class Hollows:
     smile: np.ndarray
     drive: np.ndarray
 
-    def at(self, expression: np.ndarray | None) -> np.ndarray:
-        """float32 (n,): factors under ``expression`` (E,)."""
-        if expression is None:
-            return self.rest
-        folded = np.clip(self.drive @ expression.astype(np.float32), 0.0, 1.0)
+    def at(self, expression: np.ndarray | None, calm: np.ndarray | None = None) -> np.ndarray:
+        """float32 (n,): factors under ``expression`` (E,). ``calm``: (2,), how much of the folds stands at rest."""
+        folded = np.zeros(2, np.float32) if calm is None else np.asarray(calm, np.float32)
+        if expression is not None:
+            folded = np.clip(np.maximum(self.drive @ expression.astype(np.float32), folded), 0.0, 1.0)
         return self.rest if not folded.any() else self.rest * np.exp(self.smile @ folded)
 
 

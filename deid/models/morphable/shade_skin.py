@@ -25,7 +25,7 @@ from deid.models.morphable.shade_texture import STEPS, blend, look_up
 PLAN = 40
 _PLACE, _CREASED = 24, 28
 # how much of its light each channel loses in a groove, and gains on its slopes: red light comes through the flesh
-_GROOVE = np.array([0.16, 0.28, 0.34], np.float32)
+_GROOVE = np.array([0.34, 0.46, 0.50], np.float32)
 _SLOPE = np.array([0.8, 1.0, 1.05], np.float32)
 _UNSHINY = np.float32(0.6)
 
