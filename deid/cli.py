@@ -10,7 +10,7 @@ import errno
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -19,7 +19,9 @@ from deid.commands._shell import Stopped, StopRequest, emit_json, open_standard_
 from deid.commands.analyze import analyze
 from deid.commands.audit import audit
 from deid.commands.batch import batch
+from deid.commands.config import config
 from deid.commands.demo import demo
+from deid.commands.edit import edit
 from deid.commands.info import info
 from deid.commands.key import key
 from deid.commands.models import models
@@ -55,20 +57,47 @@ Examples:
   deid key new study.key                      one face a person in all files of a study
   deid audit interview.mp4 interview.deid.mp4 --html audit.html    did it work? every frame, with evidence
   deid surrogates --count 24 -o gallery.png   people who do not exist, to look at
+  deid edit face.png --set age=+0.2 -o out.png       the same person, older; deid edit --list names what can be set
   deid models info ffhq.pkl                   what networks a checkpoint holds; nothing in it is run
   deid train generator --faces data -o out    train the StyleGAN engine's networks
+  deid config show                            which settings hold, and where each comes from
   deid demo                                   a clip to look at, before and after
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Settings(click.Group):
+    """Fills in what files and the environment say (:mod:`deid.settings`) before a command reads its words."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, words = super().resolve_command(ctx, args)
+        path, leaf, rest = [str(name)], command, words
+        while isinstance(leaf, click.Group) and rest and rest[0] in leaf.commands:
+            path, leaf, rest = [*path, rest[0]], leaf.commands[rest[0]], rest[1:]
+        if leaf is None or isinstance(leaf, click.Group) or name == "config" or {"-h", "--help"} & set(rest):
+            return name, command, words
+        from deid.settings import defaults
+
+        found = defaults(self, tuple(path), leaf, rest)
+        if "--quiet" not in rest:
+            for file in dict.fromkeys(str(s.file) for s in found.values() if s.file is not None):
+                say(f"settings from {file}")
+        values: dict[str, Any] = {key: setting.value for key, setting in found.items()}
+        for word in reversed(path):
+            values = {word: values}
+        ctx.default_map = values
+        return name, command, words
+
+
+@click.group(cls=_Settings, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="deid")
 def cli() -> None:
     """De-identify video: every face replaced, everything else untouched. Works offline."""
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
-for _command in (run, batch, info, analyze, audit, surrogates, models, train, key, demo):
+for _command in (run, batch, info, analyze, audit, surrogates, edit, models, train, key, config, demo):
     cli.add_command(_command)
 
 

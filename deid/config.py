@@ -37,10 +37,19 @@ MATCHES = ("age,gender", "age", "gender", "none")
 """What a surrogate may share with the person it stands in for, as far as a recogniser can tell."""
 
 POLICIES: dict[str, dict[str, Any]] = {
+    "research": {"engine": "morphable", "match": "age,gender", "fallback": "blur", "crf": 18, "audit": True},
+    "street": {"engine": "blur", "cover": "head", "detect": "thorough"},
+    "broadcast": {"engine": "morphable", "match": "age,gender", "fallback": "blur", "preset": "medium", "crf": 17},
+    "source-protection": {
+        "engine": "morphable", "match": "none", "fallback": "solid", "cover": "head", "detect": "thorough",
+        "strict": True,
+    },
     "max-privacy": {"engine": "solid", "fallback": "solid", "cover": "head", "detect": "thorough"},
-}
-"""Options that go together, by what they are for. ``max-privacy``: whole heads under one flat colour, looked for as
-hard as can be."""
+}  # fmt: skip
+"""Options that go together, by what they are for. ``research``: expressions and looks to be measured, and a report
+that tells how well they follow. ``street``: many faces, small ones, nobody of interest. ``broadcast``: to be looked at.
+``source-protection``: somebody who must not be found; nothing of them is guessed and kept, and there is no output
+unless the audit passes. ``max-privacy``: whole heads under one flat colour, looked for as hard as can be."""
 
 SCOPES = ("video", "batch", "key")
 """How far one person keeps one surrogate: in a clip, in the files of a batch, in every file of a key."""
@@ -69,13 +78,14 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def preset_options(names: Iterable[str]) -> dict[str, Any]:
+def preset_options(names: Iterable[str], dry_run: bool = False) -> dict[str, Any]:
     """What presets stand for: an encoder speed (one of :data:`PRESETS`) for ``preset``, and options of the same name
-    for one of :data:`POLICIES`; of several, the last that says something. :class:`RunConfig` refuses other names."""
+    for one of :data:`POLICIES`; of several, the last that says something, and speeds before policies.
+    :class:`RunConfig` refuses other names. ``dry_run``: without an audit, of which there is nothing to make."""
     found: dict[str, Any] = {}
-    for name in names:
+    for name in sorted(names, key=lambda name: name not in POLICIES):  # a speed that is said outright holds
         found |= POLICIES.get(name, {"preset": name})
-    return found
+    return {k: v for k, v in found.items() if not (dry_run and k in ("audit", "strict"))}
 
 
 def default_target(source: Path) -> Path:

@@ -64,8 +64,8 @@ _OPTIONS = (
         type=click.Choice((*PRESETS, *POLICIES)),
         multiple=True,
         metavar="NAME",
-        help="Encoder speed, ultrafast to placebo, or max-privacy: whole heads under one colour, looked for "
-        "hard; repeat for both.  [default: veryfast]",
+        help="Encoder speed, ultrafast to placebo, or options for a purpose: research, street, broadcast, "
+        "source-protection, max-privacy; repeat for both.  [default: veryfast]",
     ),
     click.option("--detect", type=click.Choice(DETECTS), help="How hard faces are looked for.  [default: balanced]"),
     click.option(

@@ -179,12 +179,22 @@ class TimeParam(click.ParamType):
         return value if isinstance(value, float) else parse_time(value)
 
 
+def _noted(context: click.Context, option: click.Parameter, value: Any) -> None:
+    """Where settings come from has been seen to already (:mod:`deid.settings`); some commands want to know it."""
+    context.meta[f"deid.{option.name}"] = value
+
+
 def common_options(command: _Command) -> _Command:
-    """``--json``, ``--quiet`` and ``--debug``, the same for every command."""
+    """``--json``, ``--quiet`` and ``--debug``, and where settings come from: the same for every command."""
     for option in (
+        click.option("--no-config", is_flag=True, expose_value=False, callback=_noted,
+                     help="Take no settings from files."),
+        click.option("--config", metavar="FILE", expose_value=False, callback=_noted,
+                     help="Take settings from this file alone.  [default: every deid.toml beside the input, "
+                     "here, and in the user's folder]"),
         click.option("--debug", is_flag=True, help="Show tracebacks and everything the libraries log."),
         click.option("--quiet", is_flag=True, help="No progress and no summary; warnings and errors still show."),
         click.option("--json", "as_json", is_flag=True, help="Print the result, or the error, as JSON on stdout."),
-    ):
+    ):  # fmt: skip
         command = option(command)
     return command

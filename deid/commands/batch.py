@@ -98,7 +98,8 @@ def batch(
     """
     from deid.batch.files import TEMPLATE, check_template, find, refuse_among_sources, refuse_clashes
 
-    given = preset_options(presets) | {name: value for name, value in options.items() if value is not None}
+    said = {name: value for name, value in options.items() if value is not None and value is not False}
+    given = preset_options(presets) | said
     given["audit"] = bool(given.get("audit") or report_path is not None)
     config = RunConfig(**{"threads": min(_THREADS, available_cores())} | given, mark=not no_mark)
     template = template or TEMPLATE

@@ -91,8 +91,9 @@ def run(
     SOURCE is a video, an image, or a folder of frames. The copy appears under its name only when the whole run has
     gone well; whatever fails leaves nothing behind. SOURCE itself is never changed.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    given = preset_options(presets) | given  # what is said outright goes before what a preset stands for
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    # what is said outright goes before what a preset stands for
+    given = preset_options(presets, dry_run=bool(given.get("dry_run"))) | given
     config = RunConfig(**given, mark=not no_mark, keep=tuple(number for numbers in keep for number in numbers))
     chosen = None if config.dry_run else (target or default_target(source))
     with _report_file(report_path, source, chosen, config.overwrite) as save:
