@@ -88,8 +88,8 @@ def edit(
     stop: StopRequest, picture: Path | None, words: tuple[str, ...], target: Path | None, sliders: tuple[str, ...],
     engine: str, listing: bool, overwrite: bool, as_json: bool, quiet: bool, debug: bool, **files: Path | None,
 ) -> None:  # fmt: skip
-    """Change what the largest face in PICTURE shows: expression, gaze, pose, light, age, gender, shapes, glasses, beard.
-    The rest of the person, and of the picture, stays.
+    """Change what the largest face in PICTURE shows: expression, gaze, pose, light, age, gender, shapes, glasses,
+    beard. The rest of the person, and of the picture, stays.
 
     Engine morphable inverts the face into the face model's codes, changes these and renders it where it was. Engine
     stylegan inverts it into the generator's latent space and edits the code there; the result is the generator's own

@@ -6,7 +6,8 @@ sample's attributes, with small changes zeroed; half of the edits change only on
 editors are asked for, to values that are drawn evenly as often as from another sample.
 
 Generating pictures costs a thousand times what f costs. So for a share of the budget small networks stand in that were
-fitted to what H and the recogniser say of the generator's pictures, as functions of w; then come the pictures.
+fitted to what H and the recogniser say of the generator's pictures, as functions of w; then come the pictures, a few a
+step, beside the stand-ins: the few alone are so noisy that what was learned is lost again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from deid.training.session import Budget, Session, short, train
 
 _SMALL = 0.1  # changes of attributes below which nothing is asked
 _FEW = 3
+_ASKED = 5.0  # how much more an attribute counts that is asked to change: it is one of 44
 _SIDE = 64  # pixels of the generator's pictures that f learns from
 _CHUNK = 64
 _SHOWN = (
@@ -223,9 +225,20 @@ class EditorTraining:
         sketch = used < self.options.sketched
         done = used / self.options.sketched if sketch else (used - self.options.sketched) / (1 - self.options.sketched)
         for group in self.tutor.param_groups:
-            group["lr"] = (1e-3 if sketch else 3e-4) * (1 - 0.9 * done)
-        chosen = torch.from_numpy(rows if sketch else rows[: self.preset.shown])
-        w, had, was = (getattr(self.samples, name)[chosen] for name in ("codes", "attributes", "faces"))
+            group["lr"] = (1e-3 if sketch else 1e-4) * (1 - 0.9 * done)
+        loss = torch.zeros(())
+        if self.options.sketched > 0:
+            loss = loss + self._loss(torch.from_numpy(rows), True, session)
+        if not sketch:
+            loss = loss + self._loss(torch.from_numpy(rows[: self.preset.shown]), False, session)
+        self.tutor.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.tutor.step()
+
+    def _loss(self, rows: torch.Tensor, sketch: bool, session: Session) -> torch.Tensor:
+        """All losses, weighted, of one batch."""
+        w, had, was = (getattr(self.samples, name)[rows] for name in ("codes", "attributes", "faces"))
         changes = self.asked(had)
         moved = self.net(w, changes)
         weights = self.options.weights
@@ -236,13 +249,8 @@ class EditorTraining:
             "neighbourhood": ((w - moved) / self.net.scale).square().mean(),
         }
         parts |= self._seen(w, moved, had, was, changes, sketch)
-        loss = sum(getattr(weights, name, weights.conservation) * part for name, part in parts.items())
-        assert isinstance(loss, torch.Tensor)
-        self.tutor.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.tutor.step()
         session.note(**{f"{'sketch' if sketch else 'shown'}.{name}": part for name, part in parts.items()})
+        return torch.stack([getattr(weights, name, weights.conservation) * part for name, part in parts.items()]).sum()
 
     def _seen(
         self, w: torch.Tensor, moved: torch.Tensor, had: torch.Tensor, was: torch.Tensor, changes: torch.Tensor,
@@ -259,9 +267,12 @@ class EditorTraining:
             picture = colours(made.float())
             has, seen = self.regressor(picture), self.recogniser(faces_of(picture, self.recogniser.side))
             kept = self._conserved(w, moved, made.float(), had, has, changes, sizes)
-        off = (has - (had + changes).clamp(0, 1)) / self._spread
+        off = ((has - (had + changes).clamp(0, 1)) / self._spread).square()
         # strangers differ by 1: what identity costs does not depend on the recogniser
-        return {"target": off.square().mean(), "face": (seen - was).square().sum(1).mean() / self._face} | kept
+        return {
+            "target": (off * (1 + _ASKED * (changes != 0))).mean(),
+            "face": (seen - was).square().sum(1).mean() / self._face,
+        } | kept
 
     def _conserved(
         self, w: torch.Tensor, moved: torch.Tensor, made: torch.Tensor, had: torch.Tensor, has: torch.Tensor,
