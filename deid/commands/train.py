@@ -67,6 +67,12 @@ def _timed(command: _Command) -> _Command:
     return command
 
 
+_counted = click.option(
+    "--pictures", type=click.IntRange(min=1), metavar="N",
+    help="Stop after so many pictures over all calls, too; by default the preset's.",
+)  # fmt: skip
+
+
 @train.command(epilog=_EXAMPLES, short_help="Render labelled faces to learn from.")
 @_options
 @click.option("--count", type=click.IntRange(min=1), metavar="N", help="How many; by default the preset's.")
@@ -94,22 +100,25 @@ def faces(
 @train.command(epilog=_EXAMPLES, short_help="Train a StyleGAN2 generator on rendered faces.")
 @_options
 @_timed
+@_counted
 @click.option("--no-game", is_flag=True, help="Only imitate the renderer, without an adversary.")
 @common_options
 @click.pass_obj
 def generator(
     stop: StopRequest, folder: Path, preset: str, seed: int, dry_run: bool, faces: Path, minutes: float,
-    threads: int | None, no_game: bool, as_json: bool, quiet: bool, debug: bool,
+    pictures: int | None, threads: int | None, no_game: bool, as_json: bool, quiet: bool, debug: bool,
 ) -> None:  # fmt: skip
     """Train a generator: taught by the renderer first, then in the adversarial game."""
-    chosen, batch, budget = _begin(preset, faces, minutes, threads)
     from deid.models.stylegan.generator import Generator
     from deid.training.generator import GeneratorOptions, train_generator
+    from deid.training.presets import PRESETS
+    from deid.training.scene import numbers
 
-    shape = chosen.generator(batch.parameters.shape[1])
-    plan = {"stage": "generator", **shape.numbers(), "parameters": _count(Generator(shape)), "faces": len(batch.pixels),
-            "minutes": minutes, "folder": str(folder)}
+    shape = PRESETS[preset].generator(numbers())
+    plan = {"stage": "generator", **shape.numbers(), "parameters": _count(Generator(shape)),
+            **_planned(preset, faces, minutes, pictures), "folder": str(folder)}
     if not dry_run:
+        chosen, batch, budget = _begin(preset, faces, minutes, threads, pictures)
         options = GeneratorOptions(preset, batch.parameters.shape[1], seed, not no_game)
         with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
             plan["weights"] = str(train_generator(batch, folder, chosen, options, budget, progress))
@@ -119,18 +128,19 @@ def generator(
 @train.command(epilog=_EXAMPLES, short_help="Train the network that reads landmarks off pictures.")
 @_options
 @_timed
+@_counted
 @common_options
 @click.pass_obj
 def attributes(
     stop: StopRequest, folder: Path, preset: str, seed: int, dry_run: bool, faces: Path, minutes: float,
-    threads: int | None, as_json: bool, quiet: bool, debug: bool,
+    pictures: int | None, threads: int | None, as_json: bool, quiet: bool, debug: bool,
 ) -> None:  # fmt: skip
     """Train the network that tells where landmarks lie, with gradients: one of the mapper's teachers."""
-    chosen, batch, budget = _begin(preset, faces, minutes, threads)
     from deid.training.landmarks import LandmarkOptions, train_landmarks
 
-    plan = {"stage": "attributes", "faces": len(batch.pixels), "minutes": minutes, "folder": str(folder)}
+    plan = {"stage": "attributes", **_planned(preset, faces, minutes, pictures), "folder": str(folder)}
     if not dry_run:
+        chosen, batch, budget = _begin(preset, faces, minutes, threads, pictures)
         with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
             options = LandmarkOptions(preset, seed)
             plan["weights"] = str(train_landmarks(batch, folder, chosen, options, budget, progress))
@@ -140,6 +150,7 @@ def attributes(
 @train.command(epilog=_EXAMPLES, short_help="Train the attribute encoder and the mapper into W.")
 @_options
 @_timed
+@_counted
 @click.option("--generator", "made", type=click.Path(path_type=Path), required=True, metavar="FILE",
               help="The generator: it stays as it is.")
 @click.option("--landmarks", type=click.Path(path_type=Path), metavar="FILE", help="Of deid train attributes.")
@@ -147,47 +158,48 @@ def attributes(
               help="InceptionResnetV1 weights as the identity encoder; by default dlib's network.")
 @click.option("--told", type=click.FloatRange(0, 1), default=0.5, show_default=True,
               help="Share of the time in which codes are told outright, as a taught generator allows.")
+@click.option("--begin", type=click.Path(path_type=Path), metavar="FILE",
+              help="Begin with the networks of this mapper, trained for the same generator.")
+@click.option("--album", type=click.Path(path_type=Path), metavar="FILE",
+              help="Keep what the networks make of the faces, which takes minutes, for further calls.")
 @click.option("--without", "left_out", type=click.Choice(("adversary", "landmarks", "crossing")), multiple=True,
               help="Leave a part out, for ablations.")
 @common_options
 @click.pass_obj
 def mapper(
     stop: StopRequest, folder: Path, preset: str, seed: int, dry_run: bool, faces: Path, minutes: float,
-    threads: int | None, made: Path, landmarks: Path | None, recogniser: Path | None, told: float,
-    left_out: tuple[str, ...], as_json: bool, quiet: bool, debug: bool,
+    pictures: int | None, threads: int | None, made: Path, landmarks: Path | None, recogniser: Path | None, told: float,
+    begin: Path | None, album: Path | None, left_out: tuple[str, ...], as_json: bool, quiet: bool, debug: bool,
 ) -> None:  # fmt: skip
     """Train the attribute encoder and the mapper with the generator and the identity encoder frozen, on the generator's
     own pictures (Nitzan et al. 2020, section 3)."""
-    chosen, batch, budget = _begin(preset, faces, minutes, threads)
     from deid.models.checkpoints import build, open_checkpoint
     from deid.models.mapping.identity import identity_encoder
-    from deid.models.morphable.appearance import load_appearance
-    from deid.models.morphable.geometry import load_geometry
-    from deid.training.mapper import MapperOptions, MapperTraining, draw_album, photograph, train_mapper
-    from deid.training.scene import identity_numbers
+    from deid.training.album import album_of
+    from deid.training.mapper import MapperOptions, MapperTraining, train_mapper
+    from deid.training.scene import numbers
 
     bundle: Bundle = open_checkpoint(made)
     network = build.generator(bundle)
-    taught = network.shape.latent == batch.parameters.shape[1]
-    if not taught and told > 0:
+    if network.shape.latent != numbers() and told > 0:
         raise UsageError(
-            f"{made} begins from {network.shape.latent} numbers and the faces have {batch.parameters.shape[1]}, so it "
-            "was not trained on such faces and no code can be told; add --told 0."
+            f"{made} begins from {network.shape.latent} numbers and the faces have {numbers()}, so it was not trained "
+            "on such faces and no code can be told; add --told 0."
         )
     reader = build.landmarks(open_checkpoint(landmarks)) if landmarks is not None else None
     parts = (part not in left_out for part in ("adversary", "landmarks", "crossing"))
     options = MapperOptions(preset, seed, told, *parts)
-    plan = {"stage": "mapper", "generator": str(made), "faces": min(len(batch.pixels), chosen.album),
-            "minutes": minutes, "without": list(left_out), "folder": str(folder)}
+    plan = {"stage": "mapper", "generator": str(made), **_planned(preset, faces, minutes, pictures),
+            "without": list(left_out), "folder": str(folder)}
     if not dry_run:
+        chosen, batch, budget = _begin(preset, faces, minutes, threads, pictures, album=True)
         with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
             who = identity_encoder(recogniser)
-            if taught:
-                own = identity_numbers(load_geometry(), load_appearance())
-                album = photograph(network, who, batch.first(chosen.album), own, progress)
-            else:
-                album = draw_album(network, who, chosen.album, seed, progress)
-            training = MapperTraining(network, who, reader, album, chosen, options)
+            pages = album_of(network, who, batch, chosen.album, seed, album, progress)
+            training = MapperTraining(network, who, reader, pages, chosen, options, progress)
+            if begin is not None:
+                held = open_checkpoint(begin)
+                training.begin_as(build.attributes(held), build.mapper(held))
             plan["weights"] = str(train_mapper(training, folder, chosen, budget, progress))
     _tell(plan, as_json, quiet)
 
@@ -275,7 +287,20 @@ def editor(
     _tell(plan, as_json, quiet)
 
 
-def _begin(preset: str, faces: Path, minutes: float, threads: int | None) -> tuple[Preset, Batch, Budget]:
+def _planned(preset: str, faces: Path, minutes: float, pictures: int | None) -> dict[str, Any]:
+    """What a stage would do, without reading a picture."""
+    from deid.training import dataset
+    from deid.training.presets import PRESETS
+
+    chosen = PRESETS[preset]
+    return {"faces": dataset.count(faces), "wanted": chosen.faces, "minutes": minutes,
+            "pictures": pictures or chosen.pictures}  # fmt: skip
+
+
+def _begin(
+    preset: str, faces: Path, minutes: float, threads: int | None, pictures: int | None = None, *, album: bool = False
+) -> tuple[Preset, Batch, Budget]:
+    """``album``: only as many faces as a mapper looks at."""
     import torch
 
     from deid.training import dataset
@@ -285,13 +310,13 @@ def _begin(preset: str, faces: Path, minutes: float, threads: int | None) -> tup
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = PRESETS[preset]
-    batch = dataset.load(faces, chosen.faces)
+    batch = dataset.load(faces, chosen.album if album else chosen.faces)
     if batch.pixels.shape[1] != chosen.size:
         raise ModelError(
             f"{faces} holds faces of {batch.pixels.shape[1]} pixels and the preset {preset} wants {chosen.size}; "
             "render others, or choose another preset."
         )
-    return chosen, batch, Budget(minutes * 60, chosen.pictures)
+    return chosen, batch, Budget(minutes * 60, pictures or chosen.pictures)
 
 
 def _count(module: Any) -> int:

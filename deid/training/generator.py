@@ -29,7 +29,7 @@ from deid.progress import Progress
 from deid.training.augment import Augment
 from deid.training.faces import Batch
 from deid.training.presets import Preset
-from deid.training.session import Budget, Session, short, train
+from deid.training.session import Budget, Session, best_device, short, train
 
 _PENALTY_EVERY, _PATH_EVERY = 16, 8
 _PENALTY_PER_PIXEL = 0.0002  # R1's weight is this times pixels over the batch, as StyleGAN2-ADA sets it
@@ -64,7 +64,9 @@ class GeneratorTraining:
         torch.manual_seed(options.seed)
         self.faces, self.preset, self.options = faces, preset, options
         shape: GeneratorShape = preset.generator(faces.parameters.shape[1])
-        self.made, self.judge = Generator(shape), Discriminator(shape.channels, shape.colours)
+        self.device = best_device()
+        self.made = Generator(shape).to(self.device)
+        self.judge = Discriminator(shape.channels, shape.colours).to(self.device)
         self.average = frozen(copy.deepcopy(self.made))
         self.augment = Augment(options.seed)
         slow = [p for n, p in self.made.named_parameters() if n.startswith("mapping.")]
@@ -77,7 +79,7 @@ class GeneratorTraining:
         rest = _PENALTY_EVERY / (_PENALTY_EVERY + 1)
         self.player = torch.optim.Adam(groups, lr=preset.play * 0.5, betas=(0.0, 0.99))
         self.referee = torch.optim.Adam(self.judge.parameters(), lr=preset.play * rest, betas=(0.0, 0.99**rest))
-        self._path = torch.zeros(())
+        self._path = torch.zeros((), device=self.device)
         self._step = 0
 
     def state(self) -> dict[str, Any]:
@@ -100,7 +102,7 @@ class GeneratorTraining:
         """The way back from :meth:`state`."""
         for name in ("made", "judge", "average", "teacher", "player", "referee"):
             getattr(self, name).load_state_dict(state[name])
-        self.augment.p, self._path, self._step = float(state["p"]), state["path"], int(state["step"])
+        self.augment.p, self._path, self._step = float(state["p"]), state["path"].to(self.device), int(state["step"])
 
     def step(self, rows: np.ndarray, used: float, session: Session) -> None:
         """One step on the faces ``rows``; ``used``: share of the budget."""
@@ -135,7 +137,7 @@ class GeneratorTraining:
 
     def _batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         pixels = torch.from_numpy(self.faces.pixels[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return pixels.contiguous(), torch.from_numpy(self.faces.parameters[rows])
+        return pixels.contiguous().to(self.device), torch.from_numpy(self.faces.parameters[rows]).to(self.device)
 
     def _rate(self, share: float) -> None:
         """Down to a fiftieth, along a cosine, while the renderer is imitated. The mapping network learns as fast as the
@@ -205,7 +207,7 @@ class GeneratorTraining:
 
     @torch.no_grad()
     def _measure_mean(self) -> None:
-        told = torch.from_numpy(self.faces.parameters[: 1 << 14])
+        told = torch.from_numpy(self.faces.parameters[: 1 << 14]).to(self.device)
         self.average.mapping.mean.copy_(self.average.mapping(told).mean(0))
 
 

@@ -16,7 +16,7 @@ from deid.models.mapping.attributes import MESH_OF_LANDMARKS, LandmarkNet, Landm
 from deid.progress import Progress
 from deid.training.faces import Batch, degraded
 from deid.training.presets import Preset
-from deid.training.session import Budget, Session, train
+from deid.training.session import Budget, Session, best_device, train
 
 _HELD_OUT = 16  # one in so many pictures is for measuring
 
@@ -35,8 +35,9 @@ class LandmarkTraining:
     def __init__(self, faces: Batch, preset: Preset, options: LandmarkOptions) -> None:
         torch.manual_seed(options.seed)
         self.faces, self.preset = faces, preset
-        self.net = LandmarkNet(LandmarkShape(min(preset.size, 64), preset.attributes.channels))
-        self._truth = torch.from_numpy(faces.points[:, list(MESH_OF_LANDMARKS), :2])
+        self.device = best_device()
+        self.net = LandmarkNet(LandmarkShape(min(preset.size, 64), preset.attributes.channels)).to(self.device)
+        self._truth = torch.from_numpy(faces.points[:, list(MESH_OF_LANDMARKS), :2]).to(self.device)
         self.net.centre.copy_(self._truth.mean(0))
         self.tutor = torch.optim.Adam(self.net.parameters(), lr=1e-3)
         self._random = np.random.default_rng((options.seed, 12))
@@ -73,7 +74,7 @@ class LandmarkTraining:
         pixels = self.faces.pixels[rows][..., :3]
         if harm:
             pixels = np.stack([degraded(picture, self._random) for picture in pixels])
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).float() / 255
 
     def networks(self) -> dict[str, Network]:
         """What is kept."""

@@ -1,18 +1,19 @@
-"""Training the attribute encoder and the mapper: Nitzan et al. 2020, on the generator's own pictures.
+"""Training the attribute encoder and the mapper: Nitzan et al. 2020, on the pictures of an album.
 
 The generator and the identity encoder stay as they are. Every third step crosses two pictures, the others use one for
 both roles; losses and weights are the published ones (``deid/models/mapping/losses.py``), with the steadier adversary
 of e4e (O. Tov et al. 2021): a tenth of the weight, slower, R1 every sixteen steps, on a pool of past codes.
 
 Before that, for a share of the budget, what is wanted is told outright: a generator that was taught by a renderer knows
-the code of one person's identity under another picture's attributes, since both are numbers it was given. A generator
-that came from elsewhere cannot say, and the paper's losses do all the work.
+the code of one person's identity under another picture's attributes, since both are numbers it was given. Codes are
+compared by what shows of the difference (``sensitivity.py``). A generator that came from elsewhere cannot say, and the
+paper's losses do all the work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +21,24 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from deid.detection.landmarks import FaceLandmarker, roi_from_box
 from deid.errors import ModelError
 from deid.models.checkpoints.bundle import Network
 from deid.models.mapping import losses
 from deid.models.mapping.attributes import MESH_OF_LANDMARKS, AttributeEncoder, LandmarkNet
-from deid.models.mapping.identity import IdentityEncoder, aligned
+from deid.models.mapping.identity import Recogniser, aligned
 from deid.models.mapping.mapper import LatentDiscriminator, Mapper, MapperShape
-from deid.models.stylegan.alignment import inverse
 from deid.models.stylegan.generator import Generator
-from deid.models.stylegan.networks import normalised
 from deid.progress import Progress
-from deid.recognition.chips import CHIP, chip_from_picture
-from deid.training.faces import Batch
+from deid.training.album import Album, face_places, to_unit
 from deid.training.presets import Preset
-from deid.training.session import Budget, Session, short, train
+from deid.training.scene import bare_eyed, wears_glasses
+from deid.training.sensitivity import metric
+from deid.training.session import Budget, Session, best_device, short, train
 
 _CROSS_EVERY, _PENALTY_EVERY = 3, 16
 _POOL = 50
 _ADVERSARY = 0.1  # of the paper's weight
 _LANDMARK_PIXELS = 160 / 2  # of a picture from -1 to 1
-_CHUNK = 64
-_ALBUM_SIDE = 256  # pixels at which pictures of larger generators are kept
-_FACE_AT = np.array([0.22, 0.28, 0.78, 0.9], np.float32)  # of a picture that is aligned as FFHQ's are
-_PRESENCE, _TRIES = 0.5, 100
 _GRID = 6
 
 
@@ -61,122 +56,42 @@ class MapperOptions:
     crossing: bool = True
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Album:
-    """The generator's own pictures. ``codes``: float32 (n, width); ``pixels``: uint8 (n, S, S, 3); ``points``: float32
-    (n, 478, 3), -1 to 1; ``identities``: float32 (n, d), what E_id makes of each; ``parameters``: float32 (n, P), what
-    the mapping network was told; ``own``: how many of these say who it is, 0 when nobody knows."""
-
-    codes: torch.Tensor
-    pixels: np.ndarray
-    points: torch.Tensor
-    identities: torch.Tensor
-    parameters: torch.Tensor
-    own: int
-
-
-@torch.no_grad()
-def photograph(
-    generator: Generator,
-    recogniser: IdentityEncoder,
-    faces: Batch,
-    own: int,
-    progress: Progress,
-    truncation: float = 1.0,
-) -> Album:
-    """What ``generator`` makes of the numbers of ``faces``, and who that is. Points are those of the rendered face,
-    which the generator has learned to show in the same place."""
-    progress.stage("generating pictures", len(faces.parameters))
-    told, points = torch.from_numpy(faces.parameters), torch.from_numpy(faces.points)
-    codes, pixels, identities = [], [], []
-    for start in range(0, len(told), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        w = generator.codes(told[rows], truncation)
-        with short():
-            made = generator(w)
-        made = to_unit(made.float())
-        identities.append(
-            recogniser(aligned(made, face_places(points[rows], recogniser.side, made.shape[-1]), recogniser.side))
-        )
-        codes.append(w)
-        pixels.append((made * 255).round().byte().permute(0, 2, 3, 1).numpy())
-        progress.advance(len(w))
-    return Album(torch.cat(codes), np.concatenate(pixels), points, torch.cat(identities), told, own)
-
-
-@torch.no_grad()
-def draw_album(generator: Generator, recogniser: IdentityEncoder, count: int, seed: int, progress: Progress) -> Album:
-    """The same of a generator that no renderer taught, such as one of FFHQ: codes are drawn, points are what the
-    landmark model sees. Raises :class:`ModelError` when most pictures show no face."""
-    progress.stage("generating pictures", count)
-    random = torch.Generator().manual_seed(seed)
-    codes: list[torch.Tensor] = []
-    pixels, points, identities = [], [], []
-    tried = 0
-    with FaceLandmarker() as landmarker:
-        while len(codes) < count:
-            if tried >= _TRIES + 4 * count:
-                raise ModelError("hardly any picture of this generator shows a face; use one of aligned faces.")
-            tried += 1
-            w = generator.codes(torch.randn(1, generator.shape.latent, generator=random))
-            made = to_unit(generator(w))
-            made = functional.interpolate(made, (_ALBUM_SIDE, _ALBUM_SIDE), mode="area")
-            picture = (made[0] * 255).round().byte().permute(1, 2, 0).numpy()
-            seen = landmarker.run(picture, roi_from_box(_FACE_AT * _ALBUM_SIDE), rgb=True)
-            if seen is None or seen.presence < _PRESENCE:
-                continue
-            where = normalised(seen.points[None], np.eye(2, 3)[None], _ALBUM_SIDE)
-            told = torch.from_numpy(where)
-            places = face_places(told, recogniser.side, _ALBUM_SIDE)
-            codes.append(w)
-            pixels.append(picture)
-            points.append(told)
-            identities.append(recogniser(aligned(made, places, recogniser.side)))
-            progress.advance()
-    return Album(
-        torch.cat(codes), np.stack(pixels), torch.cat(points), torch.cat(identities), torch.zeros(len(codes), 0), 0
-    )
-
-
-def to_unit(made: torch.Tensor) -> torch.Tensor:
-    """What a generator makes, (N, 3 or 4, H, W) in -1 to 1, as colours (N, 3, H, W) from 0 to 1."""
-    return (made[:, :3] / 2 + 0.5).clamp(0, 1)
-
-
-def face_places(points: torch.Tensor, side: int, size: int) -> torch.Tensor:
-    """float32 (N, 2, 3), picture_from_face for :func:`~deid.models.mapping.identity.aligned`: from an aligned face of
-    ``side`` pixels to a picture of ``size``, where the mesh is ``points``, (N, 478, 3) in -1 to 1."""
-    places = ((points.numpy()[..., :2] + 1) * size - 1) / 2
-    out = [inverse(chip_from_picture(mesh) * (side / CHIP)) for mesh in places]
-    return torch.from_numpy(np.stack(out).astype(np.float32))
-
-
 class MapperTraining:
     """One training of E_attr and M."""
 
     def __init__(
         self,
         generator: Generator,
-        recogniser: IdentityEncoder,
+        recogniser: Recogniser,
         landmarks: LandmarkNet | None,
         album: Album,
         preset: Preset,
         options: MapperOptions,
+        progress: Progress,
     ) -> None:
         torch.manual_seed(options.seed)
-        self.generator, self.recogniser, self.landmarks = generator, recogniser, landmarks
-        self.album, self.options = album, options
-        self.encoder = AttributeEncoder(preset.attributes)
+        self.device = best_device()
+        self.generator, self.recogniser = generator.to(self.device), recogniser.to(self.device)
+        self.landmarks = landmarks.to(self.device) if landmarks is not None else None
+        numbers = album.parameters.numpy()
+        self.album = album = album.to(self.device)
+        self.options = options
+        self.encoder = AttributeEncoder(preset.attributes).to(self.device)
         width = generator.shape.width
-        self.mapper = Mapper(MapperShape(recogniser.width, preset.attributes.width, preset.hidden, width))
-        self.judge = LatentDiscriminator(width)
-        self.encoder.know(album.points)
+        shape = MapperShape(recogniser.width, preset.attributes.width, preset.hidden, width)
+        self.mapper = Mapper(shape).to(self.device)
+        self.judge = LatentDiscriminator(width).to(self.device)
+        # Glasses are the one thing that is left out: what shows through them is learned, and engines draw them.
+        self._plain = torch.from_numpy(bare_eyed(numbers)).to(self.device) if album.own else album.parameters
+        self._bare = ~wears_glasses(numbers) if album.own else np.ones(len(numbers), bool)
+        self.encoder.know(album.read)
         self.judge.know(album.codes)
         with torch.no_grad():
             some = self.encoder(*self._looks(np.arange(min(256, len(album.codes)))))
         self.mapper.know(album.identities[: len(some)], some, album.codes)
         self.mapper.centre[recogniser.width :] = 0.0
         self.mapper.spread[recogniser.width :] = some.std()
+        self.seen = metric(generator, recogniser, album, self.mapper.scale, progress) if options.told else None
         self._learned = [*self.encoder.parameters(), *self.mapper.parameters()]
         self.tutor = torch.optim.Adam(self._learned, lr=1e-3)
         self.fooler = torch.optim.Adam(self._learned, lr=1e-5)
@@ -184,6 +99,19 @@ class MapperTraining:
         self._pool: list[torch.Tensor] = []
         self._random = np.random.default_rng((options.seed, 13))
         self._step = 0
+
+    def begin_as(self, encoder: AttributeEncoder, mapper: Mapper) -> None:
+        """Begin with networks that were trained before, for this generator and recogniser. Raises :class:`ModelError`
+        when they are of other sizes."""
+        if mapper.shape != self.mapper.shape or replace(encoder.shape, components=0) != replace(
+            self.encoder.shape, components=0
+        ):
+            raise ModelError("the mapper to begin with has other sizes than the preset's; leave out --begin.")
+        if encoder.shape == self.encoder.shape:
+            self.encoder.load_state_dict(encoder.state_dict())
+        else:
+            self.encoder.follow(encoder)
+        self.mapper.load_state_dict(mapper.state_dict())
 
     def state(self) -> dict[str, Any]:
         """Everything that has to be kept to go on."""
@@ -202,10 +130,10 @@ class MapperTraining:
         crossed = self.options.crossing and self._step % _CROSS_EVERY == 0
         if used < self.options.told:
             self._rate(1e-3 * (1 - 0.9 * used / self.options.told))
-            self._tell(rows, self._random.permutation(rows), session)
+            self._tell(rows, self._random.permutation(rows) if self.options.crossing else rows, session)
             return
         self._rate(5e-5)
-        rows = rows[: max(len(rows) // 8, 2)]
+        rows = rows[self._bare[rows]][: max(len(rows) // 8, 2)]
         self._learn(rows, self._random.permutation(len(self.album.codes))[: len(rows)] if crossed else rows, session)
 
     def _rate(self, rate: float) -> None:
@@ -214,12 +142,15 @@ class MapperTraining:
 
     def _tell(self, rows: np.ndarray, people: np.ndarray, session: Session) -> None:
         """Identities of ``people`` under the attributes of ``rows``: the code is known."""
-        told = self.album.parameters[rows].clone()
+        told = self._plain[rows].clone()
         told[:, : self.album.own] = self.album.parameters[people, : self.album.own]
         with torch.no_grad():
             wanted = self.generator.mapping(told)
-        found = self._mapped(rows, people)
-        loss = ((found - wanted) / self.mapper.scale).square().mean()
+        with short():
+            found = self._mapped(rows, people)
+        found = found.float()
+        assert self.seen is not None
+        loss = ((found - wanted) / self.mapper.scale @ self.seen).square().sum(1).mean()
         self.tutor.zero_grad(set_to_none=True)
         loss.backward()
         self.tutor.step()
@@ -293,10 +224,10 @@ class MapperTraining:
         return codes
 
     def _looks(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        return self._pictures(rows), self.album.points[rows]
+        return self._pictures(rows), self.album.read[rows]
 
     def _pictures(self, rows: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(self.album.pixels[rows]).permute(0, 3, 1, 2).float() / 255
+        return torch.from_numpy(self.album.pixels[rows]).to(self.device).permute(0, 3, 1, 2).float() / 255
 
     @torch.no_grad()
     def grid(self, count: int = _GRID) -> torch.Tensor:

@@ -211,6 +211,8 @@ def parameters(who: Who, how: How) -> np.ndarray:
     return np.concatenate([np.ravel(part) for part in parts]).astype(np.float32)
 
 
+_GLASSES, _NO_GLASSES = slice(-9, -6), np.array([-0.6, -0.5, 0.0], np.float32)
+"""Where :func:`parameters` speaks of glasses, and what it says where there are none."""
 _MEAN_LIGHT = np.array([0.66, 0.0, 0.2, 0.33, 0.0, 0.0, 0.08, 0.02, 0.05], np.float32)
 
 
@@ -225,6 +227,30 @@ def identity_numbers(geometry: Geometry, appearance: Appearance) -> int:
     """How many of the first of :func:`parameters` say who it is; skin tone is not among them, because a face has to go
     with its neck."""
     return len(geometry.identity) + len(appearance.spread) + 3
+
+
+@lru_cache(maxsize=1)
+def numbers() -> int:
+    """How many :func:`parameters` there are."""
+    from deid.models.morphable.appearance import load_appearance
+    from deid.models.morphable.geometry import load_geometry
+
+    geometry, appearance, rng = load_geometry(), load_appearance(), np.random.default_rng(0)
+    who = draw_who(geometry, appearance, rng)
+    return len(parameters(who, draw_how(geometry, rng, who)))
+
+
+def bare_eyed(numbers: np.ndarray) -> np.ndarray:
+    """:func:`parameters` (..., P) of the same pictures without glasses."""
+    out = np.array(numbers, np.float32)
+    out[..., _GLASSES] = _NO_GLASSES
+    return out
+
+
+def wears_glasses(numbers: np.ndarray) -> np.ndarray:
+    """bool (...): whether pictures of these :func:`parameters` (..., P) show glasses."""
+    shown: np.ndarray = np.asarray(numbers)[..., _GLASSES.start] > 0
+    return shown
 
 
 def portrait_of(

@@ -23,10 +23,10 @@ from deid.models.stylegan import alignment
 from deid.models.stylegan.generator import GeneratorShape
 from deid.progress import QuietProgress
 from deid.training import dataset
+from deid.training.album import draw_album, face_places
 from deid.training.augment import Augment
 from deid.training.faces import crossed
 from deid.training.generator import GeneratorOptions, GeneratorTraining, likeness, train_generator
-from deid.training.mapper import draw_album, face_places
 from deid.training.presets import PRESETS
 from deid.training.session import Budget, Session
 
@@ -173,12 +173,15 @@ def test_training_goes_on_where_it_stopped(faces: Path, tmp_path: Path) -> None:
 
 def test_all_stages_run_from_the_command_line(faces: Path, tmp_path: Path) -> None:
     def run(*words: str) -> dict:
-        result = CliRunner().invoke(cli, ["train", *words, "--preset", "tiny", "--json", "--quiet"], obj=StopRequest())
+        words = ("train", words[0], "--preset", "tiny", *words[1:], "--json", "--quiet")
+        result = CliRunner().invoke(cli, words, obj=StopRequest())
         assert result.exit_code == 0, (result.output, result.exception)
         return json.loads(result.stdout)
 
     told = run("generator", "--faces", str(faces), "-o", str(tmp_path / "none"), "--dry-run")
     assert told["size"] == 16 and not (tmp_path / "none").exists()
+    large = ("--faces", str(tmp_path / "none"), "-o", str(tmp_path / "none"), "--dry-run", "--preset", "gpu")
+    assert run("generator", *large)["size"] == 256 and run("attributes", *large)["wanted"] == 120_000
     short = ("--faces", str(faces), "--minutes", "0.03", "--threads", "1")
     made = run("generator", *short, "-o", str(tmp_path / "g"))["weights"]
     seen = run("attributes", *short, "-o", str(tmp_path / "a"))["weights"]
@@ -189,7 +192,12 @@ def test_all_stages_run_from_the_command_line(faces: Path, tmp_path: Path) -> No
     code = encoder(torch.rand(2, 3, 16, 16), torch.zeros(2, 478, 3))
     w = mapper(torch.zeros(2, 128), code)
     assert build.generator(open_checkpoint(Path(made)))(w).shape == (2, 4, 16, 16)
-    run("mapper", *short, *rest, "-o", str(tmp_path / "m2"), "--without", "adversary", "--without", "landmarks")
+    again = ("--without", "adversary", "--without", "landmarks", "--begin", mapped, "--album", str(tmp_path / "album"))
+    run("mapper", *short, *rest, "-o", str(tmp_path / "m2"), *again)
+    assert (tmp_path / "album").stat().st_size > 10_000
+    once = run("mapper", *short, *rest, "-o", str(tmp_path / "m3"), "--pictures", "32", *again[-2:])["weights"]
+    assert json.loads((tmp_path / "m3/stats.jsonl").read_text().splitlines()[-1])["pictures"] == 32
+    assert Path(once).exists()
 
 
 class _Photographer(torch.nn.Module):

@@ -7,8 +7,9 @@ a landmark model that knows real faces, and leaves to pixels what points do not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -33,7 +34,8 @@ MESH_OF_LANDMARKS = (
 @dataclass(frozen=True, slots=True)
 class AttributeShape(NetworkShape):
     """``side``: pixels of the picture that goes in; ``channels``: of the first convolution; ``width``: numbers that
-    come out; ``points``: whether mesh points go in."""
+    come out; ``points``: whether mesh points go in; ``components``: in how many of their principal directions, each
+    in units of its own spread, 0 for as they are."""
 
     WHAT: ClassVar[str] = "attribute encoder"
 
@@ -41,6 +43,12 @@ class AttributeShape(NetworkShape):
     channels: int = 24
     width: int = 256
     points: bool = True
+    components: int = 0
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any]) -> AttributeShape:
+        """See :meth:`NetworkShape.of`; files of before say nothing of components."""
+        return super(AttributeShape, cls).of({"components": 0, **numbers})
 
 
 class _Step(nn.Sequential):
@@ -72,13 +80,19 @@ class AttributeEncoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.look, numbers = _trunk(3, shape.channels, shape.side)
-        self.read = nn.Sequential(nn.Linear(POINTS * 3, 256), nn.LeakyReLU(0.2)) if shape.points else None
+        told = shape.components or POINTS * 3
+        self.read = nn.Sequential(nn.Linear(told, 256), nn.LeakyReLU(0.2)) if shape.points else None
         self.join = nn.Linear(numbers + (256 if shape.points else 0), shape.width)
         self.register_buffer("centre", torch.zeros(POINTS, 3))
         self.register_buffer("spread", torch.ones(()))
+        if shape.components:
+            self.register_buffer("directions", torch.zeros(POINTS * 3, shape.components))
+            self.register_buffer("sizes", torch.ones(shape.components))
 
     centre: torch.Tensor
     spread: torch.Tensor
+    directions: torch.Tensor
+    sizes: torch.Tensor
 
     def forward(self, pictures: torch.Tensor, points: torch.Tensor | None = None) -> torch.Tensor:
         """``pictures``: (N, 3, S, S) in [0, 1], any S; ``points``: (N, 478, 3), -1 to 1 over the picture, z in the same
@@ -90,14 +104,41 @@ class AttributeEncoder(nn.Module):
         if self.read is not None:
             if points is None:
                 raise ValueError("this encoder needs the points of the mesh")
-            found.append(self.read(((points - self.centre) / self.spread).flatten(1)))
+            found.append(self.read(self._told(points)))
         code: torch.Tensor = self.join(torch.cat(found, 1))
         return code
 
+    def _told(self, points: torch.Tensor) -> torch.Tensor:
+        away = ((points - self.centre) / self.spread).flatten(1)
+        return away @ self.directions / self.sizes if self.shape.components else away
+
+    @torch.no_grad()
+    def follow(self, other: AttributeEncoder) -> None:
+        """Begin as ``other``, which may have been told points as they are: the same weights, seen along directions.
+        Raises ``ValueError`` when pictures go through other layers."""
+        if replace(other.shape, components=0) != replace(self.shape, components=0) or other.shape.components:
+            raise ValueError("encoders of different sizes")
+        self.look.load_state_dict(other.look.state_dict())
+        self.join.load_state_dict(other.join.state_dict())
+        if self.read is None or other.read is None:
+            return
+        moved = ((self.centre - other.centre) / other.spread).flatten()
+        weight, bias = other.read[0].weight, other.read[0].bias
+        scaled = weight * (self.spread / other.spread)
+        self.read[0].weight.copy_(scaled @ self.directions * self.sizes if self.shape.components else scaled)
+        self.read[0].bias.copy_(bias + weight @ moved)
+
     def know(self, points: torch.Tensor) -> None:
-        """Learn mean and spread of the training set's points."""
+        """Learn mean and spread of the training set's points. Lids and lips move by a hundredth of what heads do, so
+        that directions are brought to one size, down to what is left of noise."""
         self.centre.copy_(points.mean(0))
         self.spread.copy_((points - points.mean(0)).std().clamp_min(1e-4))
+        if self.shape.components:
+            away = ((points - self.centre) / self.spread).flatten(1).double()
+            sizes, directions = torch.linalg.eigh(away.T @ away / len(away))
+            kept = slice(-self.shape.components, None)
+            self.directions.copy_(directions[:, kept].flip(1))
+            self.sizes.copy_(sizes[kept].flip(0).clamp_min(1e-10).sqrt())
 
 
 @dataclass(frozen=True, slots=True)

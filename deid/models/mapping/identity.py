@@ -7,7 +7,6 @@ brings. Both want an aligned face; where it lies in the picture follows from its
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -17,21 +16,10 @@ from deid.errors import ModelError
 from deid.models.checkpoints.bundle import Bundle, fill
 
 
-class IdentityEncoder(Protocol):
-    """``width``: numbers in a code; ``side``: pixels of an aligned face; ``name``: for reports."""
-
-    width: int
-    side: int
-    name: str
-
-    def __call__(self, faces: torch.Tensor) -> torch.Tensor:
-        """Aligned faces, float (N, 3, side, side) RGB in [0, 1], to codes (N, width), whose distances tell people
-        apart."""
-        ...
-
-
 class DlibIdentity(nn.Module):
-    """dlib's network: 128 numbers from 150 pixels."""
+    """dlib's network: 128 numbers from 150 pixels. ``width``: numbers in a code; ``side``: pixels of an aligned face;
+    ``name``: for reports. Takes aligned faces, float (N, 3, side, side) RGB in [0, 1], to codes (N, width), whose
+    distances tell people apart."""
 
     width, side, name = 128, 150, "dlib"
 
@@ -61,6 +49,9 @@ class FacenetIdentity(nn.Module):
 
     def forward(self, faces: torch.Tensor) -> torch.Tensor:
         return functional.normalize(self.net((faces * 255 - 127.5) / 128))
+
+
+Recogniser = DlibIdentity | FacenetIdentity
 
 
 def identity_encoder(path: Path | None = None) -> DlibIdentity | FacenetIdentity:
