@@ -38,18 +38,20 @@ _HELD = {
     "nose tip over base": 1.2,
     "mouth corners up": 1.3,
     "nostrils apart": 1.4,
-    "mouth width": 1.5,
     "face width": 1.3,
     "face width at the mouth": 1.4,
     "eye spacing": 1.6,
     "brow tilt": 1.6,
-    "lower lip": 1.7,
     "nose tip width": 1.2,
     "nose ridge width": 1.2,
     "nose over lip": 1.2,
     "nose asymmetry": 0.7,
 }
-_ONE_SIDED = {  # the same downwards and upwards: a short wide nose that points up is what viewers see first
+_ONE_SIDED = {  # the same downwards and upwards: a short wide nose that points up is what viewers see first, then a
+    # small mouth with thick lips, which smiles as if it did not mean it
+    "mouth width": (0.7, 1.5),
+    "upper lip": (1.6, 0.6),
+    "lower lip": (1.7, 1.0),
     "nose length": (1.0, 1.4),
     "nose width": (1.5, 1.1),
     "nose tip turned up": (1.0, 0.6),
