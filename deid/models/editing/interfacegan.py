@@ -53,7 +53,7 @@ def fit_interfacegan(codes: torch.Tensor, attributes: torch.Tensor, reader: Read
     standard = ((codes - codes.mean(0)) / scale).double().numpy()
     normals = np.stack([_normal(standard, column) for column in attributes.double().numpy().T])
     normals /= scale.double().numpy()  # of planes in w itself
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     alone = np.stack([_alone(normals, number) for number in range(len(normals))])
     share = np.linalg.norm(alone, axis=1)
     alone /= np.maximum(share[:, None], 1e-9)
@@ -66,7 +66,10 @@ def fit_interfacegan(codes: torch.Tensor, attributes: torch.Tensor, reader: Read
 
 
 def _normal(codes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The normal of the plane between the top and the bottom of ``codes`` by ``scores``: squared hinge, ridge."""
+    """The normal of the plane between the top and the bottom of ``codes`` by ``scores``: squared hinge, ridge. Zero for
+    scores that are all the same."""
+    if float(np.ptp(scores)) < 1e-6:
+        return np.zeros(codes.shape[1])
     count = min(max(int(_SHARE * len(codes)), _LEAST), len(codes) // 2)
     order = np.argsort(scores, kind="stable")
     some = codes[np.concatenate([order[:count], order[-count:]])]
@@ -84,7 +87,9 @@ def _normal(codes: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 def _alone(normals: np.ndarray, number: int) -> np.ndarray:
     """What of one normal is at right angles to all others."""
-    basis, _ = np.linalg.qr(np.delete(normals, number, axis=0).T)
+    others = np.delete(normals, number, axis=0)
+    others = others[np.linalg.norm(others, axis=1) > 0]
+    basis, _ = np.linalg.qr(others.T)
     return np.asarray(normals[number] - basis @ (basis.T @ normals[number]))
 
 
@@ -97,6 +102,6 @@ def _gains(
     for number, (way, spread) in enumerate(zip(ways, reach, strict=True)):
         step = 2 * spread * way
         more, less = reader(torch.cat([some + step, some - step]))[:, number].split(len(some))
-        slope = float((more - less).mean()) / float(4 * spread)
-        out.append(1 / (np.sign(slope) * max(abs(slope), 0.01 / float(spread))) if slope else 0.0)
+        slope = float((more - less).mean()) / max(float(4 * spread), 1e-9)
+        out.append(1 / (np.sign(slope) * max(abs(slope), 0.01 / float(spread))) if slope and spread > 0 else 0.0)
     return torch.tensor(out, dtype=torch.float32)
