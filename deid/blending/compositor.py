@@ -20,13 +20,13 @@ from ..models.morphable import finish
 from ._around import seam_cells, without_arms
 from ._blend import HAIR_SHOWS, blend
 from ._film import code_table, film, finished
-from ._hair import around
 from ._kernels import ANCHOR, BINS, CORE, EDGE, END, INNER, OUTER, STILL, STRETCH, closed, directions
 from ._polar import polar_colours, seen_reach
 from .glasses import glasses_seen
 from .hair import FIRST, PITCH, Part, hair_model
 from .occlusion import kept_of_core
 from .outline import FaceOutline, limits
+from .rings import border, doubled, ramp, rounded, smoothed
 from .scratch import lent
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Compositor:
             raise ValueError("crop, face and occlusion differ in size")
         picture = np.ascontiguousarray(crop_rgb, np.float32)
         centre = source.centre.astype(np.float32)
-        rim = _rounded(source.reach(centre))
+        rim = rounded(source.reach(centre))
         tables, (above, beside, arms) = _tables(picture, rim, target, source, centre, face, attributes.blur)
         part, fill = _filmed(face, _box(tables[OUTER] * np.maximum(tables[STRETCH], 1), centre, (h, w)), attributes)
         limit = limits(source_points, source, centre, rim)
@@ -161,7 +161,7 @@ class Compositor:
 
 def _faces_us(rim: np.ndarray) -> np.ndarray:
     """float32 (BINS,): 0 on the side that a head is turned to, where no skin lies beyond the face, 1 elsewhere."""
-    return np.asarray(_ramp(rim / np.maximum(np.roll(rim, BINS // 2), 1e-3), *_TURNED), np.float32)
+    return np.asarray(ramp(rim / np.maximum(np.roll(rim, BINS // 2), 1e-3), *_TURNED), np.float32)
 
 
 def _hairy(gate: np.ndarray) -> np.ndarray:
@@ -190,10 +190,10 @@ def _into_hair(
     # a hard line, or one beyond what is believed, is the hair model's
     sure = sure * (middle > _HAIR_PLACE[0]) * (middle < _HAIR_PLACE[1])
     found = np.stack([sure * middle, sure * width, sure], axis=1)
-    found = _smoothed(found, 2.0)
+    found = smoothed(found, 2.0)
     place, wide = (found[:, :2] / np.maximum(found[:, 2:], 1e-3)).T
     place, wide = np.clip(place, *_HAIR_PLACE), np.clip(wide, *_HAIR_WIDE)
-    place, wide, sure = _doubled(np.stack([place, wide, np.minimum(found[:, 2], sure)], axis=1)).T
+    place, wide, sure = doubled(np.stack([place, wide, np.minimum(found[:, 2], sure)], axis=1)).T
     # what is dark below a chin is its shadow or a collar
     sure = sure * (1 - above) * (1 - np.clip((directions()[:, 1] - _CHIN[0]) / (_CHIN[1] - _CHIN[0]), 0, 1))
     wide = np.maximum(wide * rim, 2 * blur)
@@ -291,23 +291,6 @@ def _matched(
     finished(face.coded, finish.seam_field(cells, weight), tiles, place, np.float32(grain), np.float32(chroma))
 
 
-def _rounded(reach: np.ndarray) -> np.ndarray:
-    """An outline of straight lines, rounded outwards."""
-    return np.maximum(_smoothed(reach, 1.5), reach).astype(np.float32)
-
-
-def _smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
-    """``values``, (n,) or (n, columns), of all directions, smoothed over ``sigma`` of them."""
-    return np.asarray(around(values.reshape(len(values), -1), sigma).reshape(values.shape))
-
-
-def _doubled(values: np.ndarray) -> np.ndarray:
-    """float32 (BINS, ...): what is known for every second direction, for all."""
-    out = np.empty((BINS, *values.shape[1:]), np.float32)
-    out[::2], out[1::2] = values, 0.5 * (values + np.roll(values, -1, axis=0))
-    return out
-
-
 def _tables(
     picture: np.ndarray,
     rim: np.ndarray,
@@ -324,18 +307,18 @@ def _tables(
     up = unit @ source.up
     tall = float(rim[int(up.argmax())])
     height = rim * up / tall
-    above = _ramp(height, 0.3, 0.75)
-    beside = _ramp(height, -0.45, 0.0) * (1 - above)
-    arms = _ramp(height, -0.05, 0.12) * (1 - _ramp(height, 0.4, 0.6))
+    above = ramp(height, 0.3, 0.75)
+    beside = ramp(height, -0.45, 0.0) * (1 - above)
+    arms = ramp(height, -0.05, 0.12) * (1 - ramp(height, 0.4, 0.6))
     faint, alike, bright, dark, ended = _beyond(picture, centre, rim)
     # hair that hugs temple and cheek is no face: a thin strip of it before a wall would vanish in the margin
     margin = MARGIN * max(width, 0.8 * source.height) * (1 - np.maximum(above * dark, beside * ended))
     anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
-    new = np.minimum(_rounded(target.reach(centre)), whole)
-    new = anchor * _smoothed(new / anchor, 3.0)
-    border = _border(centre, unit, h, w)
-    fade = np.clip(np.minimum(_FADE * width, border - np.maximum(anchor, new)), 0.02 * width, None)
+    new = np.minimum(rounded(target.reach(centre)), whole)
+    new = anchor * smoothed(new / anchor, 3.0)
+    room = border(centre, unit, h, w)
+    fade = np.clip(np.minimum(_FADE * width, room - np.maximum(anchor, new)), 0.02 * width, None)
     most = _STEEPEST * fade / 1.5
     follows = 1 - (1 - _FOREHEAD_FOLLOWS) * above
     # beside and below, what lies around moves less than the outline differs: a wider face covers it, and the rim of a
@@ -351,7 +334,7 @@ def _tables(
     )
     inner = face_edge - (1 - above) * feather
     # where a bright background and no hair meets the temple, that has an edge
-    blurred = 1 - bright * (1 - _ramp(height, 0.6, 0.9))
+    blurred = 1 - bright * (1 - ramp(height, 0.6, 0.9))
     outer = face_edge + above * np.maximum(blurred * _FOREHEAD_FEATHER * width, 2 * soft)
     reached = (1 - above) * np.minimum(whole, new) + above * skin
     stretch = np.clip(reached / outer, 0.6, 1 + _MOST_PRESSED * (1 - above))
@@ -376,28 +359,16 @@ def _beyond(picture: np.ndarray, centre: np.ndarray, rim: np.ndarray) -> list[np
     close = polar_colours(picture, centre[0], centre[1], directions(), rim, *_JUST_BEYOND)
     ended = grey[:, 0] - close.mean(axis=2).max(axis=1)
     ended = np.min([np.roll(ended, k) for k in range(-3, 4)], axis=0)
-    apart, lighter, darker, ended = _smoothed(np.stack([apart, lighter, darker, ended], axis=1), 2.0).T
+    apart, lighter, darker, ended = smoothed(np.stack([apart, lighter, darker, ended], axis=1), 2.0).T
     shares = (
         (0.4 - apart) / 0.25, (0.5 - apart) / 0.25, (lighter - 0.04) / 0.08, (darker - 0.12) / 0.12,
         (ended - 0.1) / 0.1,
     )  # fmt: skip
-    return list(_doubled(np.clip(np.stack(shares, axis=1), 0, 1)).T)
+    return list(doubled(np.clip(np.stack(shares, axis=1), 0, 1)).T)
 
 
 def _seen(face: GeneratedFace, head: float, centre: np.ndarray, anchor: np.ndarray) -> np.ndarray:
     """float32 (BINS,): how far the rendered face reaches in each direction, up to 1.3 of the anchor; ``head``: 1 with
     the rest of the head, 0 without."""
     reach = seen_reach(face.alpha, face.head, np.float32(head), centre[0], centre[1], directions(), anchor, *_SEEN)
-    return np.asarray(_smoothed(_doubled(reach), 1.5) * anchor, np.float32)
-
-
-def _border(centre: np.ndarray, unit: np.ndarray, h: int, w: int) -> np.ndarray:
-    """float32 (BINS,): distance from the centre to the crop's border in each direction."""
-    x = np.where(unit[:, 0] > 0, w - 1 - centre[0], centre[0]) / np.maximum(np.abs(unit[:, 0]), 1e-6)
-    y = np.where(unit[:, 1] > 0, h - 1 - centre[1], centre[1]) / np.maximum(np.abs(unit[:, 1]), 1e-6)
-    return np.minimum(x, y)
-
-
-def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(smoothed(doubled(reach), 1.5) * anchor, np.float32)

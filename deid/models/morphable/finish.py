@@ -97,6 +97,12 @@ def veiled(linear: np.ndarray, veil: np.ndarray, tone: np.ndarray) -> np.ndarray
     return out
 
 
+def thicker(veil: np.ndarray, tone: np.ndarray, haze: float) -> np.ndarray:
+    """A ``veil``, (3,) or (n, 3), that takes ``haze``, 0 to 1, more of what it leaves of the ``tone`` of skin."""
+    out: np.ndarray = veil + veil.dtype.type(haze) * np.maximum(tone - veil, 0)
+    return out
+
+
 def veil_of(veil: np.ndarray, tone: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """float32 (3,) twice: what :func:`veiled` multiplies light by, and what it adds."""
     share = np.clip(veil / np.maximum(tone, 1e-6), 0, 0.9).astype(np.float32)

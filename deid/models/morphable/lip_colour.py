@@ -14,11 +14,11 @@ import numpy as np
 
 from deid.models.morphable.appearance import lip_parts
 from deid.models.morphable.finish import CODE_TO_LINEAR8
-from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_mouth import of_lips
 from deid.models.morphable.side_by_side import side_by_side
 from deid.models.morphable.tracks import AttributeTrack, evenly
+from deid.models.morphable.trial import coded8, tried
 
 if TYPE_CHECKING:
     from deid.models.morphable.inversion import TrackCodes
@@ -60,12 +60,7 @@ def lips_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attribu
 
 def _lips(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack, row: int) -> np.ndarray:
     """float32 (2, 3): linear RGB of the lips of ``sitter`` in a row, as the footage would show them."""
-    scale, light = _SIDE / _HEAD, of.lights.light(row)
-    vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
-    points = surface_points(geometry, vertices)
-    camera = track.close_up(row, points, scale, _SIDE)
-    face = sitter.renderer.render(vertices, camera, light, _SIDE, _SIDE, expression=track.expression[row])
-    linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
-    coded = of.lights.filmed(row, linear, scale, scale / float(of.attributes.scale[row]))
-    picture = np.asarray(np.clip(np.rint(coded * 255), 0, 255), np.uint8)
-    return CODE_TO_LINEAR8[of_lips(picture, camera.project(points).astype(np.float32))]
+    scale = _SIDE / _HEAD
+    trial = tried(geometry, sitter, of, track, row, scale, _SIDE)
+    picture = coded8(of.lights.filmed(row, trial.linear, scale, scale / float(of.attributes.scale[row])))
+    return CODE_TO_LINEAR8[of_lips(picture, trial.mesh)]

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid import imaging
-from deid.models.morphable.finish import soften, to_code, veiled
-from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_quality import Detail, measure_noise
 from deid.models.morphable.side_by_side import side_by_side
 from deid.models.morphable.tracks import AttributeTrack, evenly
+from deid.models.morphable.trial import coded8, tried
 
 if TYPE_CHECKING:
     from deid.models.morphable.inversion import TrackCodes
@@ -62,17 +61,11 @@ def pores_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attrib
 
 def _shown(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack, row: int) -> float:
     """What :func:`~.photo_quality.measure_noise` makes of the skin of ``sitter`` in a row, in means over 2 x 2."""
-    light, scale = of.lights.light(row), float(of.attributes.scale[row])
-    size = round(_HEAD * scale)
-    vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
-    points = surface_points(geometry, vertices)
-    camera = track.close_up(row, points, scale, size)
-    face = sitter.renderer.render(vertices, camera, light, size, size, whole=False, expression=track.expression[row])
-    linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
-    coded = soften(to_code(veiled(linear, light.veil, light.tone)), float(of.lights.blur[row]))
-    picture = np.asarray(np.clip(np.rint(coded * 255), 0, 255), np.uint8)
+    scale = float(of.attributes.scale[row])
+    trial = tried(geometry, sitter, of, track, row, scale, round(_HEAD * scale))
+    picture = coded8(of.lights.filmed(row, trial.linear, scale, 1.0))
     mesh = np.zeros((478, 3), np.float32)
-    mesh[: len(points)] = camera.project(points)
+    mesh[: len(trial.mesh)] = trial.mesh
     return measure_noise(Detail.of_rgb(picture), mesh, scale)[1]
 
 

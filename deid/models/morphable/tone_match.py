@@ -20,12 +20,12 @@ import numpy as np
 
 from deid.blending import Composite
 from deid.models.morphable.codes import AttributeCode
-from deid.models.morphable.finish import GLOW_REACH, glowing, soften, to_code, veiled
-from deid.models.morphable.fit_basis import surface_points
+from deid.models.morphable.finish import GLOW_REACH, glowing, thicker
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_structure import measure_structure, window_of
 from deid.models.morphable.side_by_side import side_by_side
 from deid.models.morphable.tracks import AttributeTrack, evenly
+from deid.models.morphable.trial import Trial, tried
 
 if TYPE_CHECKING:
     from deid.models.morphable.inversion import TrackCodes
@@ -68,7 +68,7 @@ def toned_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attrib
     share = _least(excess[-1], np.array(_GLOWS), allowed) if excess[-1, 0] > allowed else 0.0
     if haze <= 0 and share < _FAINT:
         return of
-    veil = lights.veil + np.float32(haze) * np.maximum(lights.tone - lights.veil, 0)
+    veil = thicker(lights.veil, lights.tone, haze)
     glow = np.full(len(lights), share if share >= _FAINT else 0.0, np.float32)
     return replace(of, lights=replace(lights, veil=veil.astype(np.float32), glow=glow))
 
@@ -90,37 +90,38 @@ def _strengths(
     geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack, row: int, hazes: list[float]
 ) -> np.ndarray:
     """float64 (hazes, glows): contrast of middle and coarse detail in a row, over the subject's."""
-    light, own = of.lights.light(row), float(of.attributes.scale[row])
+    lights, own = of.lights, float(of.attributes.scale[row])
     scale = min(own, _MOST)
     size = round(_HEAD * scale)
-    vertices = geometry.pose(sitter.neutral, track.expression[row], track.gaze[row])
-    points = surface_points(geometry, vertices)
-    camera = track.close_up(row, points, scale, size)
-    face = sitter.renderer.render(vertices, camera, light, size, size, whole=False, expression=track.expression[row])
-    linear = face.rgb + (1 - face.alpha[..., None]) * light.tone
-    mesh = camera.project(points).astype(np.float32)
-    window = window_of(mesh, size, size)
-    wanted = np.maximum(of.lights.structure[row].astype(float), _FLOOR)
+    trial = tried(geometry, sitter, of, track, row, scale, size)
+    window = window_of(trial.mesh, size, size)
+    wanted = np.maximum(lights.structure[row].astype(float), _FLOOR)
     out = np.ones((len(hazes), len(_GLOWS)))
     if window is None:
         return out
-    blur = float(of.lights.blur[row]) * scale / own
+    zoom = scale / own
     for i, haze in enumerate(hazes):
-        veil = light.veil + np.float32(haze) * np.maximum(light.tone - light.veil, 0)
-        shown = soften(to_code(veiled(linear, veil, light.tone)), blur)
+        shown = lights.filmed(row, trial.linear, scale, zoom, haze)
         for j, share in enumerate(_GLOWS if i == len(hazes) - 1 else _GLOWS[:1]):
             spread = glowing(shown, share, GLOW_REACH * scale) if share > 0 else shown
             if sitter.eyewear is not None:
-                spread = _worn(spread, sitter, geometry, vertices, track, row, replace(light, veil=veil), blur, camera)
+                spread = _worn(spread, sitter, geometry, trial, track, row, of, zoom, haze)
             made = np.maximum(measure_structure(spread[window] * np.float32(255)), _FLOOR)
             out[i, j] = np.sqrt(np.prod(made[1:] / wanted[1:]))
     return out
 
 
-def _worn(picture, sitter, geometry, vertices, track, row, light, blur, camera):  # type: ignore[no-untyped-def]
+def _worn(
+    picture: np.ndarray, sitter: Sitter, geometry: Geometry, trial: Trial, track: AttributeTrack, row: int,
+    of: TrackCodes, zoom: float, haze: float,
+) -> np.ndarray:  # fmt: skip
     """``picture`` with the glasses that ``sitter`` wears, as the subject wears theirs: rims are contrast, too."""
     from deid.models.morphable.eyewear_draw import worn
 
-    code = AttributeCode(track.expression[row], track.gaze[row], camera, light, blur, 0.0)
+    assert sitter.eyewear is not None
+    light = of.lights.light(row)
+    light = replace(light, veil=thicker(light.veil, light.tone, haze))
+    blur = float(of.lights.blur[row]) * zoom
+    code = AttributeCode(track.expression[row], track.gaze[row], trial.camera, light, blur, 0.0)
     result = Composite(picture.copy(), np.zeros(picture.shape[:2], np.bool_))
-    return worn(result, sitter.eyewear, geometry, sitter.neutral, vertices, code, seed=0, frame=0).rgb
+    return worn(result, sitter.eyewear, geometry, sitter.neutral, trial.vertices, code, seed=0, frame=0).rgb
