@@ -196,7 +196,7 @@ def mapper(
         with progress_for(sys.stderr, quiet=quiet, check=stop.check) as progress:
             who = identity_encoder(recogniser)
             pages = album_of(network, who, batch, chosen.album, seed, album, progress)
-            training = MapperTraining(network, who, reader, pages, chosen, options, progress)
+            training = MapperTraining(network, who, reader, pages, chosen, options)
             if begin is not None:
                 held = open_checkpoint(begin)
                 training.begin_as(build.attributes(held), build.mapper(held))

@@ -22,13 +22,12 @@ from deid.errors import ModelError
 from deid.models.mapping.identity import Recogniser, aligned
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.geometry import load_geometry
-from deid.models.stylegan.alignment import inverse
 from deid.models.stylegan.generator import Generator
 from deid.models.stylegan.networks import normalised
 from deid.progress import Progress
-from deid.recognition.chips import CHIP, chip_from_picture
 from deid.training.faces import Batch, degraded
 from deid.training.scene import identity_numbers
+from deid.training.sensitivity import face_places, metric, to_unit
 from deid.training.session import short
 
 _CHUNK = 64
@@ -44,7 +43,9 @@ class Album:
     """``codes``: float32 (n, width); ``pixels``: uint8 (n, S, S, 3), what the encoders see; ``points``: float32
     (n, 478, 3), -1 to 1, where the face is, and ``read``, where a landmark model takes it to be; ``identities``:
     float32 (n, d), what E_id makes of each; ``parameters``: float32 (n, P), what the mapping network was told, of which
-    ``own`` say who it is: 0 when nobody knows. ``made``: of the first so many the pictures are the generator's."""
+    ``own`` say who it is: 0 when nobody knows. ``made``: of the first so many the pictures are the generator's.
+    ``seen``: float32 (width, width), how much is seen of an error in w (:mod:`.sensitivity`); nothing where no codes
+    are told."""
 
     codes: torch.Tensor
     pixels: np.ndarray
@@ -54,6 +55,7 @@ class Album:
     parameters: torch.Tensor
     own: int
     made: int
+    seen: torch.Tensor
 
     def to(self, device: torch.device) -> Album:
         """The same with its tensors there."""
@@ -127,7 +129,8 @@ def photograph(
     told = torch.from_numpy(np.concatenate([faces.parameters[:count], faces.parameters]))
     with torch.no_grad():
         codes = generator.mapping(told.to(_device(generator))).cpu()
-    return Album(codes, clean, torch.from_numpy(points), torch.from_numpy(read), identities, told, own, count)
+    seen = metric(generator, recogniser, codes[:count], torch.from_numpy(faces.points), codes.std(0), progress)
+    return Album(codes, clean, torch.from_numpy(points), torch.from_numpy(read), identities, told, own, count, seen)
 
 
 @torch.no_grad()
@@ -200,22 +203,9 @@ def draw_album(generator: Generator, recogniser: Recogniser, count: int, seed: i
             points.append(told)
             identities.append(recogniser(aligned(made, places, recogniser.side)).cpu())
             progress.advance()
-    where = torch.cat(points)
-    nothing = torch.zeros(count, 0)
-    return Album(torch.cat(codes), np.stack(pixels), where, where, torch.cat(identities), nothing, 0, count)
-
-
-def to_unit(made: torch.Tensor) -> torch.Tensor:
-    """What a generator makes, (N, 3 or 4, H, W) in -1 to 1, as colours (N, 3, H, W) from 0 to 1."""
-    return (made[:, :3] / 2 + 0.5).clamp(0, 1)
-
-
-def face_places(points: torch.Tensor, side: int, size: int) -> torch.Tensor:
-    """float32 (N, 2, 3), picture_from_face for :func:`~deid.models.mapping.identity.aligned`: from an aligned face of
-    ``side`` pixels to a picture of ``size``, where the mesh is ``points``, (N, 478, 3) in -1 to 1."""
-    places = ((points.cpu().numpy()[..., :2] + 1) * size - 1) / 2
-    out = [inverse(chip_from_picture(mesh) * (side / CHIP)) for mesh in places]
-    return torch.from_numpy(np.stack(out).astype(np.float32)).to(points.device)
+    where, untold = torch.cat(points), torch.zeros(count, 0)
+    who = torch.cat(identities)
+    return Album(torch.cat(codes), np.stack(pixels), where, where, who, untold, 0, count, torch.zeros(0))
 
 
 def _device(generator: Generator) -> torch.device:

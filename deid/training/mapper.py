@@ -29,10 +29,10 @@ from deid.models.mapping.identity import Recogniser, aligned
 from deid.models.mapping.mapper import LatentDiscriminator, Mapper, MapperShape
 from deid.models.stylegan.generator import Generator
 from deid.progress import Progress
-from deid.training.album import Album, face_places, to_unit
+from deid.training.album import Album
 from deid.training.presets import Preset
 from deid.training.scene import bare_eyed, wears_glasses
-from deid.training.sensitivity import metric
+from deid.training.sensitivity import face_places, to_unit
 from deid.training.session import Budget, Session, best_device, short, train
 
 _CROSS_EVERY, _PENALTY_EVERY = 3, 16
@@ -67,7 +67,6 @@ class MapperTraining:
         album: Album,
         preset: Preset,
         options: MapperOptions,
-        progress: Progress,
     ) -> None:
         torch.manual_seed(options.seed)
         self.device = best_device()
@@ -91,7 +90,6 @@ class MapperTraining:
         self.mapper.know(album.identities[: len(some)], some, album.codes)
         self.mapper.centre[recogniser.width :] = 0.0
         self.mapper.spread[recogniser.width :] = some.std()
-        self.seen = metric(generator, recogniser, album, self.mapper.scale, progress) if options.told else None
         self._learned = [*self.encoder.parameters(), *self.mapper.parameters()]
         self.tutor = torch.optim.Adam(self._learned, lr=1e-3)
         self.fooler = torch.optim.Adam(self._learned, lr=1e-5)
@@ -149,8 +147,7 @@ class MapperTraining:
         with short():
             found = self._mapped(rows, people)
         found = found.float()
-        assert self.seen is not None
-        loss = ((found - wanted) / self.mapper.scale @ self.seen).square().sum(1).mean()
+        loss = ((found - wanted) / self.mapper.scale @ self.album.seen).square().sum(1).mean()
         self.tutor.zero_grad(set_to_none=True)
         loss.backward()
         self.tutor.step()

@@ -15,9 +15,10 @@ from torch.nn import functional
 
 from deid.models.mapping.attributes import MESH_OF_LANDMARKS
 from deid.models.mapping.identity import Recogniser, aligned
+from deid.models.stylegan.alignment import inverse
 from deid.models.stylegan.generator import Generator
 from deid.progress import Progress
-from deid.training.album import Album, face_places, to_unit
+from deid.recognition.chips import CHIP, chip_from_picture
 from deid.training.session import short
 
 PICTURES = 4
@@ -32,30 +33,37 @@ _REACH = 0.07  # of a picture that is 2 wide
 
 @torch.no_grad()
 def metric(
-    generator: Generator, recogniser: Recogniser, album: Album, scale: torch.Tensor, progress: Progress
+    generator: Generator,
+    recogniser: Recogniser,
+    codes: torch.Tensor,
+    points: torch.Tensor,
+    scale: torch.Tensor,
+    progress: Progress,
 ) -> torch.Tensor:
     """float32 (width, width), L: of an error e in w, in units of ``scale``, ``|e L|^2`` is how much of it is seen;
-    about 1 for an error as large as codes differ."""
-    width, device = len(scale), scale.device
-    rows = np.linspace(0, album.made - 1, min(PICTURES, album.made)).astype(np.int64)
+    about 1 for an error as large as codes differ. ``codes``: (n, width), pictures to ask about, whose meshes are
+    ``points``, (n or more, 478, 3), -1 to 1."""
+    width, device = len(scale), next(generator.parameters()).device
+    scale = scale.to(device)
+    rows = np.linspace(0, len(codes) - 1, min(PICTURES, len(codes))).astype(np.int64)
     progress.stage("asking what shows", len(rows))
     parts = [torch.zeros(width, width, dtype=torch.float64, device=device) for _ in range(3)]
     for row in rows:
-        for total, found in zip(parts, _changes(generator, recogniser, album, int(row), scale), strict=True):
+        changes = _changes(generator, recogniser, codes[row].to(device), points[row : row + 1].to(device), scale)
+        for total, found in zip(parts, changes, strict=True):
             square = (found @ found.T).double()
             total += square / square.diagonal().sum().clamp_min(1e-12) / len(rows)
         progress.advance()
     joined = _REST * torch.eye(width, dtype=torch.float64, device=device) / width
     for weight, total in zip((_PIXELS, _PARTS, _WHO), parts, strict=True):
         joined += weight * total
-    return torch.linalg.cholesky(joined).float()
+    return torch.linalg.cholesky(joined).float().cpu()
 
 
 def _changes(
-    generator: Generator, recogniser: Recogniser, album: Album, row: int, scale: torch.Tensor
+    generator: Generator, recogniser: Recogniser, code: torch.Tensor, points: torch.Tensor, scale: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """How each reading changes with each number of w: (width, readings) each."""
-    code, points = album.codes[row], album.points[row : row + 1]
     steps = torch.cat([torch.zeros_like(scale)[None], torch.diag(scale * _STEP)]) + code
     faces, fine, who = [], [], []
     for start in range(0, len(steps), _CHUNK):
@@ -71,6 +79,19 @@ def _changes(
         fine.append((detail(made) * features(points, made.shape[-1])).flatten(1))
     read = [torch.cat(some) for some in (faces, fine, who)]
     return read[0][1:] - read[0][0], read[1][1:] - read[1][0], read[2][1:] - read[2][0]
+
+
+def to_unit(made: torch.Tensor) -> torch.Tensor:
+    """What a generator makes, (N, 3 or 4, H, W) in -1 to 1, as colours (N, 3, H, W) from 0 to 1."""
+    return (made[:, :3] / 2 + 0.5).clamp(0, 1)
+
+
+def face_places(points: torch.Tensor, side: int, size: int) -> torch.Tensor:
+    """float32 (N, 2, 3), picture_from_face for :func:`~deid.models.mapping.identity.aligned`: from an aligned face of
+    ``side`` pixels to a picture of ``size``, where the mesh is ``points``, (N, 478, 3) in -1 to 1."""
+    places = ((points.cpu().numpy()[..., :2] + 1) * size - 1) / 2
+    out = [inverse(chip_from_picture(mesh) * (side / CHIP)) for mesh in places]
+    return torch.from_numpy(np.stack(out).astype(np.float32)).to(points.device)
 
 
 def detail(pictures: torch.Tensor) -> torch.Tensor:

@@ -23,11 +23,12 @@ from deid.models.stylegan import alignment
 from deid.models.stylegan.generator import GeneratorShape
 from deid.progress import QuietProgress
 from deid.training import dataset
-from deid.training.album import draw_album, face_places
+from deid.training.album import draw_album
 from deid.training.augment import Augment
 from deid.training.faces import crossed
 from deid.training.generator import GeneratorOptions, GeneratorTraining, likeness, train_generator
 from deid.training.presets import PRESETS
+from deid.training.sensitivity import face_places
 from deid.training.session import Budget, Session
 
 
