@@ -7,23 +7,23 @@ as it stays near: where the margin is thin every frame, elsewhere hardly any mor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deid.media.convert import bgr
 from deid.models.engine import Engine
 from deid.plan import FaceAt, Plan, State
-from deid.recognition.chips import CHIP, chip_from_picture, cut_chip
+from deid.recognition.chips import chip_from_picture
+from deid.released import FACE, Compared, Place, beyond, caution, cut, region_of
 from deid.types import Analysis, Frame
 
 _EACH, _EVERY, _MOST = 5, 12, 120  # crops of every track that are looked at, at least; one in so many frames; at most
-_CAUTION = 0.02  # what is this little beyond the limit is taken for a match: other landmarks cut faces out otherwise
 # beyond the limit, how near is near enough to look at what lies between: in 99 of 100 steps from frame to frame the
 # distance changes by less than 0.07, half of the time by less than 0.01
 _THIN, _THIN_FOR_EACH, _THIN_MOST = 0.07, 0.006, 0.13
+_STEP = 0.05  # beyond what encoding may change: nine in ten steps are smaller
 _CLOSE, _THINNER = 0.05, 0.1  # a track that came this near the limit is watched more closely from there on: so much
 _WAIT = 24  # faces of a track that wait for the next of its sample, at most; then one of them joins the sample
 _KEPT_AREA = 900_000  # pixels of a face's surroundings, up to which they wait as they are
@@ -35,8 +35,8 @@ _LEFT = 0.45  # share of a face's texture that may pass for the source's: a hand
 
 
 def choose_faces(analysis: Analysis, plan: Plan) -> dict[int, list[FaceAt]]:
-    """Replaced faces of every track, spread over it, five at least and one in twelve, those beside a change-over, and
-    doubtful ones: by frame."""
+    """Replaced faces of every track, spread over it, five at least and one in twelve, those in and beside a
+    change-over, and doubtful ones: by frame."""
     at: dict[int, dict[int, FaceAt]] = {}
     for frame, faces in plan.faces.items():
         for face in faces:
@@ -52,7 +52,9 @@ def choose_faces(analysis: Analysis, plan: Plan) -> dict[int, list[FaceAt]]:
         edges = whole[np.flatnonzero(np.diff(whole) > 1)]
         doubtful = whole[plan.doubtful[track.id][whole]] if track.id in plan.doubtful else whole[:0]
         spread = min(max(_EACH, len(whole) // _EVERY), _MOST)
+        changing = np.flatnonzero(states == State.CHANGING)
         picked = {*_spread(whole, spread), *_spread(doubtful, _DOUBTFUL), *(int(i) for i in edges[:_EACH])}
+        picked |= _spread(changing, _DOUBTFUL)
         for row in sorted(picked):
             out.setdefault(track.first + row, []).append(at[track.id][track.first + row])
     return out
@@ -63,29 +65,19 @@ def _spread(rows: np.ndarray, count: int) -> set[int]:
     return {int(i) for i in rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]} if len(rows) else set()
 
 
-def replaced_faces(analysis: Analysis, plan: Plan) -> dict[int, list[FaceAt]]:
-    """All faces that are wholly replaced, by frame."""
-    first = {track.id: track.first for track in analysis.tracks}
-    out: dict[int, list[FaceAt]] = {}
-    for frame, faces in plan.faces.items():
-        whole = [f for f in faces if plan.states[f.track][frame - first[f.track]] == State.REPLACED]
-        if whole:
-            out[frame] = whole
-    return out
+def replaced_faces(plan: Plan) -> dict[int, list[FaceAt]]:
+    """All faces that are replaced, wholly or in a change-over, by frame: who is half obscured shows, too."""
+    return {frame: list(faces) for frame, faces in plan.faces.items() if faces}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pair:
-    """One face before and after, cut out of its frames, and its mesh in these pictures' pixels."""
+    """One face before and after, cut out of its frames, and the aligned face from these pictures' pixels."""
 
-    frame: int
-    face: FaceAt
+    place: Place
     source: Frame
     done: Frame
-    points: np.ndarray
-
-
-_Seen = tuple[int, FaceAt, float]  # frame, face, distance
+    transform: np.ndarray
 
 
 class Comparer:
@@ -94,8 +86,9 @@ class Comparer:
     ``faces``: the sample, by frame. ``between``: others that may be looked at, by frame, where the sample comes near
     ``limit``. ``matches``: (frame, face) that are still the same person to the recogniser, or show too much of the
     original. ``recognised``: by track, rows of codes and aligned originals, uint8 (150, 150, 3), of some of those who
-    are still the same person, each at its own distance. ``compared``: how many were looked at. ``nearest``: the least
-    distance between an original and its replacement, ``None`` when none was looked at.
+    are still the same person, each at its own distance. ``seen``: those that were looked at.
+    ``compared``: how many they are. ``nearest``: the least distance between an original and its replacement, ``None``
+    when none was looked at.
     """
 
     def __init__(
@@ -107,16 +100,20 @@ class Comparer:
     ) -> None:
         self._faces, self._between = faces, between or {}
         self._engine = engine
-        self._limit = limit + _CAUTION
+        self._limit = limit
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="compare")
-        self._pending: list[Future[list[_Seen]]] = []
+        self._pending: list[Future[list[Compared]]] = []
         self._waiting: dict[int, list[_Pair]] = {}  # by track, in order; only for the thread that compares
         self._last: dict[int, float] = {}
         self._least: dict[int, float] = {}
         self.matches: list[tuple[int, FaceAt]] = []
         self._known: dict[int, list[tuple[float, int, np.ndarray]]] = {}
-        self.compared = 0
+        self.seen: list[Compared] = []
         self.nearest: float | None = None
+
+    @property
+    def compared(self) -> int:
+        return len(self.seen)
 
     def __enter__(self) -> Comparer:
         return self
@@ -128,15 +125,19 @@ class Comparer:
         if kind is not None:
             return
         found = [seen for job in self._pending for seen in job.result()]
-        for frame, face, distance in sorted(found, key=lambda seen: (seen[0], seen[1].track)):
-            self.compared += 1
-            self.nearest = distance if self.nearest is None else min(self.nearest, distance)
-            if distance < self._limit:
-                self.matches.append((frame, face))
+        self.seen = sorted(found, key=lambda seen: (seen.place.frame, seen.place.face.track))
+        self.matches = [s.place.key for s in self.seen if s.distance < self._limit + caution(s.place.height)]
+        self.nearest = min((seen.distance for seen in self.seen), default=None)
 
     @property
     def recognised(self) -> dict[int, list[tuple[int, np.ndarray]]]:
-        return {track: [(row, picture) for _, row, picture in found] for track, found in sorted(self._known.items())}
+        near = {face.track for _, face in self.matches}
+        return self.pictures(s.place.face.track for s in self.seen if s.distance > 0 and s.place.face.track in near)
+
+    def pictures(self, tracks: Iterable[int]) -> dict[int, list[tuple[int, np.ndarray]]]:
+        """What :attr:`recognised` would tell of these tracks: also of those that are recognised after encoding only."""
+        kept = {track: self._known[track] for track in sorted(set(tracks)) if track in self._known}
+        return {track: [(row, picture) for _, row, picture in found] for track, found in kept.items()}
 
     def submit(self, source: Frame, done: Frame) -> None:
         """Queue one finished frame with its source, if any of its faces was chosen, or may be."""
@@ -151,69 +152,72 @@ class Comparer:
 
     def _cut(self, face: FaceAt, source: Frame, done: Frame) -> _Pair:
         assert self._engine is not None
-        points = self._engine.source_points(face)
-        region = _region(source, chip_from_picture(points))
+        place = Place.of(source.index, face, self._engine.source_points(face))
+        region = region_of(source, place.transform)
         if region is None or (region[2] - region[0]) * (region[3] - region[1]) > _KEPT_AREA:
-            return _Pair(source.index, face, source, done, points)
-        moved = points.copy()
-        moved[:, :2] -= region[:2]
-        return _Pair(source.index, face, _part(source, region), _part(done, region), moved)
+            return _Pair(place, source, done, place.transform)
+        moved = place.transform.copy()
+        moved[:, 2] += moved[:, :2] @ region[:2]
+        return _Pair(place, _part(source, region), _part(done, region), moved)
 
-    def _look(self, pairs: Sequence[_Pair], sampled: int) -> list[_Seen]:
+    def _look(self, pairs: Sequence[_Pair], sampled: int) -> list[Compared]:
         """Compares the first ``sampled`` of ``pairs``, and of those that wait between each of these and the one before
         it what it must; the others wait."""
         out = []
         for number, pair in enumerate(pairs):
-            waiting = self._waiting.setdefault(pair.face.track, [])
+            track = pair.place.face.track
+            waiting = self._waiting.setdefault(track, [])
             small = pair.source.width * pair.source.height <= _KEPT_AREA
             if number >= sampled and small and len(waiting) < _WAIT:
                 waiting.append(pair)
                 continue
-            distance = self._apart(pair)
-            out.append((pair.frame, pair.face, distance))
-            out.extend(self._halved(waiting, self._last.get(pair.face.track, distance), distance))
-            self._last[pair.face.track] = distance
+            seen = self._compare(pair)
+            out.append(seen)
+            out.extend(self._halved(waiting, self._last.get(track, seen.distance), seen.distance))
+            self._last[track] = seen.distance
             waiting.clear()
         return out
 
-    def _rest(self) -> list[_Seen]:
+    def _rest(self) -> list[Compared]:
         """What waits after the last of the sample."""
-        out: list[_Seen] = []
+        out: list[Compared] = []
         for track, pairs in self._waiting.items():
             last = self._last.get(track, 0.0)
             out.extend(self._halved(pairs, last, last))
         return out
 
-    def _halved(self, pairs: Sequence[_Pair], before: float, after: float) -> Iterator[_Seen]:
+    def _halved(self, pairs: Sequence[_Pair], before: float, after: float) -> Iterator[Compared]:
         """Those of ``pairs``, in order between two that lie ``before`` and ``after`` from their originals, that need to
         be looked at, and how far from their originals they are."""
         if not pairs:
             return
-        close = self._least.get(pairs[0].face.track, np.inf) < self._limit + _CLOSE
-        thin = min(_THIN + _THIN_FOR_EACH * len(pairs), _THIN_MOST) + (_THINNER if close else 0.0)
-        if min(before, after) >= self._limit + thin:
-            return
         middle = len(pairs) // 2
-        distance = self._apart(pairs[middle])
-        yield pairs[middle].frame, pairs[middle].face, distance
-        yield from self._halved(pairs[:middle], before, distance)
-        yield from self._halved(pairs[middle + 1 :], distance, after)
+        place = pairs[middle].place
+        close = self._least.get(place.face.track, np.inf) < self._limit + _CLOSE
+        thin = min(_THIN + _THIN_FOR_EACH * len(pairs), _THIN_MOST) + (_THINNER if close else 0.0)
+        if min(before, after) >= self._limit + max(thin, beyond(place.height) + _STEP):
+            return
+        seen = self._compare(pairs[middle])
+        yield seen
+        yield from self._halved(pairs[:middle], before, seen.distance)
+        yield from self._halved(pairs[middle + 1 :], seen.distance, after)
 
-    def _apart(self, pair: _Pair) -> float:
+    def _compare(self, pair: _Pair) -> Compared:
         """How far the face is from its original to the recogniser; 0 where too much of the original is left."""
         from deid.audit.appearance import Look, left_alone  # not for runs that only obscure
 
         assert self._engine is not None
-        chips = np.stack([chip(pair.source, pair.points), chip(pair.done, pair.points)])
+        chips = np.stack([cut(pair.source, pair.transform), cut(pair.done, pair.transform)])
         before, after = self._engine.recognise(chips)
         left = left_alone(Look.of(chips[0]), Look.of(chips[1]))
         distance = float(np.linalg.norm(before - after))
+        face = pair.place.face
         if left > _LEFT:
             distance = 0.0
-        elif distance < self._limit:
-            self._remember(pair.face, distance, chips[0])
-        self._least[pair.face.track] = min(distance, self._least.get(pair.face.track, np.inf))
-        return distance
+        elif distance < self._limit + beyond(pair.place.height) and pair.place.height >= FACE:
+            self._remember(face, distance, chips[0])
+        self._least[face.track] = min(distance, self._least.get(face.track, np.inf))
+        return Compared(pair.place, distance, before, after)
 
     def _remember(self, face: FaceAt, distance: float, picture: np.ndarray) -> None:
         """Keep the nearest of those that lie some way apart in time."""
@@ -229,26 +233,7 @@ class Comparer:
 
 def chip(frame: Frame, points: np.ndarray) -> np.ndarray:
     """The aligned face, uint8 (150, 150, 3) RGB, of landmarks (478, 3) in frame pixels; black beyond the picture."""
-    transform = chip_from_picture(points)
-    region = _region(frame, transform)
-    if region is None:
-        return np.zeros((CHIP, CHIP, 3), np.uint8)
-    picture = np.ascontiguousarray(bgr(frame, region=region)[..., ::-1])
-    shifted = transform.copy()
-    shifted[:, 2] += transform[:, :2] @ region[:2]
-    return cut_chip(picture, shifted)
-
-
-def _region(frame: Frame, transform: np.ndarray) -> tuple[int, int, int, int] | None:
-    """What of a frame an aligned face shows, on the grid of its chroma: x0, y0, x1, y1; ``None`` when hardly any."""
-    inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
-    corners = np.array([[0, 0], [CHIP, 0], [CHIP, CHIP], [0, CHIP]]) @ inverse[:, :2].T + inverse[:, 2]
-    x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - 2, 0)
-    x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + 3, (frame.width, frame.height))
-    if x1 - x0 < 2 or y1 - y0 < 2:
-        return None
-    sx, sy = frame.format.chroma_shift
-    return int(x0) >> sx << sx, int(y0) >> sy << sy, int(x1), int(y1)
+    return cut(frame, chip_from_picture(points))
 
 
 def _part(frame: Frame, region: tuple[int, int, int, int]) -> Frame:

@@ -30,12 +30,14 @@ from deid.files import check_places, written
 from deid.first_pass import analyse, open_reader, patch
 from deid.media import EncodeSettings, Writer, check_target, probe
 from deid.memory import return_memory
+from deid.mending import other_faces
 from deid.models.engine import Engine, open_engine
 from deid.personas import Book
 from deid.plan import Plan, Replacement, make_plan, rate_of
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
 from deid.redaction import Obscurer
+from deid.released import Check, Released
 from deid.render import Finisher, Rendered, finished
 from deid.report import RunReport, VerifyReport
 from deid.tell import Teller
@@ -47,7 +49,7 @@ from deid.verify import Verifier, choose_frames
 if TYPE_CHECKING:
     from deid.audit.during import RunAudit
 
-_ROUNDS = 4
+_ROUNDS = 5
 
 
 @dataclass(slots=True)
@@ -160,13 +162,14 @@ def _run(
                 rendered = ahead.complete(analysis, plan, progress)
         elif early is not None:
             with clock.stage("render"):
-                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, searchers, early)
+                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, 1, searchers, early)
     for attempt in range(1, _ROUNDS + 1):
         if rendered is None:
             with clock.stage("render"):
-                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, searchers)
+                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, attempt, searchers)
         if rendered.passed:
-            verified = VerifyReport(rendered.checked, attempt, rendered.compared, rendered.nearest)
+            compared = rendered.compared, rendered.nearest, rendered.decoded
+            verified = VerifyReport(rendered.checked, attempt, *compared)
             return tell(analysis, plan, target, verified, rendered.streams, rendered.notes)
         if attempt == _ROUNDS:
             break
@@ -209,6 +212,7 @@ def _attempt(
     progress: Progress,
     engine: Engine | None,
     audit: RunAudit | None = None,
+    attempt: int = 1,
     searchers: Searchers | None = None,
     frames: Iterable[Frame] | None = None,
 ) -> Rendered:
@@ -218,22 +222,30 @@ def _attempt(
         audit.kept = plan.kept
     sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
     known = [*plan.kept, *(t for t in analysis.tracks if t.id in replacements)]
+    shown = replaced_faces(plan)
     kind = "synthetic" if plan.replaces else "obscured"
     with _writer(source, target, analysis.media, config, kind, audit) as writer:
         with (
             Verifier(config.threads, known, config.threshold, searchers) as verifier,
-            Comparer(compared, engine, FAR_1E3, replaced_faces(analysis, plan)) as comparer,
+            Comparer(compared, engine, FAR_1E3, shown) as comparer,
         ):
             frames = frames if frames is not None else open_reader(source, config)
             render(frames, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
+        again = Released()
+        if engine is not None:
+            check = Check(engine, shown, FAR_1E3, threads=config.threads, attempt=attempt)
+            again = check(writer.finish, comparer.seen)
         rendered = Rendered(
             leaks=verifier.leaks,
             checked=tuple(verifier.frames),
-            matches=tuple(comparer.matches),
-            recognised=comparer.recognised,
+            matches=again.matches,
+            recognised=comparer.pictures(again.tracks),
             compared=comparer.compared,
-            nearest=comparer.nearest,
+            nearest=min((d for d in (comparer.nearest, again.nearest) if d is not None), default=None),
             doubts=tuple(engine.doubts()) if engine else (),
+            alike=again.alike,
+            codes=again.codes,
+            decoded=again.looked,
         )
         if rendered.passed:
             _commit(writer, target, engine)
@@ -275,16 +287,9 @@ def _repair(
     recognisable ones get another face or are obscured, doubtful ones are obscured, with all of their tracks if this
     repair is the last: a check of samples would go on finding others."""
     last = attempt == _ROUNDS - 1
-    other: dict[int, Replacement] = {}
-    if rendered.matches and engine is not None:
-        other = engine.recast(rendered.recognised) if attempt == 1 else {}
-        how = "giving it another one" if other else "obscuring it"
-        when = ", ".join(sorted({f"{seconds[frame]:.2f} s" for frame, _ in rendered.matches}))
-        progress.note(f"a replaced face was still recognised at {when}: {how} and rendering again")
-        replacements = {**replacements, **other}
-        for _, face in rendered.matches:
-            if face.track not in other:
-                replacements[face.track] = engine.refuse(face.track, face.row, everywhere=last)
+    if (rendered.matches or rendered.alike) and engine is not None:
+        others = other_faces(seconds, rendered, progress, engine, first=attempt == 1, last=last)
+        replacements = {**replacements, **others}
     if rendered.doubts and engine is not None:
         progress.note("something lies before a face that could not be told from it: obscuring there, rendering again")
         replacements = {**replacements}

@@ -13,6 +13,7 @@ from deid.config import RunConfig
 from deid.models.engine import Engine
 from deid.plan import FaceAt, Plan, Veil
 from deid.redaction import Obscurer
+from deid.released import Alike
 from deid.types import Analysis, Detection, Frame, StreamInfo
 
 
@@ -21,6 +22,8 @@ class Rendered:
     """One rendering and what its check found. ``leaks``: bare faces by frame; ``checked``: the frames that were
     searched; ``matches``: (frame, face) that are still recognised, of ``compared``, the ``nearest`` at this distance;
     ``doubts``: (frame, face) with something before the face. ``recognised``: as :class:`deid.compare.Comparer` has it.
+    ``alike``, ``codes``, ``decoded``: people who look like one another in the finished file, the codes of their faces,
+    and how many faces were looked at there, see :class:`deid.released.Released`.
     ``streams``, ``notes``: the writer's."""
 
     leaks: dict[int, list[Detection]]
@@ -30,13 +33,16 @@ class Rendered:
     nearest: float | None = None
     doubts: tuple[tuple[int, FaceAt], ...] = ()
     recognised: Mapping[int, Sequence[tuple[int, np.ndarray]]] = field(default_factory=dict)
+    alike: tuple[Alike, ...] = ()
+    codes: Mapping[int, np.ndarray] = field(default_factory=dict)
+    decoded: int = 0
     streams: tuple[StreamInfo, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether the output may be kept."""
-        return not (self.leaks or self.matches or self.doubts)
+        return not (self.leaks or self.matches or self.doubts or self.alike)
 
 
 class Finisher:

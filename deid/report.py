@@ -59,12 +59,14 @@ class PersonReport:
 class VerifyReport:
     """``frames``: numbers of the finished frames that were searched again. ``rounds``: how often the clip was rendered;
     more than one means that the check found an uncovered or recognisable face, which was then obscured. ``compared``:
-    how many replaced faces were compared with their originals; ``nearest``: the least distance among them."""
+    how many replaced faces were compared with their originals; ``nearest``: the least distance among them.
+    ``decoded``: how many faces were looked at once more in the finished file, since they had come near a limit."""
 
     frames: tuple[int, ...]
     rounds: int
     compared: int = 0
     nearest: float | None = None
+    decoded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

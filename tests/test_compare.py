@@ -33,6 +33,7 @@ def points_at(x: float, y: float, size: float) -> np.ndarray:
     points = np.full((478, 3), 0, np.float32)
     points[:, :2] = (x, y)
     places = {263: (0.3, -0.15), 362: (0.12, -0.14), 33: (-0.3, -0.15), 133: (-0.12, -0.14), 2: (0, 0.2)}
+    places |= {10: (0, -0.6), 152: (0, 0.6)}
     for index, place in places.items():
         points[index, :2] = (x + size * place[0], y + size * place[1])
     return points
@@ -107,15 +108,10 @@ def test_long_gaps_in_the_sample_are_closed_and_what_comes_after_it_is_looked_at
     assert comparer.compared == 1 and len(comparer.matches) == 1
 
 
-def test_only_wholly_replaced_faces_may_be_looked_at(face_clip) -> None:
-    with Reader(face_clip) as reader:
-        media = reader.info
-    flat = np.zeros(3, np.float32)
-    track = Track(4, 0, 7, np.ones((3, 5), np.float32), np.zeros(3, np.uint8), flat, flat, True)
+def test_faces_in_a_change_over_may_be_looked_at(face_clip) -> None:
     states = {4: np.array([State.REPLACED, State.CHANGING, State.OBSCURED], np.uint8)}
     plan = Plan({}, {}, (), {}, {7: [FaceAt(4, 0)], 8: [FaceAt(4, 1)]}, states, {})
-    found = replaced_faces(Analysis(media, 12, (Shot(0, 11),), (track,), (), 1), plan)
-    assert found == {7: [FaceAt(4, 0)]}
+    assert replaced_faces(plan) == {7: [FaceAt(4, 0)], 8: [FaceAt(4, 1)]}
 
 
 def test_an_error_in_the_background_is_raised_in_front(frame) -> None:

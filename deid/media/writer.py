@@ -46,7 +46,7 @@ class Writer:
         overwrite: bool = False,
         inspect: Callable[[Path], None] | None = None,
     ) -> None:
-        self._inspect = inspect
+        self._inspect, self._finished = inspect, False
         self.target = os.fspath(target)
         check_target(self.target, overwrite, info)
         self._info = info
@@ -96,15 +96,23 @@ class Writer:
         except (FFmpegError, OSError, ValueError, OverflowError) as e:
             raise self._explain(e) from e
 
-    def commit(self) -> None:
-        """Finish the file, bring it to the disk, and give it its name."""
+    def finish(self) -> Path:
+        """Finish the file, which has no name yet; where it can be read until then. Nothing can be written any more."""
         assert self._sink is not None
+        if self._finished:
+            return Path(self._staged.path)
         try:
             self._sink.finish()
         except DeidError:
             raise
         except (FFmpegError, OSError, ValueError, OverflowError) as e:
             raise self._explain(e) from e
+        self._finished = True
+        return Path(self._staged.path)
+
+    def commit(self) -> None:
+        """Finish the file, bring it to the disk, and give it its name."""
+        self.finish()
         if self._inspect is not None:
             self._inspect(Path(self._staged.path))
         self._staged.commit()

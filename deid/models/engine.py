@@ -73,10 +73,17 @@ class Engine(Protocol):
         its like, or without any of its faces (``everywhere``). ``why``: for the report."""
         ...
 
-    def recast(self, matches: Mapping[int, Sequence[tuple[int, np.ndarray]]]) -> dict[int, Replacement]:
-        """Somebody else for the people of whom faces were still recognised, where there is anybody: by track, the
-        replacements that are new. ``matches``: by track, rows of codes, and the originals there as
-        :meth:`recognise` takes them. To be called before any :meth:`refuse`."""
+    def recast(
+        self,
+        matches: Mapping[int, Sequence[tuple[int, np.ndarray]]],
+        alike: Sequence[tuple[int, int]] = (),
+        seen: Mapping[int, np.ndarray] | None = None,
+    ) -> dict[int, Replacement]:
+        """Somebody else for the people of whom faces were still recognised, and for one of every two who are alike,
+        where there is anybody: by track, the replacements that are new. ``matches``: by track, rows of codes, and the
+        originals there as :meth:`recognise` takes them. ``alike``: pairs of people, by number. ``seen``: by person,
+        float32 (n, 128), what :meth:`recognise` made of new faces in the finished clip. To be called before any
+        :meth:`refuse`."""
         ...
 
     def people(self) -> tuple[PersonReport, ...]:

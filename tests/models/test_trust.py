@@ -144,3 +144,15 @@ def test_the_mesh_noise_is_measured_beside_slow_change() -> None:
     level = visibility.mesh_noise(slow + rng.normal(0, 0.3, (80, 50, 2)), np.arange(80))
     assert np.all((level > 0.25) & (level < 0.35))
     assert not visibility.mesh_noise(np.zeros((2, 50, 2)), np.arange(2)).any()
+
+
+def test_a_change_over_can_be_named_by_any_of_its_frames() -> None:
+    weights = trust.coverage(np.r_[np.ones(20, bool), np.zeros(3, bool), np.ones(20, bool)], 25.0)
+    changing = np.flatnonzero((weights > 0) & (weights < 1))
+    first, second = changing[changing < 20], changing[changing > 20]
+    assert len(first) > 1 and len(second) > 1
+    for place in first:
+        assert np.flatnonzero(trust.changing_with(weights, int(place))).tolist() == first.tolist()
+    for place in second:
+        assert np.flatnonzero(trust.changing_with(weights, int(place))).tolist() == second.tolist()
+    assert not trust.changing_with(weights, 0).any()

@@ -3,7 +3,7 @@ that was asked for, then the others by what they look like. Who comes in first, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from deid.report import PersonReport
 
 _OTHER_MODEL = "the registry was made with another version of the face model, so its people look different from now on"
 _TRIES, _SURELY = 3, 0.09  # seeds, unless one is so far beyond the threshold: frames come out nearer than first looks
+_MIDDLE = 0.7  # between two people's new faces in the finished clip: frames lie 0.045 around it (standard deviation)
 _APART = 0.03  # beyond the match threshold, from other surrogates of the clip
 
 
@@ -89,21 +90,34 @@ class Casting:
             progress.advance()
         return sorted(out, key=lambda role: role.person.id)
 
-    def another(self, role: Role, shown: Sequence[Shown], roles: Sequence[Role]) -> Role | None:
+    def another(
+        self,
+        role: Role,
+        shown: Sequence[Shown],
+        roles: Sequence[Role],
+        seen: Mapping[int, np.ndarray] | None = None,
+    ) -> Role | None:
         """Somebody else in ``role``, one of ``roles``, who is a stranger in all pictures ``shown``, among them those in
         which the first one was not, and unlike all others. ``None`` where that one was asked for or is known elsewhere,
-        and where there is nobody."""
+        and where there is nobody better than the first. ``seen``: by person, codes, float32 (n, 128), of new faces as
+        the finished clip has them: nobody is to be like these either."""
         if role.asked or role.remembered:
             return None
         others = [r for r in roles if r is not role]
+        beside = [_as_seen(r, seen or {}) for r in others]
+        elsewhere = [seen[r.person.id] for r in others if r.person.id in seen] if seen else []
+        own = seen.get(role.person.id) if seen else None
+        matched = len(shown) > len(role.shown)
+        best = min(-_SURELY if matched else np.inf, _room(own, elsewhere)) if own is not None else -np.inf
         chosen: Surrogate | None = None
         for turn in range(_TRIES):
-            found = self._choose(role.person, role.seed + turn, shown, others)
+            found = self._choose(role.person, role.seed + turn, shown, beside)
             if not found.safe or any(_alike(found, r.surrogate, len(role.shown)) for r in others):
                 continue
-            if chosen is None or (found.nearest or 0) > (chosen.nearest or 0):
-                chosen = found
-            if (chosen.nearest or 0) > FAR_1E3 + _SURELY:
+            worth = min((found.nearest or 0) - FAR_1E3 - _SURELY, _room(found.codes, elsewhere))
+            if worth > best:
+                chosen, best = found, worth
+            if best > 0:
                 break
         if chosen is None:
             return None
@@ -125,6 +139,20 @@ class Casting:
         if made_with != mark and _OTHER_MODEL not in self.decisions.warnings:
             self.decisions.warnings.append(_OTHER_MODEL)
         return code
+
+
+def _room(codes: np.ndarray, elsewhere: Sequence[np.ndarray]) -> float:
+    """How much farther than they must be codes (n, 128) are from the nearest of other people's in the middle."""
+    middles = [float(np.median(np.linalg.norm(codes[:, None] - other[None], axis=-1))) for other in elsewhere]
+    return min(middles, default=np.inf) - _MIDDLE
+
+
+def _as_seen(role: Role, seen: Mapping[int, np.ndarray]) -> Role:
+    """``role`` with what was made of the surrogate in the finished clip among its codes."""
+    if role.person.id not in seen:
+        return role
+    codes = np.concatenate([role.surrogate.codes, seen[role.person.id]])
+    return replace(role, surrogate=replace(role.surrogate, codes=codes))
 
 
 def _alike(one: Surrogate, other: Surrogate, best: int) -> bool:

@@ -41,7 +41,7 @@ from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.tone_match import toned_like
 from deid.models.morphable.tracks import AttributeTrack
-from deid.models.morphable.trust import Reason, coverage
+from deid.models.morphable.trust import Reason, changing_with, coverage
 from deid.people import Person, chips_of, clear_ones, find_people, telling
 from deid.personas import Book, open_personas
 from deid.photo import codes_of_photos
@@ -57,12 +57,14 @@ from deid.types import Analysis, Frame, Track
 _TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixels up to which so many texels will do
 _AROUND_DOUBT = 0.5  # seconds: what lies so near a face that something covers is obscured with it
 _AROUND_MATCH = 0.1  # the same of a face that is still recognised: its neighbours were compared, too
+_FADING = 100.0  # pixels: faces from which on fade where they are obscured since they are recognised
 _DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
 _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
 _UNSEEN = "no landmarks"
 _BRIEF = "beside a doubt, or too short"
 _UNSAFE = "no surrogate was unlike the person"
 _MATCHED = "still recognised after it was replaced"
+_IN_DOUBT = "covered"
 
 
 @dataclass(slots=True, eq=False)
@@ -222,14 +224,25 @@ class MorphableEngine:
         """What somebody wears before the eyes."""
         return glasses_of(self._geometry, person, self._codes, found.chips, self._points)
 
-    def recast(self, matches: Mapping[int, Sequence[tuple[int, np.ndarray]]]) -> dict[int, Replacement]:
+    def recast(
+        self,
+        matches: Mapping[int, Sequence[tuple[int, np.ndarray]]],
+        alike: Sequence[tuple[int, int]] = (),
+        seen: Mapping[int, np.ndarray] | None = None,
+    ) -> dict[int, Replacement]:
         again: list[Role] = []
-        for place, role in enumerate(self._roles):
+        told = dict(seen or {})
+        for place, role in sorted(enumerate(self._roles), key=lambda at: self._urgency(at[1].person, matches, alike)):
             found = [(t, row, picture) for t in role.person.tracks for row, picture in matches.get(t, ())]
-            other = self._another(role, found) if found else None
+            mine = [pair for pair in alike if role.person.id in pair]
+            done = {other.person.id for other in again}
+            if not (found or any(not done & set(pair) for pair in mine)):
+                continue
+            other = self._another(role, found, told)
             if other is not None:
                 self._roles[place] = other
                 again.append(other)
+                told.pop(role.person.id, None)
         if again:
             with FaceLandmarker(threads=1) as landmarker:
                 self._cast_all(again, landmarker)
@@ -238,9 +251,18 @@ class MorphableEngine:
         tracks = [track for role in again for track in role.person.tracks]
         return {track: self._replacements[track] for track in tracks if track in self._replacements}
 
-    def _another(self, role: Role, found: Sequence[tuple[int, int, np.ndarray]]) -> Role | None:
+    @staticmethod
+    def _urgency(
+        person: Person, matches: Mapping[int, Sequence[object]], alike: Sequence[tuple[int, int]]
+    ) -> tuple[bool, int, int]:
+        """Whom another face helps most come first: those still recognised, then who is like most others."""
+        return not any(t in matches for t in person.tracks), -sum(person.id in pair for pair in alike), person.id
+
+    def _another(
+        self, role: Role, found: Sequence[tuple[int, int, np.ndarray]], told: Mapping[int, np.ndarray]
+    ) -> Role | None:
         """Somebody else in ``role`` for whom the faces ``found`` (track, row, picture) are those of a stranger; if
-        need be, in plainer glasses."""
+        need be, in plainer glasses. ``told``: codes of the other people's new faces in the finished clip."""
         old = self._worn[role.person.id]
         for worn in (old,) if is_plain(old) or old is None else (old, plainer(old)):
             shown = [Shown(replace(s.likeness, wears=wearing(worn)), s.track, s.row) for s in role.shown]
@@ -248,7 +270,7 @@ class MorphableEngine:
                 of = self._codes[track]
                 seen = likeness_of(self._geometry, of, row, self._points(of, row), picture, wearing(worn))
                 shown.append(Shown(seen, track, row))
-            other = self._casting.another(role, shown, self._roles)
+            other = self._casting.another(role, shown, self._roles, told)
             if other is not None:
                 self._worn[role.person.id] = worn
                 return other
@@ -385,10 +407,17 @@ class MorphableEngine:
         old = self._replacements[track]
         times = np.asarray(self._seconds, np.float64)
         frames = np.arange(len(old.rows)) + self._casts[track].track.first
-        around = _AROUND_MATCH if why == _MATCHED else _AROUND_DOUBT
-        near = everywhere | (np.abs(times[frames] - times[int(codes.witnessed.frames[row])]) <= around)
-        refused = self._refused[track] = near | self._refused.get(track, np.zeros(len(near), bool))
-        weights = np.minimum(old.weights, coverage(~refused, self._rate))
+        around = _AROUND_DOUBT if why == _IN_DOUBT else _AROUND_MATCH
+        place = int(codes.witnessed.frames[row]) - frames[0]
+        near = everywhere | (np.abs(times[frames] - times[frames[place]]) <= around)
+        if 0 < old.weights[place] < 1 and not everywhere:
+            # half of either: another change-over a little farther on would be no better, so there is none here
+            weights = np.where(changing_with(old.weights, place), np.float32(0), old.weights)
+        else:
+            refused = self._refused[track] = near | self._refused.get(track, np.zeros(len(near), bool))
+            # small faces that are half obscured are like everybody's: theirs change over at once
+            small = why != _IN_DOUBT and float(np.median(self._casts[track].track.boxes[:, 3])) < _FADING
+            weights = np.minimum(old.weights, coverage(~refused, self._rate, **({"fade": 0.0} if small else {})))
         reasons = tuple(why if n and not r else r for n, r in zip(weights < old.weights, old.reasons, strict=True))
         self._replacements[track] = replace(old, weights=weights, reasons=reasons)
         return self._replacements[track]

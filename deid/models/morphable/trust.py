@@ -184,6 +184,16 @@ def coverage(
     return out.astype(np.float32)
 
 
+def changing_with(weights: np.ndarray, place: int) -> np.ndarray:
+    """bool (n,): the frames of the change-over, of :func:`coverage`, that ``place`` lies in."""
+    changing = (weights > 0) & (weights < 1)
+    out = np.zeros(len(weights), bool)
+    for way in (slice(place, None), slice(place, None, -1)):
+        part = changing[way]
+        out[way][: int(np.argmin(np.r_[part, False]))] = True
+    return out
+
+
 def near(mask: np.ndarray, reach: int) -> np.ndarray:
     """bool (n, ...): where ``mask``, bool (n, ...), is true within ``reach`` rows."""
     sums, at = np.concatenate([np.zeros((1, *mask.shape[1:]), int), np.cumsum(mask, axis=0)]), np.arange(len(mask))
