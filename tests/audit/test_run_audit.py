@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,20 @@ def test_a_strict_run_whose_audit_fails_leaves_no_output(
     assert output.read_bytes() == b"an earlier one" if overwrite else not output.exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == (["out.mp4"] if overwrite else []) + ["page.html"]
     assert audit_run.audit is not find
+
+
+def test_the_command_fails_with_its_own_code_where_a_face_was_missed(face_clip: Path, tmp_path: Path) -> None:
+    """A threshold above every finding leaves the face bare, which the run cannot know; the audit's detectors do."""
+    page, output = tmp_path / "why.html", tmp_path / "out.mp4"
+    words = ["run", face_clip, "-o", output, "--engine", "blur", "--threshold", "0.9999", "--quiet"]
+    command = [sys.executable, "-m", "deid", *map(str, words), "--strict", "--html", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 8 and not output.exists()
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith("deid: the audit failed (") and "bare faces" in said and said.endswith(".")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["why.html"] and "bare faces" in page.read_text()
+    without = [word for word in command if word not in ("--strict", "--html", str(page))]
+    assert subprocess.run(without, capture_output=True, check=False).returncode == 0 and output.exists()
 
 
 def test_what_contradicts_is_refused(tmp_path: Path) -> None:
