@@ -80,6 +80,21 @@ def rendered(pairs: Pairs) -> np.ndarray:
     return np.stack([np.stack(row) for row in pairs.pixels])
 
 
+def told(networks: Networks) -> Method:
+    """What the generator shows when its mapping network is told the truth."""
+
+    def method(pairs: Pairs) -> np.ndarray:
+        rows = []
+        for row in pairs.pictures:
+            words = torch.from_numpy(np.stack([picture.parameters for picture in row]))
+            with torch.no_grad():
+                codes = networks.generator.mapping(words).numpy()
+            rows.append(pairs.shown(networks, codes))
+        return np.stack(rows)
+
+    return method
+
+
 def mapped(networks: Networks) -> Method:
     """The engine's way."""
 

@@ -3,8 +3,11 @@
     python examples/compose_faces.py -o table.png anna.jpg ben.jpg carla.jpg
     python examples/compose_faces.py -o table.png --generated 5
     python examples/compose_faces.py -o line.png --between identity anna.jpg ben.jpg
+    python examples/compose_faces.py -o line.png --hold anna.jpg frame1.jpg frame2.jpg frame3.jpg
 
-Identities stand in the top row, attributes (expression, pose, light) in the left column.
+Identities stand in the top row, attributes (expression, pose, light) in the left column. ``--hold``: the identity of
+the first picture over all others, the frames of somebody who moves, say. ``deid run --engine stylegan`` does that over
+a clip, with the identity of somebody who does not exist.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from deid import DeidError, imaging
 from deid.models.stylegan.networks import Networks
@@ -30,11 +34,17 @@ def enlarged(picture: np.ndarray) -> np.ndarray:
 
 
 def generated(networks: Networks, count: int, seed: int) -> list[Portrait]:
-    """Rendered faces, which are what the shipped generator was taught with."""
-    source, out = pictures(LEAST, seed), []
+    """The generator's own pictures: of what a renderer would be told where it was taught by one, else of chance."""
+    source, out = pictures(64, seed), []
+    random, generator = torch.Generator().manual_seed(seed), networks.generator
     while len(out) < count:
+        told = torch.from_numpy(next(source).parameters)[None]
+        if told.shape[1] != generator.shape.latent:
+            told = torch.randn(1, generator.shape.latent, generator=random)
+        with torch.no_grad():
+            made = networks.pictures(generator.codes(told, 0.8).numpy())[0]
         try:
-            out.append(read_portrait(networks, np.ascontiguousarray(next(source).pixels[..., 2::-1])))
+            out.append(read_portrait(networks, enlarged(np.rint(made[..., 2::-1] * 255).astype(np.uint8))))
         except DeidError:
             continue  # turned too far for the landmark model
     return out
@@ -54,6 +64,7 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--generated", type=int, default=0, metavar="N")
     parser.add_argument("--between", choices=("identity", "attributes"))
+    parser.add_argument("--hold", action="store_true")
     parser.add_argument("--steps", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
     for name in ("generator", "encoder", "mapper", "identity-encoder"):
@@ -69,6 +80,8 @@ def main() -> int:
         if args.between:
             lines = [between(networks, a, b, args.steps, args.between) for a, b in zip(faces, faces[1:], strict=False)]
             sheet = np.vstack([np.hstack(list(line)) for line in lines])
+        elif args.hold:
+            sheet = np.hstack([line[0] for line in composed(networks, faces[:1], faces[1:])])
         else:
             sheet = table(networks, faces)
     except (DeidError, OSError) as error:
