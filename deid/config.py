@@ -117,6 +117,9 @@ class RunConfig:
         How a face is obscured that an engine cannot replace well: one of :data:`OBSCURING`.
     match:
         What a surrogate shares with the person it stands in for, one of :data:`MATCHES`.
+    surrogate_edit:
+        What surrogates are to be, as :func:`deid.models.editing.names.parse` takes it: ``"age=+0.3"``. Of the
+        attributes that belong to a person.
     start, end:
         The part to process, in seconds of the source's own time; ``None`` is its beginning or its end. Nothing outside
         reaches the output.
@@ -190,6 +193,7 @@ class RunConfig:
     identity_encoder: Path | None = None
     fallback: str = "blur"
     match: str = "age,gender"
+    surrogate_edit: tuple[str, ...] = ()
     start: float | None = None
     end: float | None = None
     max_height: int | None = None
@@ -244,6 +248,7 @@ class RunConfig:
         EncodeSettings(codec=self.codec, crf=self.crf, preset=self.preset, watermark=self.watermark)
         object.__setattr__(self, "keep", _tracks(self.keep))
         self._settle_networks()
+        self._settle_edits()
         self._settle_people()
         self._settle_audit()
 
@@ -254,6 +259,20 @@ class RunConfig:
             object.__setattr__(self, name, None if value is None else _path(name, value))
             if value is not None and self.engine != "stylegan":
                 raise UsageError(f"{name} is for engine stylegan, not {self.engine}; leave one of them out.")
+
+    def _settle_edits(self) -> None:
+        """Words that are attributes, for engines that have such."""
+        words = (self.surrogate_edit,) if isinstance(self.surrogate_edit, str) else tuple(self.surrogate_edit)
+        object.__setattr__(self, "surrogate_edit", words)
+        if not words:
+            return
+        from deid.models.editing.names import LASTING, parse
+
+        parse(words, "surrogate_edit", LASTING)
+        if self.engine in OBSCURING:
+            raise UsageError(f"surrogate_edit needs surrogates, which engine {self.engine} has none of; use morphable.")
+        if self.generator is not None:
+            raise UsageError("surrogate_edit goes with the generator that ships only; leave one of them out.")
 
     def _settle_people(self) -> None:
         """Paths, scope, and what goes with what."""
@@ -302,7 +321,8 @@ class RunConfig:
         """All fields as JSON can hold them."""
         files = ("key", "registry", "plan", "recogniser", "html", "signals", *_NETWORKS)
         paths = {name: str(value) if value else None for name in files for value in [getattr(self, name)]}
-        return {**asdict(self), **paths, "keep": list(self.keep), "keep_like": [str(p) for p in self.keep_like]}
+        lists = {"keep": list(self.keep), "surrogate_edit": list(self.surrogate_edit)}
+        return {**asdict(self), **paths, **lists, "keep_like": [str(p) for p in self.keep_like]}
 
 
 def _one_of(name: str, value: object, allowed: Collection[str]) -> None:

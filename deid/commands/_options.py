@@ -53,6 +53,12 @@ _OPTIONS = (
         type=click.Choice(MATCHES),
         help="What the new face shares with the old one: apparent age, gender.  [default: age,gender]",
     ),
+    click.option(
+        "--surrogate-edit",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="What the new faces are to be: age=+0.2, beard=0.5; 'deid edit --list' marks what can be set.",
+    ),
     click.option("--start", type=TimeParam(), help="Begin here: seconds, M:SS.s or H:MM:SS.s."),
     click.option("--end", type=TimeParam(), help="Stop before this time."),
     click.option("--max-height", type=int, metavar="LINES", help="Scale the picture down to at most this many lines."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from deid.personas import Personas
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3, STRANGERS
 from deid.report import PersonReport
+
+if TYPE_CHECKING:
+    from deid.models.editing.video import SurrogateEdits
 
 _OTHER_MODEL = "the registry was made with another version of the face model, so its people look different from now on"
 _TRIES, _SURELY = 3, 0.09  # seeds, unless one is so far beyond the threshold: frames come out nearer than first looks
@@ -53,7 +57,7 @@ class Role:
 @dataclass(slots=True)
 class Casting:
     """``match``: what surrogates share with people, as in :class:`deid.config.RunConfig`. ``show``: gives the best
-    pictures of somebody."""
+    pictures of somebody. ``edits``: what those who are drawn are to be; those who are known keep their faces."""
 
     geometry: Geometry
     appearance: Appearance
@@ -62,6 +66,7 @@ class Casting:
     recognise: Recognise
     personas: Personas
     decisions: Decisions
+    edits: SurrogateEdits | None = None
     _taken: tuple[IdentityCode, ...] = ()
     _mark: bytes = b""
 
@@ -125,6 +130,14 @@ class Casting:
         return replace(role, surrogate=chosen, shown=tuple(shown))
 
     def _choose(self, person: Person, seed: int, shown: Sequence[Shown], roles: Sequence[Role]) -> Surrogate:
+        if self.edits is None or not self.edits.changes:
+            return self._drawn(person, seed, shown, roles)
+        return self.edits.chosen(
+            self.geometry, self.appearance, lambda turn: self._drawn(person, seed + turn, shown, roles),
+            [s.likeness for s in shown], [role.surrogate for role in roles], self.recognise,
+        )  # fmt: skip
+
+    def _drawn(self, person: Person, seed: int, shown: Sequence[Shown], roles: Sequence[Role]) -> Surrogate:
         return choose(
             self.geometry, self.appearance, seed, replace(kept_traits(person, self.match), id=0),
             [s.likeness for s in shown], [role.surrogate for role in roles], self.recognise, self._taken,

@@ -22,6 +22,7 @@ from deid.config import RunConfig
 from deid.detection.hands import Hand
 from deid.detection.landmarks import FaceLandmarker
 from deid.errors import DeidError
+from deid.models.editing.video import SurrogateEdits
 from deid.models.engine import Found
 from deid.models.morphable import photometry, side_by_side
 from deid.models.morphable.appearance import load_appearance
@@ -82,9 +83,10 @@ class _Cast:
 
 class MorphableEngine:
     """See :class:`deid.models.engine.Engine`. ``record``: what the first pass keeps of a face
-    beside its mesh."""
+    beside its mesh. ``edits_codes``: whether what surrogates are to be is changed in their identity codes."""
 
     record: ClassVar[np.dtype] = photometry.RECORD
+    edits_codes: ClassVar[bool] = True
 
     @staticmethod
     def note(view: Closeup, points: np.ndarray) -> np.void:
@@ -96,6 +98,7 @@ class MorphableEngine:
         self._threads = config.threads
         side_by_side.allow(config.threads)
         self._match = config.match
+        self._edits = SurrogateEdits.of(config.surrogate_edit)
         self._recogniser_lock = threading.Lock()
         self._recogniser: LiteRecogniser | None = None
         # What was asked for is read first: what is wrong with it is known before any work, and nothing is left open.
@@ -206,8 +209,9 @@ class MorphableEngine:
                 return self.likenesses(person, found, worn[person.id].result)
 
             self._casting = Casting(
-                self._geometry, self._appearance, self._match, show, self.recognise, self._personas, self._decisions
-            )
+                self._geometry, self._appearance, self._match, show, self.recognise, self._personas, self._decisions,
+                self._edits if self.edits_codes else None,
+            )  # fmt: skip
             self._roles = self._casting.roles(found.people, progress)
         self._people, self._tracks = found.people, by_id
         self._worn = {number: found.result() for number, found in worn.items()}
@@ -222,7 +226,7 @@ class MorphableEngine:
 
     def glasses(self, person: Person, found: Found) -> Eyewear | None:
         """What somebody wears before the eyes."""
-        return glasses_of(self._geometry, person, self._codes, found.chips, self._points)
+        return self._edits.worn(glasses_of(self._geometry, person, self._codes, found.chips, self._points))
 
     def recast(
         self,
@@ -295,7 +299,8 @@ class MorphableEngine:
 
     def _sitter(self, role: Role, tracks: list[Track]) -> Sitter:
         """The role's surrogate, as fine as its largest face needs."""
-        return Sitter.make(self._geometry, self._appearance, role.surrogate.code, _texels(tracks))
+        sitter = Sitter.make(self._geometry, self._appearance, role.surrogate.code, _texels(tracks))
+        return self._edits.dressed(self._appearance, sitter)
 
     def _codes_of(self, chips: list[Chip]) -> np.ndarray:
         if not chips:

@@ -222,6 +222,23 @@ def again(
     return replace(found, safe=float(own.mean()) > SAME_PERSON and 2 * len(match) < len(own)), match
 
 
+def rejudged(
+    geometry: Geometry,
+    appearance: Appearance,
+    code: IdentityCode,
+    likenesses: Sequence[Likeness],
+    others: Sequence[Surrogate],
+    recognise: Recognise,
+    draws: int,
+) -> Surrogate:
+    """``code``, which a chosen surrogate's was changed to, looked at as any draw is."""
+    if not likenesses:
+        nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
+        return Surrogate(code, None, None, *nothing, draws, True)
+    before = recognise(np.stack([likeness.chip for likeness in likenesses]))
+    return _judged(geometry, appearance, code, likenesses, before, others, recognise, draws)
+
+
 def skin_is_dark(likenesses: Sequence[Likeness]) -> bool:
     """Whether the skin reflects so little that light irises would be rare."""
     lights = [likeness.attributes.light for likeness in likenesses]

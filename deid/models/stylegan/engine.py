@@ -18,6 +18,7 @@ import torch
 from deid.blending import FaceOutline, Patch
 from deid.config import RunConfig
 from deid.detection.landmarks import FaceLandmarker
+from deid.models.editing.video import SurrogateEdits
 from deid.models.morphable.before_faces import hands_by_row, hands_of
 from deid.models.morphable.calibrate import PoseBias
 from deid.models.morphable.casting import Role, Shown
@@ -62,6 +63,7 @@ class StyleganEngine(MorphableEngine):
     names cannot be used."""
 
     record: ClassVar[np.dtype] = looks.RECORD
+    edits_codes: ClassVar[bool] = False  # those of the latent space are changed instead
 
     @staticmethod
     def note(view: Closeup, points: np.ndarray) -> np.void:
@@ -69,7 +71,8 @@ class StyleganEngine(MorphableEngine):
 
     def __init__(self, config: RunConfig, seed: int, book: Book | None = None) -> None:
         torch.set_num_threads(1)  # frames are painted side by side
-        self._networks = Networks.load(config.generator, config.encoder, config.mapper, config.identity_encoder)
+        networks = Networks.load(config.generator, config.encoder, config.mapper, config.identity_encoder)
+        self._networks = SurrogateEdits.of(config.surrogate_edit).networks(networks)
         super().__init__(config, seed, book)
         self._seen: dict[int, Seen] = {}
         self._swapped: dict[int, Swapped] = {}
