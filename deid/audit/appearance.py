@@ -50,6 +50,7 @@ def _ellipse() -> np.ndarray:
 
 _CORE = _ellipse()
 _BLOCKS = [np.s_[y : y + 15, x : x + 15] for y in range(0, CHIP, 15) for x in range(0, CHIP, 15) if _CORE[y + 7, x + 7]]
+_LEAST_CORE = 0.15  # of the core, that must lie inside the picture to be looked at alone
 _TEXTURED = 2.5  # standard deviation of a block's structure, 8-bit levels, below which it tells nothing
 # Skin that is seldom covered or moved: forehead, both cheeks. (rows, columns)
 _SKIN = (np.s_[22:34, 55:95], np.s_[72:92, 28:44], np.s_[72:92, 106:122])
@@ -58,20 +59,24 @@ _SKIN = (np.s_[22:34, 55:95], np.s_[72:92, 28:44], np.s_[72:92, 106:122])
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """One face's picture taken apart. ``rgb``: uint8 (150, 150, 3). ``luma``: float32 (150, 150). ``fine``, ``middle``:
-    the luma's structure under 4 pixels, and between 3 and 10, float32. ``coarse``: the rest."""
+    the luma's structure under 4 pixels, and between 3 and 10, float32. ``coarse``: the rest. ``core``: bool (150, 150),
+    the middle of the face, as far as it lies inside the picture: the picture's border is no structure of a face."""
 
     rgb: np.ndarray
     luma: np.ndarray
     fine: np.ndarray
     middle: np.ndarray
     coarse: np.ndarray
+    core: np.ndarray
 
     @classmethod
-    def of(cls, rgb: np.ndarray) -> Look:
-        luma = rgb.astype(np.float32) @ _LUMA
+    def of(cls, rgb: np.ndarray, core: np.ndarray | None = None, beyond: np.ndarray | None = None) -> Look:
+        """``beyond``: rgb as it goes on beyond the picture's border; by default ``rgb``."""
+        luma = (rgb if beyond is None else beyond).astype(np.float32) @ _LUMA
         coarse = imaging.gaussian_blur(luma, (0, 0), 10)
         middle = imaging.gaussian_blur(luma, (0, 0), 3) - coarse
-        return cls(rgb, luma, luma - imaging.gaussian_blur(luma, (0, 0), 4), middle, coarse)
+        fine = luma - imaging.gaussian_blur(luma, (0, 0), 4)
+        return cls(rgb, luma, fine, middle, coarse, _CORE if core is None else core)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +107,31 @@ class Comparison:
 def looks(source: np.ndarray, output: np.ndarray, points: np.ndarray) -> tuple[Look, Look]:
     """The face whose source mesh is ``points`` in both pictures, uint8 (H, W, 3) RGB."""
     transform = chip_from_picture(points)
-    return Look.of(cut_chip(source, transform)), Look.of(cut_chip(output, transform))
+    core, place = _inside(transform, source.shape[1], source.shape[0])
+    cut = [cut_chip(picture, transform) for picture in (source, output)]
+    before, after = (Look.of(rgb, core, rgb[place]) for rgb in cut)
+    return before, after
+
+
+def _inside(transform: np.ndarray, width: int, height: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """The core of a look, bool (150, 150), less what is beyond the picture, all of it where hardly any would be left;
+    and for every pixel of the look the row and column of the nearest that shows the picture. ``transform``: (2, 3), to
+    the look."""
+    inverse = np.linalg.inv(np.vstack([transform, [0, 0, 1]]))[:2]
+    y, x = np.mgrid[0:CHIP, 0:CHIP]
+    u, v = (row[0] * x + row[1] * y + row[2] for row in inverse)
+    away = float(np.hypot(inverse[0, 0], inverse[1, 0]))  # interpolation mixes a pixel with the next
+    left, top = np.clip(u, away, width - 1 - away), np.clip(v, away, height - 1 - away)
+    core = _CORE & (u == left) & (v == top)
+    near = [np.clip(np.rint(row[0] * left + row[1] * top + row[2]), 0, CHIP - 1).astype(np.intp) for row in transform]
+    return (core if core.sum() >= _LEAST_CORE * _CORE.sum() else _CORE), (near[1], near[0])
 
 
 def compare(before: Look, after: Look, seams: tuple[float, ...] = ()) -> Comparison:
     """Judge one face. ``seams``: see :func:`seam_steps`."""
-    structure = _ratio(float(after.middle[_CORE].std()), float(before.middle[_CORE].std()))
-    likeness = _correlation(before.middle[_CORE], after.middle[_CORE])
-    change = float(np.abs(before.luma - after.luma)[_CORE].mean())
+    structure = _ratio(float(after.middle[before.core].std()), float(before.middle[before.core].std()))
+    likeness = _correlation(before.middle[before.core], after.middle[before.core])
+    change = float(np.abs(before.luma - after.luma)[before.core].mean())
     grains = [_ratio(_grain(after, part), _grain(before, part)) for part in _SKIN]
     return Comparison(
         touched=_touched(structure, likeness, change),
@@ -117,7 +139,7 @@ def compare(before: Look, after: Look, seams: tuple[float, ...] = ()) -> Compari
         likeness=likeness,
         change=change,
         tone=float(np.linalg.norm(_skin_lab(before.rgb) - _skin_lab(after.rgb))),
-        softness=_ratio(float(after.fine[_CORE].std()), float(before.fine[_CORE].std())),
+        softness=_ratio(float(after.fine[before.core].std()), float(before.fine[before.core].std())),
         grain=float(np.median(grains)),
         ghost=float(np.median([_correlation(_finest(before, part), _finest(after, part)) for part in _SKIN])),
         left=left_alone(before, after),

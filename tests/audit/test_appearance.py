@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from deid import imaging
-from deid.audit.appearance import SECTORS, Flicker, Look, Step, Touched, compare, seam_steps
+from deid.audit.appearance import SECTORS, Flicker, Look, Step, Touched, compare, looks, seam_steps
+from deid.recognition.chips import chip_from_picture
 from tests.audit._heads import mesh
 
 SKIN = np.array([200, 150, 125], np.float32)
@@ -56,6 +57,21 @@ def test_blur_and_one_colour_are_obscured() -> None:
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_another_face_is_a_replacement(seed: int) -> None:
     assert judged(face(), face(seed)) is Touched.REPLACED
+
+
+@pytest.mark.parametrize("width", [150, 110, 85])
+def test_the_border_of_a_picture_is_no_structure_of_a_face(width: int) -> None:
+    points = mesh().astype(np.float64)
+    transform = chip_from_picture(points)
+    points[:, :2] = points[:, :2] @ transform[:, :2].T + transform[:, 2]  # a look's pixels are the picture's
+
+    def seen(output: np.ndarray) -> Touched:
+        return compare(*looks(face()[:, :width], output[:, :width], points)).touched
+
+    assert seen(blurred(face(), 16)) is Touched.OBSCURED
+    assert seen(np.full((150, 150, 3), 128, np.uint8)) is Touched.OBSCURED
+    assert seen(face(3)) is Touched.REPLACED
+    assert seen(face()) is Touched.KEPT
 
 
 def test_a_changeover_is_neither() -> None:
