@@ -7,7 +7,9 @@ editors are asked for, to values that are drawn evenly as often as from another 
 
 Generating pictures costs a thousand times what f costs. So for a share of the budget small networks stand in that were
 fitted to what H and the recogniser say of the generator's pictures, as functions of w; then come the pictures, a few a
-step, beside the stand-ins: the few alone are so noisy that what was learned is lost again.
+step, beside the stand-ins: the few alone are so noisy that what was learned is lost again. What stand-ins know ends
+where the generator's own codes do, and f soon finds what only they take for an edit; so now and then f's own edits are
+looked at, and the stand-ins are fitted to these as well.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from deid.models.editing.latent_to_latent import EditNet, EditShape
 from deid.models.editing.names import INDEX, NAMES
 from deid.models.editing.regressor import Regressor
 from deid.models.stylegan.generator import Generator
-from deid.progress import Progress
+from deid.progress import Progress, QuietProgress
 from deid.training.session import Budget, Session, short, train
 
 _SMALL = 0.1  # changes of attributes below which nothing is asked
@@ -63,7 +65,7 @@ class Weights:
     target: float = 1.0
     cycle: float = 0.3
     identity: float = 0.3
-    neighbourhood: float = 0.05
+    neighbourhood: float = 0.15
     face: float = 2.0
     conservation: float = 2.0
 
@@ -73,21 +75,26 @@ WEIGHTS = Weights()
 
 @dataclass(frozen=True, slots=True)
 class EditorPreset:
-    """``layers``: of f; ``album``: pictures of the generator's that stand-ins are fitted to; ``fits``: steps of that;
+    """``layers``: of f; ``album``: pictures of the generator's that stand-ins are fitted to; ``again``: edits that
+    are looked at in each of :data:`ROUNDS`; ``fits``: steps of a fit;
     ``batch``: edits a step with these; ``shown``: with pictures."""
 
     layers: int
     album: int
+    again: int
     fits: int
     batch: int
     shown: int
     pictures: int
 
 
+ROUNDS = 3
+"""How often stand-ins are fitted again, evenly over their share of the budget."""
+
 PRESETS = {
-    "cpu": EditorPreset(4, 6_144, 1_500, 128, 8, 2_000_000),
-    "gpu": EditorPreset(6, 60_000, 12_000, 256, 64, 40_000_000),
-    "tiny": EditorPreset(2, 64, 20, 16, 4, 2_000),
+    "cpu": EditorPreset(4, 6_144, 2_048, 1_500, 128, 8, 2_000_000),
+    "gpu": EditorPreset(6, 60_000, 20_000, 12_000, 256, 64, 40_000_000),
+    "tiny": EditorPreset(2, 64, 16, 20, 16, 4, 2_000),
 }
 
 
@@ -170,6 +177,7 @@ class StandIn(nn.Module):
     def fit(self, samples: Samples, steps: int, seed: int) -> float:
         """Learn; the mean absolute error of attributes on a sixteenth that is held out."""
         random = torch.Generator().manual_seed(seed)
+        self.requires_grad_(True)
         held = max(len(samples.codes) // 16, 1)
         tutor = torch.optim.AdamW(self.parameters(), lr=2e-3, weight_decay=0.05)
         plan = torch.optim.lr_scheduler.CosineAnnealingLR(tutor, max(steps, 1))
@@ -206,6 +214,7 @@ class EditorTraining:
         self.tutor = torch.optim.Adam(self.net.parameters(), lr=1e-3)
         self.stand_in = StandIn(samples)
         self.off = self.stand_in.fit(samples, preset.fits, options.seed) if options.sketched > 0 else float("nan")
+        self._known, self._round = samples, 0
         self._kept = {name: named(name) for name in options.keep}
         self._spread = samples.attributes.std(0).clamp_min(0.05)
         self._face = 2 * samples.faces.var(0).sum()  # the squared distance of two strangers
@@ -213,12 +222,14 @@ class EditorTraining:
 
     def state(self) -> dict[str, Any]:
         """Everything that has to be kept to go on."""
-        return {name: getattr(self, name).state_dict() for name in ("net", "tutor", "stand_in")}
+        kept = {name: getattr(self, name).state_dict() for name in ("net", "tutor", "stand_in")}
+        return {**kept, "round": self._round}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """The way back from :meth:`state`."""
         for name in ("net", "tutor", "stand_in"):
             getattr(self, name).load_state_dict(state[name])
+        self._round = int(state["round"])
 
     def step(self, rows: np.ndarray, used: float, session: Session) -> None:
         """One step on the codes ``rows``."""
@@ -226,6 +237,8 @@ class EditorTraining:
         done = used / self.options.sketched if sketch else (used - self.options.sketched) / (1 - self.options.sketched)
         for group in self.tutor.param_groups:
             group["lr"] = (1e-3 if sketch else 1e-4) * (1 - 0.9 * done)
+        if sketch and self._round < ROUNDS and done * (ROUNDS + 1) > self._round + 1:
+            self._look_again(session)
         loss = torch.zeros(())
         if self.options.sketched > 0:
             loss = loss + self._loss(torch.from_numpy(rows), True, session)
@@ -235,6 +248,19 @@ class EditorTraining:
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.tutor.step()
+
+    def _look_again(self, session: Session) -> None:
+        """Fit the stand-ins to what f's own edits show, too."""
+        self._round += 1
+        rows = torch.randint(len(self.samples.codes), (self.preset.again,), generator=self._chance)
+        with torch.no_grad():
+            moved = self.net(self.samples.codes[rows], self.asked(self.samples.attributes[rows]))
+            told = self.stand_in(moved)[0]
+        seen = sample(self.generator, self.regressor, self.recogniser, moved, QuietProgress())
+        session.note(stand_in_of_edits=(told - seen.attributes).abs().mean())
+        parts = ((getattr(self._known, name), getattr(seen, name)) for name in ("codes", "attributes", "faces"))
+        self._known = Samples(*(torch.cat(pair) for pair in parts))
+        self.off = self.stand_in.fit(self._known, self.preset.fits, self.options.seed + self._round)
 
     def _loss(self, rows: torch.Tensor, sketch: bool, session: Session) -> torch.Tensor:
         """All losses, weighted, of one batch."""

@@ -211,7 +211,7 @@ def read_brightness(white: np.ndarray) -> float:
 def angles(rotation: np.ndarray) -> tuple[float, float, float]:
     """Yaw, pitch and roll in degrees; the way back of :func:`~deid.models.morphable.codes.head_rotation`."""
     yaw = np.degrees(np.arcsin(np.clip(-rotation[2, 0], -1, 1)))
-    pitch = np.degrees(np.arctan2(rotation[2, 1], rotation[2, 2]))
+    pitch = np.degrees(np.arctan2(-rotation[2, 1], rotation[2, 2]))
     roll = -np.degrees(np.arctan2(rotation[1, 0], rotation[0, 0]))
     return float(yaw), float(pitch), float(roll)
 

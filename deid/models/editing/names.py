@@ -37,9 +37,9 @@ def _shape(name: str, low: str, high: str) -> Attribute:
 
 
 ATTRIBUTES: tuple[Attribute, ...] = (
-    Attribute("yaw", "pose", "turned to one side", "turned to the other", sided=True),
-    Attribute("pitch", "pose", "head raised", "head lowered"),
-    Attribute("gaze_across", "pose", "eyes to one side", "eyes to the other", sided=True),
+    Attribute("yaw", "pose", "turned to the viewer's left", "turned to the viewer's right", sided=True),
+    Attribute("pitch", "pose", "head lowered", "head raised"),
+    Attribute("gaze_across", "pose", "eyes to the viewer's left", "eyes to the viewer's right", sided=True),
     Attribute("gaze_up", "pose", "eyes down", "eyes up"),
     _moment("smile", "mouth corners drawn up"),
     _moment("frown", "mouth corners drawn down"),
@@ -55,10 +55,12 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     _moment("squint", "eyes narrowed"),
     _moment("sneer", "nose wrinkled"),
     _moment("cheeks_puffed", "cheeks blown up"),
-    Attribute("smile_side", "expression", "smile on one side", "smile on the other", sided=True),
-    Attribute("wink", "expression", "one eye closed", "the other eye closed", sided=True),
+    Attribute(
+        "smile_side", "expression", "smile on the viewer's left only", "smile on the viewer's right only", sided=True
+    ),
+    Attribute("wink", "expression", "eye on the viewer's left closed", "eye on the viewer's right closed", sided=True),
     Attribute("brightness", "light", "dim", "bright"),
-    Attribute("light_from_left", "light", "lit from one side", "lit from the other", sided=True),
+    Attribute("light_from_left", "light", "lit from the viewer's right", "lit from the viewer's left", sided=True),
     Attribute("light_from_above", "light", "lit from below", "lit from above"),
     Attribute("light_contrast", "light", "soft light", "hard light"),
     Attribute("light_warmth", "light", "cold light", "warm light"),

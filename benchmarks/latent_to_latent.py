@@ -1,0 +1,371 @@
+"""Latent to Latent beside InterFaceGAN, GANSpace and StyleFlow, on one generator, by the paper's protocol.
+
+    python benchmarks/latent_to_latent.py --markdown table.md --json table.json --picture others.png
+    python benchmarks/latent_to_latent.py --faces 8 --strengths 9          a quick look
+
+For each of eight attributes and each face, edits of evenly spaced strengths between the smallest and the largest at
+which a detector still finds a face (within twice the attribute's range): the published protocol has 50 faces and 41
+strengths. The recogniser that judges is the one that f was trained with, unless --recogniser names another. FID, KID
+and the inception-like score are taken on features of this project (the last hidden layer of H), against unedited
+pictures; they are small numbers of another scale than the published ones. Identity at equal change is the fairer
+question: an editor that moves nothing keeps everybody; so the table also has it per unit of change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from _editing_measure import fid, interval, kid, middles_of, score
+
+from deid.detection.centerface import CenterFace
+from deid.models.checkpoints import build, open_checkpoint
+from deid.models.editing.ganspace import fit_ganspace
+from deid.models.editing.interfacegan import InterFaceGan, fit_interfacegan
+from deid.models.editing.latent import LatentEditor, Reader, colours, faces_of
+from deid.models.editing.latent_to_latent import load_editor
+from deid.models.editing.names import ATTRIBUTES, INDEX, NAMES
+from deid.models.editing.regressor import load_regressor
+from deid.models.editing.styleflow import fit_styleflow
+from deid.models.mapping.identity import identity_encoder
+from deid.models.morphable.appearance import load_appearance
+from deid.models.morphable.geometry import load_geometry
+from deid.models.stylegan.networks import SHIPPED
+from deid.training.scene import draw_how, draw_who, parameters
+
+PROTOCOL = {
+    "age": "age", "baldness": "baldness", "beard": "beard", "expression": "smile", "gender": "gender",
+    "glasses": "glasses", "pitch": "pitch", "yaw": "yaw",
+}  # fmt: skip
+PUBLISHED = {  # Khodadadeh et al. 2022, tables 1 and 2: on another generator, by another recogniser
+    "InterFaceGAN": {"age": 0.77, "baldness": 0.53, "beard": 0.57, "expression": 0.60, "gender": 0.54, "glasses": 0.59,
+                     "pitch": 0.54, "yaw": 0.39, "FID": 43.16, "KID": 0.0118, "ISD": 0.0025, "seconds": 0.1080},
+    "StyleFlow": {"age": 0.65, "baldness": 0.64, "beard": 0.55, "expression": 0.21, "gender": 0.52, "glasses": 0.46,
+                  "pitch": 0.51, "yaw": 0.46, "FID": 41.64, "KID": 0.0086, "ISD": 0.0014, "seconds": 0.6783},
+    "GANSpace": {"age": 0.46, "baldness": 0.46, "beard": 0.53, "expression": 0.23, "gender": 0.58, "glasses": 0.24,
+                 "pitch": 0.51, "yaw": 0.41, "FID": 45.44, "KID": 0.0122, "ISD": 0.0044, "seconds": 0.1095},
+    "Latent to Latent": {"age": 0.57, "baldness": 0.21, "beard": 0.28, "expression": 0.14, "gender": 0.28,
+                         "glasses": 0.25, "pitch": 0.51, "yaw": 0.46, "FID": 39.83, "KID": 0.0062, "ISD": 0.0085,
+                         "seconds": 0.1654},
+}  # fmt: skip
+_FARTHEST, _TRIES = 2.0, 3
+_BATCH = 32
+_WHOLE = ("got of what was asked", "attributes that move the right way", "own over others", "linearity", "cycle error")
+_APART = 0.3  # the change that is asked for the picture of what else changes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What pictures of codes show: ``attributes`` (n, A), ``person`` (n, d), ``features`` (n, f), ``found`` bool
+    (n,)."""
+
+    attributes: np.ndarray
+    person: np.ndarray
+    features: np.ndarray
+    found: np.ndarray
+
+
+def edited(editor: LatentEditor, w: torch.Tensor, name: str, steps: np.ndarray | list[float]) -> torch.Tensor:
+    """(n, width) or (n, layers, width): ``w``, (1, width), with each of the changes."""
+    out = [editor.edit(w, {name: float(step)}) for step in steps]
+    layers = max((one.shape[1] for one in out if one.ndim == 3), default=0)
+    return torch.cat([one[:, None].expand(-1, layers, -1) if layers and one.ndim == 2 else one for one in out])
+
+
+class Judge:
+    """The generator, H, the recogniser and the detector."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.generator = build.generator(open_checkpoint(options.generator or SHIPPED / "generator.safetensors"))
+        self.regressor = load_regressor(options.regressor)
+        self.recogniser = build.frozen(identity_encoder(options.recogniser))
+        self.detector = CenterFace(threshold=0.5)
+        self.reader = Reader(self.generator, self.regressor)
+
+    @torch.no_grad()
+    def see(self, codes: torch.Tensor, *, whole: bool = True) -> Seen:
+        """``whole``: everything but whether there is a face, or only that."""
+        out: list[list[np.ndarray]] = [[], [], [], []]
+        for some in codes.split(_BATCH):
+            made = colours(self.generator(some))
+            if not whole:
+                for picture in (made * 255).round().byte().permute(0, 2, 3, 1).numpy():
+                    out[3].append(np.array([len(self.detector.detect(np.ascontiguousarray(picture[..., ::-1]))) > 0]))
+            else:
+                small = torch.nn.functional.interpolate(made, (self.regressor.shape.side,) * 2, mode="area")
+                hidden = self.regressor.head[1](self.regressor.head[0](self.regressor.look(small * 4 - 2).flatten(1)))
+                out[0].append(self.regressor.head[2](hidden).sigmoid().numpy())
+                out[1].append(self.recogniser(faces_of(made, self.recogniser.side)).numpy())
+                out[2].append(hidden.numpy())
+        joined = [np.concatenate(part) if part else np.empty((0, 1)) for part in out]
+        return Seen(*joined)
+
+
+def drawn(judge: Judge, count: int, seed: int) -> torch.Tensor:
+    """float32 (count, width): codes of people whom nobody was trained on."""
+    shape, rng = judge.generator.shape, np.random.default_rng((seed, 501))
+    geometry, appearance = load_geometry(), load_appearance()
+    told = []
+    for _ in range(count):
+        who = draw_who(geometry, appearance, rng)
+        told.append(parameters(who, draw_how(geometry, rng, who)))
+    if len(told[0]) != shape.latent:
+        return judge.generator.codes(torch.from_numpy(rng.normal(size=(count, shape.latent)).astype(np.float32)))
+    return judge.generator.codes(torch.from_numpy(np.stack(told)))
+
+
+def editors(judge: Judge, options: argparse.Namespace, codes: torch.Tensor, shown: torch.Tensor) -> list[LatentEditor]:
+    """All four, the baselines fitted to ``codes`` and what they show."""
+    width = judge.generator.shape.width
+    makers: dict[str, Callable[[], LatentEditor]] = {
+        "InterFaceGAN": lambda: fit_interfacegan(codes, shown, judge.reader),
+        "StyleFlow": lambda: fit_styleflow(codes, shown, judge.reader, options.flow_steps),
+        "GANSpace": lambda: fit_ganspace(codes, shown, judge.reader),
+        "Latent to Latent": lambda: load_editor(options.editor, width),
+    }
+    return [make() for name, make in makers.items() if name in options.methods]
+
+
+def strengths(judge: Judge, editor: LatentEditor, w: torch.Tensor, name: str, count: int) -> np.ndarray:
+    """(count,): evenly from the smallest to the largest strength at which there is a face."""
+    ends = []
+    for side in (-1, 1):
+        tried = [side * _FARTHEST * step / _TRIES for step in range(1, _TRIES + 1)]
+        found = judge.see(edited(editor, w, name, tried), whole=False).found
+        lost = np.flatnonzero(~found)
+        last = int(lost[0]) if len(lost) else _TRIES
+        ends.append(tried[last - 1] if last else 0.0)
+    return np.linspace(ends[0], ends[1], count)
+
+
+def protocol(judge: Judge, editor: LatentEditor, codes: torch.Tensor, options: argparse.Namespace, plain: Seen) -> dict:
+    """The published measures of one editor."""
+    out: dict[str, object] = {}
+    features: list[list[np.ndarray]] = [[] for _ in codes]
+    spread = judge_spread(plain)
+    started = time.process_time()
+    for label, name in PROTOCOL.items():
+        far, euclid, rate, reach = [], [], [], []
+        for number, w in enumerate(codes):
+            steps = strengths(judge, editor, w[None], name, options.strengths)
+            seen = judge.see(edited(editor, w[None], name, steps))
+            before = judge.see(w[None])
+            far.append(1 - cosine(seen.person, before.person))
+            euclid.append(np.linalg.norm(seen.person - before.person, axis=1))
+            moved = np.abs(seen.attributes - before.attributes)[:, INDEX[name]] / spread[INDEX[name]]
+            rate.append(np.stack([euclid[-1], moved], axis=1))
+            reach.append(steps[[0, -1]])
+            features[number].append(seen.features)
+        out[label] = interval(far, lambda x: float(x.mean()))
+        out[f"{label}, euclidean"] = interval(euclid, lambda x: float(x.mean()))
+        out[f"{label}, per change"] = interval(rate, lambda x: float(x[:, 0].sum() / max(x[:, 1].sum(), 1e-6)))
+        out[f"{label}, change reached"] = interval(rate, lambda x: float(x[:, 1].mean()))
+        out[f"{label}, strengths"] = np.mean(reach, axis=0).round(2).tolist()
+        print(f"{editor.name}: {label} {out[label][0]:.4f}, {time.process_time() - started:.0f} s", flush=True)  # type: ignore[index]
+    parts = [np.concatenate(part) for part in features]
+    middles, warmth = middles_of(plain.features)
+    usual = score(plain.features, middles, warmth)
+    out["FID"] = interval(parts, lambda x: fid(x, plain.features), options.rounds)
+    out["KID"] = interval(parts, lambda x: kid(x, plain.features), options.rounds)
+    out["ISD"] = interval(parts, lambda x: abs(score(x, middles, warmth) - usual), options.rounds)
+    return out
+
+
+def judge_spread(plain: Seen) -> np.ndarray:
+    """(A,): how much each attribute differs from picture to picture."""
+    return np.maximum(plain.attributes.std(axis=0), 0.05)
+
+
+def cosine(some: np.ndarray, one: np.ndarray) -> np.ndarray:
+    return (some @ one.T)[:, 0] / (np.linalg.norm(some, axis=1) * np.linalg.norm(one))
+
+
+def speed(editor: LatentEditor, judge: Judge, codes: torch.Tensor) -> dict[str, float]:
+    """Seconds of one core for one edit, without and with the picture; the least of five."""
+    edit, both = [], []
+    with torch.no_grad():
+        for number in range(5):
+            began = time.thread_time()
+            w = editor.edit(codes[number % len(codes)][None], {"age": 0.2})
+            edit.append(time.thread_time() - began)
+            judge.generator(w)
+            both.append(time.thread_time() - began)
+    return {"seconds": min(edit), "seconds with the picture": min(both)}
+
+
+def apart(judge: Judge, editor: LatentEditor, codes: torch.Tensor, plain: Seen) -> tuple[np.ndarray, dict[str, float]]:
+    """(A, A): by how many of its own spreads each attribute (column) changes when one (row) is asked to change by
+    :data:`_APART`; and linearity, selectivity and cycle error over all of them."""
+    before = judge.reader(codes).numpy()
+    spread = judge_spread(plain)
+    scale = codes.std(0).clamp_min(1e-4)
+    rows, slopes, cycle = [], [], []
+    for name in NAMES:
+        sides = []
+        for side in (1, -1):
+            moved = editor.edit(codes, {name: side * _APART})
+            sides.append(side * (judge.reader(moved).numpy() - before))
+            if moved.ndim == 2:
+                back = editor.edit(moved, {name: -side * _APART})
+                cycle.append(float(((codes - back) / scale).abs().mean()) if back.ndim == 2 else np.nan)
+        rows.append(np.mean(np.abs(np.mean(sides, axis=0)), axis=0) / spread)
+        got = np.concatenate([side[:, INDEX[name]] for side in sides])
+        slopes.append(float(got.mean()) / _APART)
+    whole = np.stack(rows).astype(np.float64)
+    own = np.diagonal(whole)
+    others = (whole.sum(axis=1) - own) / (len(own) - 1)
+    numbers = {
+        "got of what was asked": float(np.mean(slopes)),
+        "attributes that move the right way": float(np.mean(np.array(slopes) > 0.05)),
+        "own over others": float(np.median(own / np.maximum(others, 1e-6))),
+        "cycle error": float(np.nanmean(cycle)) if cycle else float("nan"),
+    }
+    return whole, numbers
+
+
+def linearity(judge: Judge, editor: LatentEditor, codes: torch.Tensor) -> float:
+    """Mean correlation of what is asked for and what comes, from -0.4 to 0.4, over the eight attributes."""
+    steps = np.linspace(-0.4, 0.4, 5)
+    out = []
+    for name in PROTOCOL.values():
+        got = [judge.reader(editor.edit(codes, {name: float(step)}))[:, INDEX[name]].numpy() for step in steps]
+        told = np.stack(got, axis=1)
+        told = told - told.mean(axis=1, keepdims=True)
+        size = np.linalg.norm(told, axis=1) * np.linalg.norm(steps)
+        out.append(float(np.mean((told @ steps)[size > 1e-6] / size[size > 1e-6])))
+    return float(np.mean(out))
+
+
+def heatmaps(path: Path, found: Mapping[str, np.ndarray]) -> None:
+    """The pictures of what else changes, side by side."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(found), figsize=(9 * len(found), 9), squeeze=False)
+    for axis, (name, whole) in zip(axes[0], found.items(), strict=True):
+        axis.imshow(whole, vmin=0, vmax=1, cmap="magma")
+        axis.set_title(f"{name}: asked (rows), changed (columns), in spreads")
+        axis.set_xticks(range(len(NAMES)), NAMES, rotation=90, fontsize=6)
+        axis.set_yticks(range(len(NAMES)), NAMES, fontsize=6)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+
+
+def strips(path: Path, judge: Judge, made: list[LatentEditor], codes: torch.Tensor) -> None:
+    """A row an attribute and method: one face from -0.8 to 0.8."""
+    from deid import imaging
+
+    rows = []
+    for name in PROTOCOL.values():
+        for editor in made:
+            line = edited(editor, codes[:1], name, np.linspace(-0.8, 0.8, 7))
+            with torch.no_grad():
+                pictures = colours(judge.generator(line)).permute(0, 2, 3, 1).numpy()
+            row = np.hstack((pictures * 255).round().astype(np.uint8))[..., ::-1].copy()
+            imaging.put_text(row, f"{name}, {editor.name}", (3, 12), 0, 0.4, (255, 255, 255), 1, imaging.LINE_AA)
+            rows.append(row)
+    path.write_bytes(imaging.encoded(np.vstack(rows), ".png"))
+
+
+def markdown(found: Mapping[str, dict], judged_by: str, options: argparse.Namespace) -> str:
+    """The tables."""
+    names = list(found)
+    head = "| | " + " | ".join(names) + " |\n|---|" + "---|" * len(names)
+
+    def line(label: str, key: str, digits: int, published: bool = True) -> str:
+        cells = []
+        for name in names:
+            value = found[name][key]
+            text = (
+                f"{value:.{digits}f}"
+                if isinstance(value, float)
+                else "{:.{d}f} ({:.{d}f}-{:.{d}f})".format(*value, d=digits)
+            )
+            known = PUBLISHED[name].get(key) if published else None
+            cells.append(f"{text} [{known:g}]" if known is not None else text)
+        return f"| {label} | " + " | ".join(cells) + " |"
+
+    lines = [
+        f"{options.faces} faces, {options.strengths} strengths, identity {judged_by}; 95 % intervals over faces; in "
+        "square brackets what the paper has, on another generator, by another recogniser and other features.",
+        "", head, *(line(label, label, 4) for label in PROTOCOL),
+        *(line(key, key, 4) for key in ("FID", "KID", "ISD")),
+        line("seconds", "seconds", 4), line("seconds with the picture", "seconds with the picture", 4, False),
+        "", "Distance of recognition codes for each spread by which the attribute moved:", "", head,
+        *(line(label, f"{label}, per change", 3, False) for label in PROTOCOL),
+        "", "Spreads by which the attribute moved on average:", "", head,
+        *(line(label, f"{label}, change reached", 2, False) for label in PROTOCOL),
+        "", f"All {len(ATTRIBUTES)} attributes, each asked to change by {_APART}:", "", head,
+        *(line(key, key, 3, False) for key in _WHOLE),
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faces", type=int, default=50)
+    parser.add_argument("--strengths", type=int, default=41)
+    parser.add_argument("--methods", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
+    parser.add_argument("--fitted", type=int, default=4096, help="codes that the baselines are fitted to")
+    parser.add_argument("--flow-steps", type=int, default=3000)
+    parser.add_argument("--plain", type=int, default=400, help="unedited pictures to compare with")
+    parser.add_argument("--others", type=int, default=12, help="faces for the picture of what else changes")
+    parser.add_argument("--rounds", type=int, default=40, help="of drawing faces again, for FID and its like")
+    parser.add_argument("--generator", type=Path)
+    parser.add_argument("--regressor", type=Path)
+    parser.add_argument("--editor", type=Path)
+    parser.add_argument("--recogniser", type=Path, help="InceptionResnetV1 weights, to judge identity by")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--strips", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    judge = Judge(options)
+    with closing(judge.detector):
+        fitted = drawn(judge, options.fitted, options.seed + 1)
+        made = editors(judge, options, fitted, judge.reader(fitted))
+        codes, plain = (
+            drawn(judge, options.faces, options.seed + 2),
+            judge.see(drawn(judge, options.plain, options.seed + 3)),
+        )
+        if options.strips is not None:
+            strips(options.strips, judge, made, codes)
+        found, maps = {}, {}
+        for editor in made:
+            found[editor.name] = protocol(judge, editor, codes, options, plain) | speed(editor, judge, codes)
+            maps[editor.name], numbers = apart(judge, editor, codes[: options.others], plain)
+            found[editor.name] |= numbers | {"linearity": linearity(judge, editor, codes[: options.others])}
+            if isinstance(editor, InterFaceGan):
+                found[editor.name]["length left of normals by projection"] = float(editor.share.mean())
+    by = "by the user's recogniser" if options.recogniser else "by the training recogniser (dlib)"
+    told = markdown(found, by, options)
+    print(told)
+    if options.markdown is not None:
+        options.markdown.write_text(told, encoding="utf-8")
+    if options.picture is not None:
+        heatmaps(options.picture, maps)
+    if options.json is not None:
+        out = {
+            "faces": options.faces,
+            "strengths": options.strengths,
+            "identity": by,
+            "methods": found,
+            "published": PUBLISHED,
+            "others": {name: np.round(part, 4).tolist() for name, part in maps.items()},
+        }
+        options.json.write_text(json.dumps(out, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
