@@ -20,6 +20,7 @@ from deid.models.morphable.shade_texture import Pyramid, build_pyramid
 SIZE = 512  # texels a side of the relief's tile
 _STEEPEST = 0.5  # slopes are stored up to this
 _YEARS, _DEPTH = (12.0, 20.0, 26.0, 34.0, 50.0, 65.0), (0.0, 0.4, 0.55, 0.7, 0.95, 1.1)
+_GROWN = 20.0
 _KINDS = 3  # reliefs that people's lines are taken from
 _APART, _LOPSIDED = 0.35, 0.12  # logarithms, standard deviation: of a fold's depth between people, and between sides
 _TURN = 2.1  # radians from one relief's wiggles to the next one's
@@ -46,6 +47,13 @@ class Folds:
         sides = np.exp(rng.normal(0.0, _LOPSIDED, (2, len(calm))))
         standing = np.minimum(calm * each * sides, 1.0).ravel().astype(np.float32)
         return cls(depth_at(age), standing, int(rng.integers(_KINDS)))
+
+    @property
+    def depths(self) -> np.ndarray:
+        """float32 (2 R,): how deep a whole expression folds each region."""
+        grown = min(self.depth / depth_at(_GROWN), 1.0)
+        early = np.array([region.early for region in REGIONS] * 2, np.float32)
+        return np.maximum(np.float32(self.depth), np.float32(grown) * early)
 
     @property
     def cheeks(self) -> np.ndarray:
@@ -77,7 +85,7 @@ class Creases:
         strength = folds.standing
         if expression is not None and folds.depth > 0:
             active = (self.drive * np.clip(expression, 0.0, 1.0)).max(axis=1)
-            active = folds.depth * np.maximum(active - _FAINT, 0.0) / (1.0 - _FAINT)
+            active = folds.depths * np.maximum(active - _FAINT, 0.0) / (1.0 - _FAINT)
             # a line that stands already has less to gain
             strength = np.maximum(active, strength) + _DEEPER * np.minimum(active, strength)
         if not strength.any():

@@ -24,12 +24,14 @@ Mask = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 @dataclass(frozen=True, slots=True)
 class Region:
     """``pulls``: expressions, without their side, and how much of the fold each makes. ``mask``: where it is, 0 to 1.
-    ``standing``: years, and how deep the fold is in a calm face then, beside one that a whole expression makes."""
+    ``standing``: years, and how deep the fold is in a calm face then, beside one that a whole expression makes.
+    ``early``: how deep a whole expression folds it in anyone grown, though smooth otherwise."""
 
     pulls: tuple[tuple[str, float], ...]
     mask: Mask
     field: Field
     standing: tuple[tuple[float, ...], tuple[float, ...]]
+    early: float = 0.0
 
 
 def step(low: float, high: float, x: np.ndarray) -> np.ndarray:
@@ -183,12 +185,14 @@ REGIONS: tuple[Region, ...] = (
         lambda x, y, z: _window(y, 6.2, 8.7, 0.35) * (1.0 - step(4.0, 5.0, x)),
         _forehead,
         ((34.0, 50.0, 65.0, 80.0), (0.0, 0.28, 0.55, 0.75)),
+        0.6,
     ),
     Region(
         (("browDown", 0.9), ("noseSneer", 0.3)),
         lambda x, y, z: _window(y, 3.7, 5.7, 0.4) * (1.0 - step(1.1, 1.6, x)),
         _frown,
         ((36.0, 50.0, 65.0, 80.0), (0.0, 0.25, 0.5, 0.65)),
+        0.95,
     ),
     Region(
         (("cheekSquint", 1.0), ("cheekRaiser", 1.0), ("eyeSquint", 0.7), ("mouthSmile", 0.8)),
@@ -201,12 +205,14 @@ REGIONS: tuple[Region, ...] = (
         lambda x, y, z: _window(y, -3.9, 0.1, 0.4) * _window(x, 1.9, 3.75, 0.3),
         _nasolabial,
         ((30.0, 42.0, 55.0, 68.0, 80.0), (0.05, 0.25, 0.5, 0.75, 0.9)),
+        0.6,
     ),
     Region(
         (("noseSneer", 1.0), ("cheekRaiser", 0.3)),
         lambda x, y, z: _window(y, 1.6, 3.2, 0.4) * (1.0 - step(1.1, 1.5, x)) * step(0.1, 0.3, x),
         _nose,
         _NEVER,
+        0.6,
     ),
     Region(
         (("mouthShrugLower", 0.9), ("mouthPucker", 0.5), ("mouthFrown", 0.5)),
