@@ -194,7 +194,7 @@ def _open_ahead(
     if not Ahead.suits(info, rate, config):
         return None
     obscurer = Obscurer(config.obscures_by, seed)
-    writer = stack.enter_context(_writer(source, target, info, config, "obscured", audit))
+    writer = stack.enter_context(_writer(source, target, info, config, "obscured", seed, audit))
     # the encoder keeps the cores busy: one search at a time is enough, and spares the memory of another
     searchers = stack.enter_context(Searchers(config.threads, 1 if config.threads <= 2 else 2))
     verifier = Verifier(config.threads, (), config.threshold, searchers)
@@ -221,10 +221,10 @@ def _attempt(
     if audit is not None:
         audit.kept = plan.kept
     sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
-    known = [*plan.kept, *(t for t in analysis.tracks if t.id in replacements)]
+    known = [*plan.kept, *(t for t in analysis.tracks if t.id in replacements and replacements[t.id].weights.any())]
     shown = replaced_faces(plan)
     kind = "synthetic" if plan.replaces else "obscured"
-    with _writer(source, target, analysis.media, config, kind, audit) as writer:
+    with _writer(source, target, analysis.media, config, kind, seed, audit) as writer:
         with (
             Verifier(config.threads, known, config.threshold, searchers) as verifier,
             Comparer(compared, engine, FAR_1E3, shown) as comparer,
@@ -317,9 +317,11 @@ def render(
 ) -> None:
     """Second pass: replace, obscure, encode, and hand the finished frames ``sampled`` to the verifier."""
     finish = Finisher(analysis, plan, config, seed, engine)
+    # while one has its turn in Python, two are in compiled loops (deid.turns)
+    workers = (3 if config.threads > 1 else 1) if plan.replaces else 0
     progress.stage("rendering", analysis.frames)
     count = 0
-    for frame, done in finished(frames, finish, min(2, config.threads) if plan.replaces else 0):
+    for frame, done in finished(frames, finish, workers):
         if frame.index in sampled:
             verifier.submit(done, plan.regions.get(frame.index, ()))
         comparer.submit(frame, done)
@@ -334,7 +336,7 @@ def render(
 
 
 def _writer(
-    source: Path, target: Path, info: MediaInfo, config: RunConfig, kind: str, audit: RunAudit | None = None
+    source: Path, target: Path, info: MediaInfo, config: RunConfig, kind: str, seed: int, audit: RunAudit | None = None
 ) -> Writer:
     """``info``: of the frames as they are read. ``kind``: what the mark says its faces are."""
     settings = EncodeSettings(
@@ -345,6 +347,8 @@ def _writer(
         mark=kind if config.mark else None,
         watermark=config.watermark,
         threads=config.threads,
+        audio=config.audio,
+        voice_seed=seed,
     )
     return Writer(
         target,

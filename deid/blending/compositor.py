@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import imaging
 from ..models.morphable import finish
+from ..turns import aside
 from ._around import seam_cells, without_arms
 from ._blend import HAIR_SHOWS, blend
 from ._film import code_table, film, finished
@@ -152,7 +153,8 @@ class Compositor:
         rows, columns = _box(np.maximum(tables[OUTER], tables[END]), centre, (h, w))
         size = (rows.stop - rows.start, columns.stop - columns.start)
         out, touched = lent("out", (*size, 3)), lent("touched", size, np.bool_)
-        blend(
+        aside(
+            blend,
             picture, clean, part.coded, part.cover, part.corner, centre, shown, hair.gate, fill, mask,
             FIRST, PITCH, (rows.start, columns.start), out, touched,
         )  # fmt: skip
@@ -223,7 +225,7 @@ def _filmed(face: GeneratedFace, box: tuple[slice, slice], attributes: Attribute
     coded, cover = lent("coded", (*size, 3)), lent("cover", size)
     keep, add = finish.veil_of(light.veil, light.tone)
     rgb, alpha, head = (np.ascontiguousarray(piece).reshape(-1) for piece in (face.rgb, face.alpha, face.head))
-    fill = film(rgb, alpha, head, face.alpha.shape[1], corner, keep, add, code_table(), coded, cover)
+    fill = aside(film, rgb, alpha, head, face.alpha.shape[1], corner, keep, add, code_table(), coded, cover)
     blur = math.sqrt(max(attributes.blur**2 - face.softness**2, 0.0))
     soft = _softened(coded, blur, "soft")
     if attributes.glow > 0:
@@ -259,7 +261,7 @@ def _without_glasses(
     turned_away = rim < _FAR_SIDE * np.roll(rim, BINS // 2)
     where, reach = closed(np.stack([np.float32(glasses) * arms, turned_away])), np.float32(_ARM_REACH * width)
     side = max(1, round(width / _ARM_NODES))
-    without_arms(picture, clean, centre[0], centre[1], closed(tables), where, reach, side)
+    aside(without_arms, picture, clean, centre[0], centre[1], closed(tables), where, reach, side)
     return clean
 
 
@@ -281,14 +283,14 @@ def _matched(
     cover, (top, left) = face.cover, face.corner
     if occlusion is not _NOTHING:  # a hand's colour is not the face's
         cover = cover * (occlusion[top : top + h, left : left + w] <= 0)
-    cells, weight = seam_cells(
-        picture, face.coded, cover, face.corner, centre[0], centre[1], tables, skin, gate, FIRST, PITCH,
+    cells, weight = aside(
+        seam_cells, picture, face.coded, cover, face.corner, centre[0], centre[1], tables, skin, gate, FIRST, PITCH,
         _COARSE, rows, columns,
     )  # fmt: skip
     grain, chroma = (max(float(x), 0.0) / 255 for x in (attributes.grain, attributes.chroma_grain))
     tiles = finish.grain_tiles(seed, attributes.grain_size)
     place = finish.grain_place(seed, frame)[0]
-    finished(face.coded, finish.seam_field(cells, weight), tiles, place, np.float32(grain), np.float32(chroma))
+    aside(finished, face.coded, finish.seam_field(cells, weight), tiles, place, np.float32(grain), np.float32(chroma))
 
 
 def _tables(

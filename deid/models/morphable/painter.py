@@ -24,6 +24,7 @@ from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import GeneratedFace, Renderer
 from deid.models.morphable.shade_texture import film
+from deid.turns import aside, turn
 from deid.types import Frame
 
 if TYPE_CHECKING:
@@ -184,7 +185,8 @@ def paint_frame(
         )  # fmt: skip
         return Patch(whole.rgb, whole.touched, (0, 0))
 
-    return into_frame(frame, points, attributes, draw, hands=hands, things=things)
+    with turn():
+        return into_frame(frame, points, attributes, draw, hands=hands, things=things)
 
 
 def into_frame(
@@ -202,7 +204,7 @@ def into_frame(
     if region is None:
         return frame, 0.0
     x0, y0, x1, y1 = region
-    picture = read_region(frame, region, lent("picture", (y1 - y0, x1 - x0, 3)))
+    picture = aside(read_region, frame, region, lent("picture", (y1 - y0, x1 - x0, 3)))
     local = points.copy()
     local[:, :2] -= (x0, y0)
     found = [replace(hand, points=hand.points - np.array([x0, y0, 0], np.float32)) for hand in hands]
@@ -218,7 +220,7 @@ def into_frame(
     if occlusion is not None:
         occlusion = smoothed(occlusion, local)
     moved = replace(attributes, camera=attributes.camera.moved(-x0, -y0))
-    return _written(frame, draw(picture, local, moved, occlusion), (x0, y0)), doubt
+    return aside(_written, frame, draw(picture, local, moved, occlusion), (x0, y0)), doubt
 
 
 def _region(frame: Frame, points: np.ndarray) -> tuple[int, int, int, int] | None:

@@ -25,6 +25,7 @@ from deid.models.morphable.shade_mouth import opened_occlusion, posed_mouth, sha
 from deid.models.morphable.shade_shadows import shadows
 from deid.models.morphable.shade_soft import soften
 from deid.models.morphable.shade_texture import build_pyramid, oil
+from deid.turns import aside
 
 NOTHING = 255  # in `GeneratedFace.part`: no surface
 _LASH_REACH = 1.6  # centimetres from a lid's edge, at any distance of the camera
@@ -152,7 +153,7 @@ class Renderer:
         inverse = 1.0 / float(camera.distance)
         scale = float(camera.scale)
         raster.project(vertices, rotation, scale, tx, ty, inverse, work.points, work.fixed)
-        raster.vertex_normals(work.points, model.triangles, self.geometry.weld, work.normals)
+        aside(raster.vertex_normals, work.points, model.triangles, self.geometry.weld, work.normals)
         count, facing = self._fragments(work, picture.part, left, top, scale, window)
         frame = np.array([left, top, tx, ty, inverse / scale])
         eyes = posed_eyes(self.geometry, model.eyes, vertices)
@@ -183,9 +184,9 @@ class Renderer:
         height, width = work.owner.shape
         boxes = self._boxes(work.fixed, left, top, window or (0, width - 1, 0, height - 1))
         scene = (work.fixed, work.points, model.triangles, left, top, model.box, boxes)
-        facing = raster.nearest(*scene, model.parts, work.depth, work.owner, part, work.front)
+        facing = aside(raster.nearest, *scene, model.parts, work.depth, work.owner, part, work.front)
         edges, marked = raster.find_edges(work.depth, part, layer, work.slot, work.tiles, work.special)
-        raster.refine(*scene, work.front, facing, work.slot, work.tiles, edges, work.depths, work.owners)
+        aside(raster.refine, *scene, work.front, facing, work.slot, work.tiles, edges, work.depths, work.owners)
         count = raster.fragments(
             work.special, marked, work.owner, work.slot, work.depths, work.owners, model.parts, layer, work.triangle,
             work.place, work.pixel, work.weight,
@@ -238,7 +239,8 @@ class Renderer:
         soften(*model.soft, work.normals, work.inside)
         lamp = rig.key_rgb * np.float32(light.shine)
         colours = np.stack([rig.tone, rig.white, lamp]) * pyramid.units[[0, 1, 1], None]
-        shade.light_vertices(
+        aside(
+            shade.light_vertices,
             model.skin_vertices, work.points, work.normals, window[4] * scale, rig.sh, rig.environment, rig.key,
             colours, work.occlusion, work.open_rgb, model.wet, self._level, shift, work.table, work.inside,
         )  # fmt: skip
@@ -248,21 +250,24 @@ class Renderer:
         if folded is None:
             work.table[folds.members, shade.FOLD] = 0.0
         else:
-            shade.fold_vertices(
+            aside(
+                shade.fold_vertices,
                 folds.members, folded, folds.tangents, rotation, work.normals, rig.sh, work.table
             )
         relief = (folds.relief.texels, folds.relief.offsets, folds.relief.sizes)
         skin = model.skin if whole else model.face
         texture = (pyramid.texels, pyramid.offsets, pyramid.sizes)
-        shade_skin.plan_skin(
+        aside(
+            shade_skin.plan_skin,
             work.front, facing, skin, model.triangles, work.fixed, work.table, pyramid.sizes, work.plan
         )
-        shade_skin.shade_plain(
+        aside(
+            shade_skin.shade_plain,
             work.owner, work.slot, picture.part, int(window[0]), int(window[1]), work.plan, *texture, *relief, whole,
             picture.rgb, picture.alpha, picture.head,
         )  # fmt: skip
         at = (model.triangles, work.triangle, work.place, work.fixed, window)
-        shade_skin.shade_skin(count, skin, *at, work.table, *texture, work.colour)
+        aside(shade_skin.shade_skin, count, skin, *at, work.table, *texture, work.colour)
         shade_eyes(
             count, model.parts, *at, vertices, model.eyes.rest, rotation, eyes.centres, eyes.axes, eyes.lids, eyes.span,
             geometry.eye_radius, self._iris, rig.sh, rig.white, rig.environment, rig.key, rig.key_rgb, rig.focus,
