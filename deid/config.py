@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deid.errors import UsageError
-from deid.media.settings import CODECS, PRESETS, EncodeSettings
+from deid.media.settings import AUDIO, CODECS, PRESETS, EncodeSettings
 
 ENGINES: dict[str, str] = {
     "morphable": "a fictional person's face that moves as the original moved",
@@ -37,14 +37,17 @@ MATCHES = ("age,gender", "age", "gender", "none")
 """What a surrogate may share with the person it stands in for, as far as a recogniser can tell."""
 
 POLICIES: dict[str, dict[str, Any]] = {
-    "research": {"engine": "morphable", "match": "age,gender", "fallback": "blur", "crf": 18, "audit": True},
-    "street": {"engine": "blur", "cover": "head", "detect": "thorough"},
-    "broadcast": {"engine": "morphable", "match": "age,gender", "fallback": "blur", "preset": "medium", "crf": 17},
+    "research": {"engine": "morphable", "match": "age,gender", "fallback": "blur", "crf": 18, "audio": "mask",
+                 "audit": True},
+    "street": {"engine": "blur", "cover": "head", "detect": "thorough", "audio": "drop"},
+    "broadcast": {"engine": "morphable", "match": "age,gender", "fallback": "blur", "preset": "medium", "crf": 17,
+                  "audio": "mask"},
     "source-protection": {
         "engine": "morphable", "match": "none", "fallback": "solid", "cover": "head", "detect": "thorough",
-        "strict": True,
+        "audio": "mask", "strict": True,
     },
-    "max-privacy": {"engine": "solid", "fallback": "solid", "cover": "head", "detect": "thorough"},
+    "max-privacy": {"engine": "solid", "fallback": "solid", "cover": "head", "detect": "thorough",
+                    "audio": "drop"},
 }  # fmt: skip
 """Options that go together, by what they are for. ``research``: expressions and looks to be measured, and a report
 that tells how well they follow. ``street``: many faces, small ones, nobody of interest. ``broadcast``: to be looked at.
@@ -132,6 +135,9 @@ class RunConfig:
         Take the place of a target that exists. The source itself is never overwritten.
     salvage:
         Accept a damaged source: what can be decoded is kept, and whole damaged frames are obscured.
+    audio:
+        What becomes of sound, one of :data:`AUDIO`: kept as it is, left out, or with voices that nobody knows again
+        (:mod:`deid.media.voice`).
     keep_metadata:
         Keep titles, dates, locations, device names and chapter names, which are otherwise removed.
     mark:
@@ -220,6 +226,7 @@ class RunConfig:
     recogniser_bgr: bool = False
     html: Path | None = None
     signals: Path | None = None
+    audio: str = "copy"
     threads: int = field(default_factory=available_cores)
     threshold: float = 0.2
     detect: str = "balanced"
@@ -232,6 +239,7 @@ class RunConfig:
         _one_of("detect", self.detect, DETECTS)
         _one_of("cover", self.cover, COVERS)
         _one_of("codec", self.codec, CODECS)
+        _one_of("audio", self.audio, AUDIO)
         _one_of("preset", self.preset, PRESETS)
         for flag in ("overwrite", "salvage", "keep_metadata", "mark", "dry_run", "audit", "strict", "recogniser_bgr"):
             if not isinstance(getattr(self, flag), bool):
@@ -245,7 +253,7 @@ class RunConfig:
             raise UsageError(f"threshold is {self.threshold!r}; it must be above 0 and below 1.")
         if self.watermark is not None and (not isinstance(self.watermark, str) or not self.watermark.strip()):
             raise UsageError("watermark is empty; give it some text or leave it out.")
-        EncodeSettings(codec=self.codec, crf=self.crf, preset=self.preset, watermark=self.watermark)
+        EncodeSettings(codec=self.codec, crf=self.crf, preset=self.preset, watermark=self.watermark, audio=self.audio)
         object.__setattr__(self, "keep", _tracks(self.keep))
         self._settle_networks()
         self._settle_edits()

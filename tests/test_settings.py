@@ -136,7 +136,14 @@ def test_variables_hold_lists_and_truths(place: Path, monkeypatch: pytest.Monkey
 def test_a_policy_holds_against_what_farther_places_say(place: Path) -> None:
     (place / "home" / "deid" / "deid.toml").write_text('engine = "blur"\ncrf = 30\n')
     (place / "deid.toml").write_text('preset = "max-privacy"\ncover = "face"\n')
-    assert found() == {"engine": "solid", "fallback": "solid", "detect": "thorough", "cover": "face", "crf": "30"}
+    assert found() == {
+        "engine": "solid",
+        "fallback": "solid",
+        "detect": "thorough",
+        "cover": "face",
+        "crf": "30",
+        "audio": "drop",
+    }
     assert found("--preset", "slow")["engine"] == "solid"  # the speed alone does not lift the policy
     assert found("--engine", "blur")["fallback"] == "solid"
     (place / "deid.toml").write_text('engine = "blur"\ndetect = "fast"\n')

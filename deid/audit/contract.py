@@ -8,14 +8,18 @@ from typing import Any
 
 from deid.audit.notes import Watched
 from deid.media import probe, read_mark
+from deid.media.sound import compare_sound
 from deid.media.tags import telling_tags
 
 _SLIP = 0.0021
 """Seconds: Matroska counts in whole milliseconds, and each of two clips may be off by one."""
 
 
-def contract(source: Path, output: Path, watched: Watched) -> dict[str, Any]:
-    """What became of the media, JSON-able. Raises what :func:`~deid.media.probe` raises."""
+def contract(
+    source: Path, output: Path, watched: Watched, start: float | None = None, end: float | None = None
+) -> dict[str, Any]:
+    """What became of the media, JSON-able; ``start``, ``end``: the part of ``source`` that ``output`` shows. Raises
+    what :func:`~deid.media.probe` raises."""
     before, after = probe(source), probe(output)
     wanted = Counter(s.kind for s in before.streams if s.kind in ("audio", "subtitle") and s.fate != "dropped")
     there = Counter(s.kind for s in after.streams)
@@ -27,6 +31,7 @@ def contract(source: Path, output: Path, watched: Watched) -> dict[str, Any]:
         "times_equal": watched.slip <= _SLIP,
         "size": list(watched.size),
         "streams": [{"kind": kind, "source": wanted[kind], "output": there[kind]} for kind in ("audio", "subtitle")],
+        "sound": compare_sound(source, output, start, end),
         "streams_equal": all(wanted[kind] == there[kind] for kind in ("audio", "subtitle")),
         "further_streams": max(further, 0),
         "telling_tags": list(telling_tags(output)),

@@ -7,7 +7,6 @@ from html import escape
 from typing import Any
 
 from deid.audit.notes import Bad
-from deid.audit.report import REMAINS
 from deid.audit.score import RATES
 
 _STYLE = """
@@ -276,7 +275,7 @@ def _networks(told: dict[str, Any]) -> str:
 
 
 def _remains(told: dict[str, Any]) -> str:
-    items = "".join(f"<li>{escape(text)}</li>" for text in REMAINS.values())
+    items = "".join(f"<li>{escape(text)}</li>" for text in told["remains"].values())
     return (
         "<h2>What remains that can identify</h2>\n<p>None of this is checked here. Go through it while you watch the "
         f'clip with its sound.</p>\n<ul class="check">{items}</ul>'

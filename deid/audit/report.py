@@ -29,6 +29,11 @@ REMAINS = {
 }
 """What an audit of faces cannot clear, as a list to go through."""
 
+MASKED = (
+    "Voices sound otherwise than in the source. What is said, dialect, pauses and manner of speaking remain, and so do "
+    "sounds that tell a place."
+)
+
 LIMITS = (
     "Faces that neither the following pass nor the second detector finds are not judged: very small ones (below about "
     "16 pixels), heads from behind, faces mostly out of the picture.",
@@ -39,6 +44,13 @@ LIMITS = (
     "Whether the picture outside the faces is unchanged cannot be told bit for bit after encoding.",
     "A recogniser that had a part in choosing the new faces is not an independent judge; --recogniser adds one.",
 )
+
+
+def remains(sound: str) -> dict[str, str]:
+    """:data:`REMAINS`, by what became of the sound (:func:`deid.media.sound.compare_sound`)."""
+    if sound == "changed":
+        return REMAINS | {"voice": MASKED}
+    return REMAINS if sound == "as it was" else {key: text for key, text in REMAINS.items() if key != "voice"}
 
 
 def build(
@@ -96,7 +108,7 @@ def build(
         "suspects": score.suspects(m),
         "unfollowed": {"faces_as_they_were": strays, "doubtful_places": len(m.watched.strays) - strays},
         "rates_mean": score.RATES,
-        "remains": REMAINS,
+        "remains": remains(media["sound"]),
         "limits": list(LIMITS),
     }
     told["summary"] = summary(told)

@@ -91,7 +91,12 @@ def audit(
         material = Material(watched, series, people, thresholds)
         table = _signals(material, signals_to)
         told = report.build(
-            material, contract(source, output, watched), table, name=name or output.name, output=output, chose=chose
+            material,
+            contract(source, output, watched, start, end),
+            table,
+            name=name or output.name,
+            output=output,
+            chose=chose,
         )
         pictures = {p.id: [(b, data_uri(b.crop)) for b in _worst(material, p.faces)] for p in people}
         return Audit(told, page(told, pictures))

@@ -41,6 +41,9 @@ def summary(told: dict[str, Any]) -> list[str]:
     )
     if media["telling_tags"]:
         out.append("The file still carries tags that may tell something: " + ", ".join(media["telling_tags"]) + ".")
+    if media["sound"] == "as it was":
+        out.append("Voices are as they were, and identify as faces do: --audio mask changes them, --audio drop leaves "
+                   "them out.")  # fmt: skip
     out.append("Faces are not all that identifies: go through the list of what remains.")
     return out
 

@@ -10,7 +10,7 @@ import click
 
 from deid.commands._shell import TimeParam
 from deid.commands.audit import judge_options
-from deid.config import CODECS, COVERS, DETECTS, ENGINES, MATCHES, OBSCURING, POLICIES, PRESETS, SCOPES
+from deid.config import AUDIO, CODECS, COVERS, DETECTS, ENGINES, MATCHES, OBSCURING, POLICIES, PRESETS, SCOPES
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -104,6 +104,11 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Where the key's people are kept, encrypted.  [default: KEY's name with .people.sqlite, beside it]",
+    ),
+    click.option(
+        "--audio",
+        type=click.Choice(AUDIO),
+        help="What becomes of sound: copy it, drop it, or mask voices so that nobody knows them.  [default: copy]",
     ),
     click.option("--watermark", metavar="TEXT", help="Burn this text into a corner of every frame."),
     click.option("--no-mark", is_flag=True, help="Do not note in the metadata that the clip was de-identified."),

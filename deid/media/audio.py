@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import av
+import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.error import FFmpegError
 from av.filter import Graph
 from av.packet import Packet
+
+from .voice import VoiceMask
 
 _HELD = {
     "mp4": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "flac", "opus", "dts"},
@@ -29,6 +32,7 @@ _RATES = {
     "aac": (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000),
 }
 _PER_CHANNEL = 96_000
+_PIECE = 1 << 16  # samples that are masked at a time: a gap may be long
 _LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 """Usual arrangements; uncompressed sound often names none, and encoders want one of these."""
 
@@ -77,6 +81,7 @@ class AudioTranscoder:
             if self._graph is not None:
                 self._graph.push(None)
                 yield from self._drain()
+                yield from self._last()
                 yield from self.stream.encode(None)
             return
         try:
@@ -103,7 +108,19 @@ class AudioTranscoder:
                 frame = graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
                 return
-            yield from self.stream.encode(frame)
+            yield from self._encoded(frame)
+
+    def _encoded(self, frame: av.AudioFrame) -> Iterator[Packet]:
+        yield from self.stream.encode(frame)
+
+    def _last(self) -> Iterator[Packet]:
+        """What is held back until the end."""
+        return iter(())
+
+    @property
+    def _samples(self) -> str:
+        """The format in which :meth:`_encoded` gets them."""
+        return str(self.stream.codec_context.format.name)
 
     def _build(self, frame: av.AudioFrame) -> Graph:
         graph = Graph()
@@ -116,10 +133,51 @@ class AudioTranscoder:
         fill = graph.add("aresample", f"async=1:osr={self._rate}")
         shape = graph.add(
             "aformat",
-            f"sample_fmts={self.stream.codec_context.format.name}:sample_rates={self._rate}:channel_layouts={self._layout}",
+            f"sample_fmts={self._samples}:sample_rates={self._rate}:channel_layouts={self._layout}",
         )
         graph.link_nodes(source, fill, shape, graph.add("abuffersink")).configure()
         return graph
+
+
+class MaskedAudio(AudioTranscoder):
+    """The same with voices that nobody knows again (:class:`deid.media.voice.VoiceMask`), each sample where it was."""
+
+    def __init__(self, out: OutputContainer, source: AudioStream, kind: str, seed: int) -> None:
+        super().__init__(out, source, kind)
+        self._seed = seed
+        self._mask: VoiceMask | None = None
+        self._began = self._taken = self._given = 0
+
+    @property
+    def _samples(self) -> str:
+        return "fltp"
+
+    def _encoded(self, frame: av.AudioFrame) -> Iterator[Packet]:
+        sound = frame.to_ndarray()
+        if self._mask is None:
+            self._mask = VoiceMask(self._rate, len(sound), self._seed)
+            self._began = frame.pts
+        late = frame.pts - self._began - self._taken
+        if late > 0:
+            sound = np.concatenate([np.zeros((len(sound), late), np.float32), sound], 1)
+        elif late < 0:
+            sound = sound[:, -late:]
+        self._taken += sound.shape[1]
+        for start in range(0, sound.shape[1], _PIECE):
+            yield from self._give(self._mask.push(sound[:, start : start + _PIECE]))
+
+    def _last(self) -> Iterator[Packet]:
+        if self._mask is not None:
+            yield from self._give(self._mask.finish())
+
+    def _give(self, sound: np.ndarray) -> Iterator[Packet]:
+        if not sound.shape[1]:
+            return
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format="fltp", layout=self._layout)
+        frame.sample_rate, frame.time_base = self._rate, Fraction(1, self._rate)
+        frame.pts = self._began + self._given
+        self._given += sound.shape[1]
+        yield from self.stream.encode(frame)
 
 
 def _named(layout: av.AudioLayout) -> str:

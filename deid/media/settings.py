@@ -8,6 +8,8 @@ from ..errors import UsageError
 
 CODECS = ("h264", "hevc", "av1")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+AUDIO = ("copy", "drop", "mask")
+"""What becomes of sound: kept as it is, left out, or with voices that nobody knows again."""
 MARK_KINDS = ("obscured", "synthetic")
 _LONGEST_WATERMARK = 200
 
@@ -19,6 +21,7 @@ class EncodeSettings:
     ``keep_metadata``: pass on titles, location, device and author. ``mark``: what the machine-readable mark says,
     ``obscured``, ``synthetic`` or ``None`` for no mark. ``watermark``: visible text, or ``None``. ``threads``: encoder
     threads, 0 for as many as there are cores; the output depends on this number, and is the same for the same one.
+    ``audio``: ``copy``, ``drop`` or ``mask`` (:mod:`deid.media.voice`), with ``voice_seed`` for what is drawn.
 
     Raises :class:`UsageError` for values that no encoder takes."""
 
@@ -29,6 +32,8 @@ class EncodeSettings:
     mark: str | None = "obscured"
     watermark: str | None = None
     threads: int = 0
+    audio: str = "copy"
+    voice_seed: int = 0
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
@@ -42,5 +47,7 @@ class EncodeSettings:
             raise UsageError(f"the mark {self.mark} is not known: choose {' or '.join(MARK_KINDS)}.")
         if self.watermark is not None and not 0 < len(self.watermark.strip()) <= _LONGEST_WATERMARK:
             raise UsageError(f"the watermark must have 1 to {_LONGEST_WATERMARK} characters.")
+        if self.audio not in AUDIO:
+            raise UsageError(f"audio is {self.audio!r}: choose {', '.join(AUDIO)}.")
         if self.threads < 0:
             raise UsageError("the number of threads cannot be negative: 0 means all cores.")

@@ -13,7 +13,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from ..types import StreamInfo
-from .audio import AudioTranscoder, cut_pcm, is_held
+from .audio import AudioTranscoder, MaskedAudio, cut_pcm, is_held
 from .source import codec_name
 
 _TEXT_SUBTITLES = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
@@ -82,7 +82,10 @@ class SideStreams:
         kind: str,
         streams: tuple[StreamInfo, ...],
         keep_metadata: bool,
+        audio: str = "copy",
+        voice_seed: int = 0,
     ) -> None:
+        self._sound, self._voice_seed = audio, voice_seed
         self._source = source
         self._out = out
         self._kind = kind
@@ -100,6 +103,8 @@ class SideStreams:
     def _adopt(self, info: StreamInfo) -> StreamInfo:
         if info.kind not in ("audio", "subtitle") or info.fate == "dropped":
             return info
+        if info.kind == "audio" and self._sound == "drop":
+            return replace(info, fate="dropped", why="as asked")
         stream = self._source.streams[info.index]
         try:
             track, fate, why = self._audio(stream) if info.kind == "audio" else self._subtitle(stream)
@@ -112,11 +117,14 @@ class SideStreams:
         track.out.metadata.update(passed_metadata(stream, self._keep))
         track.out.disposition = passed_disposition(stream)
         self._tracks[info.index] = track
-        if fate != "copied":
+        if fate == "transcoded":
             self.notes.append(f"{name} cannot be held by {self._kind}: {why}")
         return replace(info, fate=fate, why=why)
 
     def _audio(self, stream: Stream) -> tuple[_Track, str, str]:
+        if self._sound == "mask":
+            masked = MaskedAudio(self._out, stream, self._kind, self._voice_seed)
+            return _Track(stream, masked.stream, masked), "masked", f"voices masked; {masked.description}"
         if is_held(self._kind, codec_name(stream)):
             out = self._out.add_stream_from_template(stream)
             out.time_base = stream.time_base

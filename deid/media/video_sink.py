@@ -89,7 +89,10 @@ class VideoSink:
             self._stream.disposition = passed_disposition(video)
             if self._settings.keep_metadata:
                 self._out.metadata.update({k: v for k, v in container.metadata.items() if k.lower() != "timecode"})
-            self._side = SideStreams(container, self._out, self._kind, self._info.streams, self._settings.keep_metadata)
+            self._side = SideStreams(
+                container, self._out, self._kind, self._info.streams, self._settings.keep_metadata,
+                audio=self._settings.audio, voice_seed=self._settings.voice_seed,
+            )  # fmt: skip
             self.notes += self._side.notes
         if self._settings.mark is not None:
             self._out.metadata.update(mark.container_tags(self._settings.mark, self._kind))
