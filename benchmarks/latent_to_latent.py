@@ -310,6 +310,10 @@ def markdown(found: Mapping[str, dict], judged_by: str, options: argparse.Namesp
     return "\n".join(lines) + "\n"
 
 
+def _is_interval(key: str, value: object) -> bool:
+    return isinstance(value, list) and not key.endswith("strengths")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=int, default=50)
@@ -325,6 +329,7 @@ def main() -> None:
     parser.add_argument("--editor", type=Path)
     parser.add_argument("--recogniser", type=Path, help="InceptionResnetV1 weights, to judge identity by")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--beside", type=Path, help="results of an earlier call, of other methods, to be shown, too")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--picture", type=Path)
@@ -333,7 +338,8 @@ def main() -> None:
     torch.set_num_threads(1)
     judge = Judge(options)
     with closing(judge.detector):
-        fitted = drawn(judge, options.fitted, options.seed + 1)
+        learned = set(options.methods) - {"Latent to Latent"}
+        fitted = drawn(judge, options.fitted if learned else 0, options.seed + 1)
         made = editors(judge, options, fitted, judge.reader(fitted))
         codes, plain = (
             drawn(judge, options.faces, options.seed + 2),
@@ -348,6 +354,13 @@ def main() -> None:
             found[editor.name] |= numbers | {"linearity": linearity(judge, editor, codes[: options.others])}
             if isinstance(editor, InterFaceGan):
                 found[editor.name]["length left of normals by projection"] = float(editor.share.mean())
+    if options.beside is not None:
+        earlier = json.loads(options.beside.read_text())
+        maps = {name: np.array(part) for name, part in earlier["others"].items()} | maps
+        found = {
+            name: {key: tuple(value) if _is_interval(key, value) else value for key, value in numbers.items()}
+            for name, numbers in earlier["methods"].items()
+        } | found
     by = "by the user's recogniser" if options.recogniser else "by the training recogniser (dlib)"
     told = markdown(found, by, options)
     print(told)

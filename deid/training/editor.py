@@ -36,6 +36,7 @@ from deid.training.session import Budget, Session, short, train
 
 _SMALL = 0.1  # changes of attributes below which nothing is asked
 _FEW = 3
+_ENTROPY = 1.0
 _ASKED = 5.0  # how much more an attribute counts that is asked to change: it is one of 44
 _SIDE = 64  # pixels of the generator's pictures that f learns from
 _CHUNK = 64
@@ -222,7 +223,7 @@ class EditorTraining:
 
     def state(self) -> dict[str, Any]:
         """Everything that has to be kept to go on."""
-        kept = {name: getattr(self, name).state_dict() for name in ("net", "tutor", "stand_in")}
+        kept: dict[str, Any] = {name: getattr(self, name).state_dict() for name in ("net", "tutor", "stand_in")}
         return {**kept, "round": self._round}
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -294,9 +295,13 @@ class EditorTraining:
             has, seen = self.regressor(picture), self.recogniser(faces_of(picture, self.recogniser.side))
             kept = self._conserved(w, moved, made.float(), had, has, changes, sizes)
         off = ((has - (had + changes).clamp(0, 1)) / self._spread).square()
+        asked = changes != 0
+        # where H is sure its curve is flat and squares have no slope: of what is asked the cross entropy counts, too
+        aim, sure = (had + changes).clamp(0.01, 0.99), has.clamp(1e-5, 1 - 1e-5)
+        off = off + _ENTROPY * asked * (aim * (aim / sure).log() + (1 - aim) * ((1 - aim) / (1 - sure)).log())
         # strangers differ by 1: what identity costs does not depend on the recogniser
         return {
-            "target": (off * (1 + _ASKED * (changes != 0))).mean(),
+            "target": (off * (1 + _ASKED * asked)).mean(),
             "face": (seen - was).square().sum(1).mean() / self._face,
         } | kept
 
