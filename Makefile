@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO ?= demo-out
 
-.PHONY: help demo test test-slow lint types check bench clean
+.PHONY: help demo test test-slow lint types check bench api dist smoke clean
 
 help:
 	@echo "make demo       build a clip, de-identify it, print where before and after are"
@@ -13,6 +13,8 @@ help:
 	@echo "make test-slow  run the tests that take minutes, too"
 	@echo "make lint       check the style;  make types: check the types"
 	@echo "make bench      time deid beside deface"
+	@echo "make api        write docs/api.md anew out of docstrings"
+	@echo "make dist       build the wheel and the source archive of the last commit;  make smoke: try the wheel out"
 	@echo "make clean      remove .venv and everything built"
 
 $(STAMP): pyproject.toml
@@ -45,6 +47,15 @@ check: lint types test
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/vs_deface.py
+
+api: $(STAMP)
+	@$(BIN)/python tools/write_api.py
+
+dist: $(STAMP)
+	@$(BIN)/python tools/archives.py build dist
+
+smoke: dist
+	@$(BIN)/python tools/archives.py smoke dist
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(DEMO)
