@@ -9,6 +9,7 @@ clean encodes too fast), unless ``--clip`` names others.
     python benchmarks/vs_deface.py                          everything but the long clip, as Markdown
     python benchmarks/vs_deface.py --only 1080p --rounds 5 --json result.json
     python benchmarks/vs_deface.py --clip ward.mp4 street.mp4
+    python benchmarks/vs_deface.py --only one-face --seconds 6 20       what starting costs, and what a frame costs
     python benchmarks/vs_deface.py --long                   growth of time and memory up to a 10-minute clip
 """
 
@@ -72,7 +73,8 @@ def main() -> int:
     clips = [(path, *clip_facts(path)) for path in options.clip]
     if not clips:
         wanted = [name for name in clip_names() if not options.only or any(word in name for word in options.only)]
-        clips = [(path, *clip_facts(path)) for path in (made_clip(options.work, n, options.seconds) for n in wanted)]
+        paths = [made_clip(options.work, name, seconds) for name in wanted for seconds in options.seconds]
+        clips = [(path, *clip_facts(path)) for path in paths]
     deface = None if options.no_deface else installed_deface(options.work)
     with tempfile.TemporaryDirectory(dir=options.work, prefix="out-") as scratch:
         bench = Bench(Path(scratch), options.engine, deface)
@@ -81,7 +83,7 @@ def main() -> int:
         lengths = LONG_SECONDS if options.long else ()
         growth = [bench.row(*long_clip(options.work, seconds), 1, ours_only=True) for seconds in lengths]
     facts = machine_facts(deface)
-    text = "\n".join([*header(facts), *table(rows), "", *stage_table(rows), *growth_table(growth)])
+    text = "\n".join([*header(facts), *table(rows), "", *stage_table(rows), *start_table(rows), *growth_table(growth)])
     print(text)
     if options.json:
         result = {"machine": facts, "rows": [asdict(r) for r in rows], "growth": [asdict(r) for r in growth]}
@@ -92,7 +94,9 @@ def main() -> int:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="runs of each program over each clip (default 3)")
-    parser.add_argument("--seconds", type=float, default=6, help="length of the clips made here (default 6)")
+    parser.add_argument(
+        "--seconds", type=float, nargs="+", default=[6.0], metavar="S", help="lengths of clips made here (default 6)"
+    )
     parser.add_argument(
         "--only", nargs="+", metavar="WORD", help=f"clips with these words in their names: {', '.join(clip_names())}"
     )
@@ -109,7 +113,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample here")
     options = parser.parse_args()
-    if options.rounds < 1 or options.seconds <= 0:
+    if options.rounds < 1 or min(options.seconds) <= 0:
         parser.error("--rounds and --seconds must be above 0")
     return options
 
@@ -342,6 +346,25 @@ def stage_table(rows: Sequence[Row]) -> list[str]:
         rest = 1000 * row.deid[-1].wall / max(row.frames, 1) - sum(inside)
         lines.append(f"| {row.clip} | {' | '.join(f'{value:.1f}' for value in inside)} | {rest:.1f} |")
     return lines
+
+
+def start_table(rows: Sequence[Row]) -> list[str]:
+    """What each program takes to start and end, and for every frame beside: a line through the shortest and the longest
+    of the clips that differ in length only."""
+    alike: dict[str, list[Row]] = {}
+    for row in rows:
+        alike.setdefault(row.clip.rsplit("-", 1)[0], []).append(row)
+    lines = []
+    for name, clips in alike.items():
+        short, long = min(clips, key=lambda r: r.frames), max(clips, key=lambda r: r.frames)
+        for program in ("deid", "deface"):
+            a, b = ([s.wall for s in getattr(row, program)] for row in (short, long))
+            if a and b and long.frames > short.frames:
+                each = (statistics.median(b) - statistics.median(a)) / (long.frames - short.frames)
+                start = statistics.median(a) - each * short.frames
+                lines.append(f"| {name} | {program} | {start:.1f} | {1000 * each:.1f} | {1 / max(each, 1e-9):.1f} |")
+    head = ["", "| clip | program | s to start and end | ms a frame | frames/s beside |", "|---|---|---|---|---|"]
+    return [*head, *lines] if lines else []
 
 
 def growth_table(rows: Sequence[Row]) -> list[str]:
