@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from deid import pipeline, plan
 from deid.config import RunConfig
 from deid.errors import PrivacyError, UsageError
 from deid.media import Reader
+from deid.models.morphable import trust
 from deid.progress import QuietProgress
 from deid.redaction import Region
 from deid.types import Analysis
@@ -62,6 +64,14 @@ def test_dry_run_writes_nothing(face_clip, tmp_path):
     assert len(report.tracks) == 1
     assert not list(tmp_path.iterdir())
     assert any("(planned): 1 obscured" in line for line in report.lines())
+
+
+def test_a_face_that_can_never_be_replaced_says_why(face_clip, monkeypatch):
+    monkeypatch.setattr(trust, "Limits", partial(trust.Limits, height=(500.0, 600.0)))
+    report = go(face_clip, None, engine="morphable", dry_run=True)
+    assert [(t.outcome, t.reason, t.obscured_because) for t in report.tracks] == [
+        ("obscured", "too small", {"too small": 24})
+    ]
 
 
 def test_a_kept_track_stays_as_it_was(face_clip, tmp_path):

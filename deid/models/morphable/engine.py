@@ -115,6 +115,7 @@ class MorphableEngine:
         self._codes: dict[int, TrackCodes] = {}
         self._casts: dict[int, _Cast] = {}
         self._replacements: dict[int, Replacement] = {}
+        self._hopeless: dict[int, Replacement] = {}  # of tracks that are obscured throughout, for the reasons
         self._refused: dict[int, np.ndarray] = {}
         self._reports: list[PersonReport] = []
         self._people: Sequence[Person] = ()
@@ -173,6 +174,8 @@ class MorphableEngine:
                 raise
         self._leave_out_heads(analysis.tracks, codes)
         self._codes = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
+        never = [t for t in tracks if t.id not in self._codes]
+        self._hopeless = {t.id: self._replacement(t, codes[t.id], (), safe=True) for t in never}
         seen = [t for t in tracks if t.id in self._codes]
         shown = chips_of(seen, chips)
         known = {t.id: self._codes_of(shown[t.id]) for t in seen}
@@ -218,7 +221,7 @@ class MorphableEngine:
         self._cast_all(self._roles, self.observer.landmarker)
         side_by_side.rest()
         self._reports = reports(found.people, self._roles, self._decisions)
-        return dict(self._replacements)
+        return {**self._hopeless, **self._replacements}
 
     def likenesses(self, person: Person, found: Found, worn: Worn | None = None) -> list[Shown]:
         """Pictures of somebody that a surrogate is tried on. ``worn``: tells the glasses to be drawn."""
