@@ -63,6 +63,7 @@ def test_where_it_matches_somebody_it_is_told_and_with_most_pictures_it_is_unsaf
 
     class Chip:
         chip = np.zeros((150, 150, 3), np.uint8)
+        toned = None
 
     def seen(*distances: float) -> tuple[bool, tuple[int, ...]]:
         apart[:] = distances

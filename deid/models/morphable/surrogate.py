@@ -42,9 +42,11 @@ _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates 
 _UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
-_BETWEEN = 0.09  # the same between two people of a clip, whose glasses and light may be alike
+_BETWEEN = 0.235  # the same between two people of a clip on average, of whose frames one in six is 0.045 nearer
+_NEAREST = 0.09  # beyond dlib's own threshold, the same of the nearest pictures of two people of a clip
 _LEAST_MEAN, _LEAST_EACH = 0.8, 0.72  # distances from the subject below which the best draw is moved away
 _SET, _ILL_SET = 0.25, 0.15  # what it weighs how a head sits, and of distance, what it costs to sit ill
+_PIXEL = 0.5  # of the footage's pixels, standard deviation: what these and their enlargement blur
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
 _DARK = 0.3  # reflectance
@@ -60,6 +62,7 @@ class Likeness:
     """One good picture of a subject: the aligned chip, uint8 (150, 150, 3) RGB, the mesh and the attributes in its
     pixels, and the subject's head at rest, float32 (V, 3). ``wears``: tells the glasses that whoever stands in will
     wear, once they are known: with these drawn, a surrogate is a tenth nearer to a subject with glasses than without.
+    ``toned``: tells the attributes with the haze and glow that a sitter is going to be shown in.
     """
 
     chip: np.ndarray
@@ -67,6 +70,7 @@ class Likeness:
     attributes: AttributeCode
     neutral: np.ndarray
     wears: Callable[[], Eyewear | None] | None = None
+    toned: Callable[[Sitter], AttributeCode] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +78,8 @@ class Surrogate:
     """``code``: the identity that stands in. ``distance``: from the subject, the mean over the pictures compared, each
     before and after, or ``None`` without any. ``nearest``: the least of these. ``codes``: float32 (n, 128), what the
     recogniser makes of it in the subject's place. ``pictures``: uint8 (n, 150, 150, 3), the likenesses with it in them.
-    ``draws``: how many were looked at. ``safe``: whether it is a stranger to the subject and to everybody before."""
+    ``draws``: how many were looked at. ``safe``: whether it is a stranger to the subject, in most pictures
+    at least, and to everybody before."""
 
     code: IdentityCode
     distance: float | None
@@ -119,12 +124,13 @@ def choose(
     before = recognise(np.stack([likeness.chip for likeness in likenesses]))
     number = _first(np.minimum(apart, 1 - sits))
     sitter = sketched(geometry, appearance, codes[number])
+    likenesses = _toned(sitter, likenesses)
     tried = in_place(geometry, sitter, likenesses[0])
     offsets = [recognise(tried[None]) - told[number]]
     shade = _shade(geometry, appearance, sitter, tried, likenesses[0])
     looked: dict[int, Surrogate] = {}
     scores: dict[int, float] = {}
-    while len(looked) < (_LOOKS if any(found.safe for found in looked.values()) else _AT_MOST):
+    while len(looked) < (_LOOKS if any(_unlike(found) for found in looked.values()) else _AT_MOST):
         offset = np.mean(offsets, axis=0)
         seen = before[: len(offset)]
         placed = offset[None] + told[:, None]
@@ -137,10 +143,10 @@ def choose(
         found = _judged(geometry, appearance, code, likenesses, before, others, recognise, len(looked) + 1)
         looked[number] = found
         scores[number] = min(float(_scores(before, found.codes[None], others)[0]), float(apart[number]))
-        if found.safe and scores[number] >= 0:
+        if _unlike(found) and scores[number] >= 0:
             break
         offsets = [of.codes - told[n] for n, of in looked.items()]
-    best = max(looked, key=lambda n: (looked[n].safe, scores[n]))
+    best = max(looked, key=lambda n: (looked[n].safe, _unlike(looked[n]), scores[n]))
     found = _browed_again(geometry, appearance, looked[best], likenesses, before, others, recognise)
     chosen = _moved(geometry, appearance, person, found, likenesses, before, others, recognise, setting)
     return replace(chosen, draws=len(looked) + 1)
@@ -194,12 +200,17 @@ def _moved(
     if aim.score(best.codes) >= 0:
         return best
     moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look, setting)
-    return max(found, key=lambda s: (s.safe, aim.score(s.codes)))
+    return max(found, key=lambda s: (s.safe, _unlike(s), aim.score(s.codes)))
+
+
+def _unlike(found: Surrogate) -> bool:
+    """Whether a surrogate is a stranger in every picture; one that is safe may be none in poor ones."""
+    return found.safe and (found.nearest is None or found.nearest > FAR_1E3 + _MARGIN)
 
 
 def _enough(looked: dict[int, Surrogate], scores: dict[int, float], hoped: float) -> bool:
     """Whether none is worth looking at any more: the best so far nearly is what was wanted, or better than hoped."""
-    safe = [scores[n] for n, found in looked.items() if found.safe]
+    safe = [scores[n] for n, found in looked.items() if _unlike(found)]
     return bool(safe) and max(safe) > min(hoped, -_NEARLY)
 
 
@@ -216,6 +227,8 @@ def again(
         nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
         return Surrogate(code, None, None, *nothing, 0, True), ()
     before = recognise(np.stack([likeness.chip for likeness in likenesses]))
+    if likenesses[0].toned is not None:
+        likenesses = _toned(sketched(geometry, appearance, code), likenesses)
     found = _judged(geometry, appearance, code, likenesses, before, (), recognise, 0)
     own = np.linalg.norm(before - found.codes, axis=1)
     match = tuple(int(i) for i in np.flatnonzero(own <= FAR_1E3 + _MARGIN))
@@ -255,6 +268,13 @@ def brow_tone(likenesses: Sequence[Likeness]) -> tuple[float, float]:
         return float("nan"), float("nan")
     mean, darker = np.median(found, axis=0)
     return float(mean), float(darker)
+
+
+def _toned(sitter: Sitter, likenesses: Sequence[Likeness]) -> list[Likeness]:
+    """Likenesses in the haze and glow in which ``sitter`` is going to be shown."""
+    worn = likenesses[0].wears() if likenesses[0].wears is not None else None
+    sitter = replace(sitter, eyewear=worn)
+    return [x if x.toned is None else replace(x, attributes=x.toned(sitter)) for x in likenesses]
 
 
 def _shade(geometry: Geometry, appearance: Appearance, sitter: Sitter, tried: np.ndarray, likeness: Likeness) -> float:
@@ -317,7 +337,7 @@ def _scores(before: np.ndarray, after: np.ndarray, others: Sequence[Surrogate]) 
         if len(other.codes):
             between = np.linalg.norm(other.codes[None, :, None] - after[:, None], axis=-1).reshape(len(after), -1)
             out = np.minimum(out, between.mean(axis=1) - _OTHERS - _FEW / len(others))
-            out = np.minimum(out, between.min(axis=1) - SAME_PERSON - _BETWEEN)
+            out = np.minimum(out, between.min(axis=1) - SAME_PERSON - _NEAREST)
     found: np.ndarray = out
     return found
 
@@ -336,10 +356,12 @@ def _judged(
     chips = np.stack(in_places(geometry, sitter, likenesses))
     after = recognise(chips)
     apart = np.linalg.norm(before[:, None] - after[None], axis=-1)
-    distance, nearest = float(np.diagonal(apart).mean()), float(np.diagonal(apart).min())
+    own = np.diagonal(apart)
+    distance, nearest = float(own.mean()), float(own.min())
     beside = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).mean()) for o in others if len(o.codes)]
-    # A crowd has not room for all at the recogniser's own threshold; nobody is left out where strangers would differ.
-    safe = nearest > FAR_1E3 + _MARGIN and distance > SAME_PERSON and min(beside, default=np.inf) > FAR_1E3
+    # In poor pictures everybody is like everybody: finished frames are compared one by one, and some obscured.
+    clear = 2 * int((own <= FAR_1E3 + _MARGIN).sum()) < len(own)
+    safe = clear and distance > SAME_PERSON and min(beside, default=np.inf) > SAME_PERSON
     return Surrogate(code, distance, nearest, after, chips, draws, safe)
 
 
@@ -381,4 +403,5 @@ def in_chip(attributes: AttributeCode, transform: np.ndarray) -> AttributeCode:
         camera.distance,
     )
     # The light stays as it is: chips are nearly upright, and what a small turn changes no recogniser sees.
-    return replace(attributes, camera=moved, blur=max(attributes.blur * scale, 0.3))
+    blur = np.hypot(attributes.blur * scale, _PIXEL * np.sqrt(max(scale**2 - 1, 0.0)))
+    return replace(attributes, camera=moved, blur=max(float(blur), 0.3))

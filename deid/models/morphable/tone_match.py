@@ -44,9 +44,11 @@ _GLOWS = (0.0, 0.06, 0.12, 0.18, 0.24, 0.3, 0.36)
 _FAINT = 0.03  # of glow: less does not show
 
 
-def toned_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack) -> TrackCodes:
+def toned_like(
+    geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack, most: int = _ROWS
+) -> TrackCodes:
     """``of`` with a haze and a glow in which ``sitter`` has no more contrast than the subject. ``track``: the
-    attributes that it is to be shown with, one row for each of the subject's."""
+    attributes that it is to be shown with, one row for each of the subject's. ``most``: frames that are looked at."""
     lights = of.lights
     if not len(lights.structure):
         return of
@@ -54,7 +56,7 @@ def toned_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attrib
     rows = np.flatnonzero(usable & (lights.structure[:, 2] > 0) & (of.attributes.scale > _LEAST))
     if not len(rows):
         return of
-    rows = evenly(rows, _ROWS)
+    rows = evenly(rows, most)
     room = float(np.median(lights.darkest[rows] - (lights.veil / np.maximum(lights.tone, 1e-6)).mean(axis=1)[rows]))
     hazes = [haze for haze in _HAZES if haze <= max(room, 0.0)]
 
