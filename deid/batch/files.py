@@ -25,8 +25,8 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One source: ``source``, absolute; ``root``: the name of the SRC folder it was found in, empty where it was named
-    itself; ``relative``: its place there; ``folder``: it is a folder of frames."""
+    """One source: ``source``, absolute; ``root``: the name of the SRC folder it was found in, or of its own where it
+    was named itself; ``relative``: its place there; ``folder``: it is a folder of frames."""
 
     source: Path
     root: str
@@ -62,7 +62,7 @@ def find(
                 left += others
             elif _wanted(PurePosixPath(path.name), (), exclude, any_ending=True):
                 relative = PurePosixPath(os.path.relpath(path, base)) if base else PurePosixPath(path.name)
-                found = [Item(path, base.name if base else "", relative)]
+                found = [Item(path, (base or path.parent).name, relative)]
             else:
                 found = []
             for item in found:

@@ -17,6 +17,8 @@ from typing import IO, Any
 
 _ENTRY = "import sys; sys.path[:] = sys.argv[1].split(chr(10)); from deid.batch.worker import main; main()"
 _PATIENCE = 5.0  # seconds that a process has to end when asked to
+_BUSY = 0.05  # of a core
+_FAR_LONGER = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -29,7 +31,22 @@ class Worker:
     heard: float
     began: float
     hung: bool = False
+    _used: float | None = field(default=None, repr=False)
     _rest: bytes = field(default=b"", repr=False)
+
+    def is_stuck(self, stall: float) -> bool:
+        """Whether it has said nothing for ``stall`` seconds and did next to nothing, or for far longer: a long shot
+        is worked on for minutes without a word."""
+        silent = time.monotonic() - self.heard
+        if silent < min(1.0, stall / 2):
+            self._used = None
+        elif self._used is None:
+            self._used = _processor_time(self.process.pid)
+        if silent <= stall:
+            return False
+        used = _processor_time(self.process.pid)
+        busy = used is not None and self._used is not None and used - self._used > _BUSY * silent
+        return not busy or silent > _FAR_LONGER * stall
 
     def lines(self, data: bytes) -> Iterator[dict[str, Any]]:
         """Whole messages out of what arrived."""
@@ -40,7 +57,7 @@ class Worker:
 
 
 class Pool:
-    """At most ``size`` processes at a time; what does not speak for ``stall`` seconds is killed. A context manager:
+    """At most ``size`` processes at a time; what is stuck for ``stall`` seconds is killed. A context manager:
     leaving it ends all of them.
 
     ``debug``: what they print to standard error shows."""
@@ -113,7 +130,7 @@ class Pool:
                 self._finish(worker)
                 yield worker.name, None, worker
         for worker in self._workers:
-            if time.monotonic() - worker.heard > self._stall:
+            if worker.is_stuck(self._stall):
                 worker.hung = True
                 with suppress(ProcessLookupError):
                     os.killpg(worker.process.pid, signal.SIGKILL)
@@ -136,6 +153,16 @@ class Pool:
         if stdin is not None:
             with suppress(OSError):
                 stdin.close()
+
+
+def _processor_time(pid: int) -> float | None:
+    """Seconds that a process has used, ``None`` where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _read(stream: Any) -> tuple[bytes, bool]:

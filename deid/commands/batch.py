@@ -54,7 +54,7 @@ _MEMORY = 2 << 30  # bytes that one file may need
               "help, as after a crash.  [default: 2]")
 @click.option("--retry-failed", is_flag=True, help="Try again, too, what earlier runs gave up.")
 @click.option("--stall", type=click.FloatRange(1), default=900.0, metavar="SECONDS", help="Take a file's process for "
-              "hung when it tells nothing for so long.  [default: 900]")
+              "hung when it tells nothing and does nothing for so long.  [default: 900]")
 @click.option("--ledger", "ledger_path", type=click.Path(path_type=Path), metavar="FILE", help="Where is noted what is "
               "done.  [default: DST/.deid-batch/ledger.sqlite]")
 @click.option("--forget", is_flag=True, help="Delete what is kept of people's faces at the end, though not every file "

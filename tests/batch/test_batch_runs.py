@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from batch.fake_worker import DRIVER
+from deid.batch.pool import Worker
 
 
 class Bench:
@@ -276,3 +277,21 @@ else:
     made = bench.outputs()
     assert len(made) == 3 and all(m.endswith(b"with seed 4morphable") for m in made.values())
     assert len({hashlib.sha256(m).digest() for m in made.values()}) == 3
+
+
+def test_who_is_busy_without_a_word_is_left_alone_for_longer() -> None:
+    codes = ("import time; time.sleep(60)", "while True: pass")
+    stuck = []
+    for code in codes:
+        process = subprocess.Popen([sys.executable, "-c", code])
+        worker = Worker("x", process, time.monotonic(), time.monotonic())
+        limit = time.monotonic() + 3.5
+        try:
+            while time.monotonic() < limit and not worker.is_stuck(2.5):
+                time.sleep(0.1)
+            stuck.append(worker.is_stuck(2.5))
+            assert worker.is_stuck(0.2)  # eight times as long is too long for anybody
+        finally:
+            process.kill()
+            process.wait()
+    assert stuck == [True, False]
