@@ -338,8 +338,7 @@ def main() -> None:
     torch.set_num_threads(1)
     judge = Judge(options)
     with closing(judge.detector):
-        learned = set(options.methods) - {"Latent to Latent"}
-        fitted = drawn(judge, options.fitted if learned else 0, options.seed + 1)
+        fitted = drawn(judge, options.fitted if set(options.methods) - {"Latent to Latent"} else 1, options.seed + 1)
         made = editors(judge, options, fitted, judge.reader(fitted))
         codes, plain = (
             drawn(judge, options.faces, options.seed + 2),

@@ -90,11 +90,12 @@ class LatentToLatent:
 
     @torch.no_grad()
     def edit(self, w: torch.Tensor, changes: Mapping[str, float]) -> torch.Tensor:
-        """In one step, all of them."""
+        """In one step, all of them. What f does where nothing is asked, which its identity loss keeps small and not
+        at nothing, is taken off: a fifth of what made people less themselves."""
         wanted = vector(changes, len(w), w)
         if not wanted.any():
             return w
-        out: torch.Tensor = self.net(w, wanted)
+        out: torch.Tensor = w + self.net(w, wanted) - self.net(w, torch.zeros_like(wanted))
         return out
 
 
