@@ -9,8 +9,13 @@ def summary(told: dict[str, Any]) -> list[str]:
     """Sentences for whoever decides about the clip."""
     overall, people = told["overall"], told["people"]
     faces = overall["leak"]["frames"]
+    voices = []
+    if told["media"]["sound"] == "as it was":
+        voices = ["Voices are as they were, and identify as faces do: --audio mask changes them, --audio drop leaves "
+                  "them out."]  # fmt: skip
     if not faces and not told["unfollowed"]["faces_as_they_were"]:
-        return ["No face was found in the source, so nothing could be judged: look through the clip yourself."]
+        nothing = "No face was found in the source, so nothing could be judged: look through the clip yourself."
+        return [nothing, *voices]
     out = [
         f"{len(people)} {'person' if len(people) == 1 else 'people'} seen, {faces} faces counted frame by frame: "
         f"{_percent(overall['replaced']['rate'])} replaced, {_percent(overall['obscured']['rate'])} obscured, "
@@ -41,9 +46,7 @@ def summary(told: dict[str, Any]) -> list[str]:
     )
     if media["telling_tags"]:
         out.append("The file still carries tags that may tell something: " + ", ".join(media["telling_tags"]) + ".")
-    if media["sound"] == "as it was":
-        out.append("Voices are as they were, and identify as faces do: --audio mask changes them, --audio drop leaves "
-                   "them out.")  # fmt: skip
+    out += voices
     out.append("Faces are not all that identifies: go through the list of what remains.")
     return out
 
