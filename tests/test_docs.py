@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -17,7 +20,8 @@ from deid.config import CODECS, ENGINES, RunConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = sorted(ROOT.glob("*.md"))
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *PAGES]
 COMMANDS = sorted(cli.commands.items())
 
 
@@ -96,38 +100,105 @@ def test_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
         assert kind.__name__ in (errors.__doc__ or "")
 
 
-def shell_lines() -> list[str]:
-    blocks = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ deid")]
+def shell_lines(path: Path, marked_only: bool = False) -> list[str]:
+    """Commands that ``path`` shows: behind ``$`` in console blocks, and those for ``deid`` in blocks of sh."""
+    text = path.read_text(encoding="utf-8")
+    found = _lines_of("console", text)
+    shown = [line.removeprefix("$ ") for line in found if line.startswith("$ ")]
+    assert len(shown) == len(found), f"{path.name} has lines in console blocks that are no commands"
+    if not marked_only:
+        shown += _lines_of("sh", text)
+    return [line for line in shown if line.startswith("deid ")]
 
 
-@pytest.mark.parametrize("line", shell_lines())
-def test_the_readmes_commands_parse(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _lines_of(kind: str, text: str) -> list[str]:
+    blocks = re.findall(rf"```{kind}\n(.*?)```", text, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("path", "line"), [(path, line) for path in (ROOT / "README.md", *PAGES) for line in shell_lines(path)],
+    ids=lambda value: value.name if isinstance(value, Path) else None,
+)  # fmt: skip
+def test_the_documents_commands_parse(path: Path, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _, name, *words = shlex.split(line, comments=True)
     command = cli.commands[name]
+    while isinstance(command, click.Group):
+        name, *words = words
+        command = command.commands[name]
     context = command.make_context(name, words)
     for option in ("engine", "codec"):
         assert context.params.get(option) in {None, *ENGINES, *CODECS}
 
 
-def test_the_readmes_python_compiles() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert blocks
-    for block in blocks:
-        compile(block, "README.md", "exec")
+@pytest.fixture(scope="module")
+def demo_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``deid demo -o look`` makes, once for all pages."""
+    folder = tmp_path_factory.mktemp("demo")
+    subprocess.run([sys.executable, "-m", "deid", "demo", "-o", "look"], cwd=folder, capture_output=True, check=True)
+    return folder / "look"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [p for p in PAGES if shell_lines(p, True)], ids=lambda path: path.name)
+def test_a_page_runs_as_it_stands(path: Path, tmp_path: Path, demo_files: Path) -> None:
+    """From its top to its end, in an empty folder."""
+    for line in shell_lines(path, marked_only=True):
+        words = shlex.split(line, comments=True)
+        if words == ["deid", "demo", "-o", "look"]:
+            shutil.copytree(demo_files, tmp_path / "look")
+            continue
+        done = subprocess.run(
+            [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *PAGES], ids=lambda path: path.name)
+def test_the_documents_python_compiles(path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks or path != ROOT / "README.md"
+    for block in blocks if path.name != "api.md" else ():
+        compile(block, path.name, "exec")
+
+
+def test_the_python_reference_is_what_the_docstrings_say() -> None:
+    sys.path.insert(0, str(ROOT / "tools"))
+    from write_api import page
+
+    assert (ROOT / "docs" / "api.md").read_text(encoding="utf-8") == page(), "docstrings have changed; run: make api"
+
+
+def test_the_python_reference_names_all_that_is_public() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert [name for name in deid.__all__ if name != "__version__" and not re.search(rf"\b{name}\b", text)] == []
+
+
+def anchors(path: Path) -> set[str]:
+    """What links to headings of ``path`` are called."""
+    text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_and_named_files_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    for link in re.findall(r"\]\(([^)#\s]+)", text):
-        assert link.startswith("https://") or (ROOT / link).exists(), f"{path.name} links to {link}"
-    for name in re.findall(r"`((?:deid|benchmarks|examples|tests)/[\w/.]*)`", text):
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        if link.startswith("https://"):
+            continue
+        aim = path.parent / link if link else path
+        assert aim.exists(), f"{path.name} links to {link}"
+        assert not anchor or anchor in anchors(aim), f"{path.name} links to {link}#{anchor}"
+    for name in re.findall(r"`((?:deid|docs|benchmarks|examples|tests|tools)/[\w/.-]*)`", text):
         assert (ROOT / name).exists(), f"{path.name} names {name}"
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "test-slow", "lint", "types", "bench", "clean"])
+TARGETS = ("demo", "test", "test-slow", "lint", "types", "bench", "api", "dist", "smoke", "clean")
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_the_makefile_has_what_the_documents_name(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
