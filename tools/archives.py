@@ -106,7 +106,7 @@ def smoke(wheel: Path, place: Path) -> None:
     assert "Exit codes:" in run(deid, "--help")
     for name in ("generator", "mapper"):
         assert "sha256" in run(deid, "models", "info", home / f"models/stylegan/{name}.safetensors").lower()
-    run(deid, "demo", "-o", "look")
+    run(deid, "demo", "-o", "look", "--engine", "pixelate")
     for engine in ("morphable", "stylegan", "blur"):
         run(deid, "run", "look/talker.mp4", "-o", f"{engine}.mp4", "--engine", engine, "--end", "1", "--seed", "5")
         assert "video" in run(deid, "info", f"{engine}.mp4")

@@ -328,4 +328,3 @@ def _tell(plan: dict[str, Any], as_json: bool, quiet: bool) -> None:
         emit_json(plan)
     elif not quiet:
         emit("\n".join(f"{name}: {value}" for name, value in plan.items()))
-
