@@ -40,6 +40,8 @@ _POOL = 50
 _ADVERSARY = 0.1  # of the paper's weight
 _LANDMARK_PIXELS = 160 / 2  # of a picture from -1 to 1
 _GRID = 6
+_SETTLED_ON, _RIDGE = 6, 1e-4  # turns of identities, and of the diagonal
+_OUTWARDS = 1.4  # with this people are told apart by galleries as the generator's own are
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class MapperTraining:
         self._pool: list[torch.Tensor] = []
         self._random = np.random.default_rng((options.seed, 13))
         self._step = 0
+        self._settled = False
 
     def begin_as(self, encoder: AttributeEncoder, mapper: Mapper) -> None:
         """Begin with networks that were trained before, for this generator and recogniser. Raises :class:`ModelError`
@@ -114,13 +117,16 @@ class MapperTraining:
     def state(self) -> dict[str, Any]:
         """Everything that has to be kept to go on."""
         parts = ("encoder", "mapper", "judge", "tutor", "fooler", "referee")
-        return {name: getattr(self, name).state_dict() for name in parts} | {"step": self._step}
+        return {name: getattr(self, name).state_dict() for name in parts} | {
+            "step": self._step,
+            "settled": self._settled,
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """The way back from :meth:`state`."""
         for name in ("encoder", "mapper", "judge", "tutor", "fooler", "referee"):
             getattr(self, name).load_state_dict(state[name])
-        self._step = int(state["step"])
+        self._step, self._settled = int(state["step"]), bool(state.get("settled", False))
 
     def step(self, rows: np.ndarray, used: float, session: Session) -> None:
         """One step with the attributes of ``rows``."""
@@ -130,6 +136,7 @@ class MapperTraining:
             self._rate(1e-3 * (1 - 0.9 * used / self.options.told))
             self._tell(rows, self._random.permutation(rows) if self.options.crossing else rows, session)
             return
+        self._settle()
         self._rate(5e-5)
         rows = rows[self._bare[rows]][: max(len(rows) // 8, 2)]
         self._learn(rows, self._random.permutation(len(self.album.codes))[: len(rows)] if crossed else rows, session)
@@ -152,6 +159,36 @@ class MapperTraining:
         loss.backward()
         self.tutor.step()
         session.note(told=loss)
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """Once codes were told: the mapper's last layer by least squares, over every picture with the identities of
+        itself and of some others. What steps have learned of the rest is then used as well as it can be. Least squares
+        draw identities to their mean, since a code tells only some of who it is; that much they are moved out again."""
+        if self._settled or not self.album.own or not self.options.told:
+            return
+        self._settled = True
+        count, last = len(self.album.codes), self.mapper.net[-1]
+        parts = np.array_split(np.arange(count), count // 64 + 1)
+        looks = torch.cat([self.encoder(*self._looks(rows)) for rows in parts])
+        width = last.in_features + 1
+        square = torch.zeros(width, width, dtype=torch.float64, device=self.device)
+        beside = torch.zeros(width, last.out_features, dtype=torch.float64, device=self.device)
+        for turn in range(_SETTLED_ON):
+            people = self._random.permutation(count) if turn and self.options.crossing else np.arange(count)
+            told = self._plain.clone()
+            told[:, : self.album.own] = self.album.parameters[people, : self.album.own]
+            wanted = (self.generator.mapping(told) - self.mapper.mean) / self.mapper.scale
+            joined = torch.cat([self.album.identities[people], looks], 1)
+            shown = self.mapper.net[:-1]((joined - self.mapper.centre) / self.mapper.spread)
+            shown = torch.cat([shown, torch.ones_like(shown[:, :1])], 1).double()
+            square += shown.T @ shown
+            beside += shown.T @ wanted.double()
+        square += _RIDGE * torch.diag(square.diagonal())
+        found = torch.linalg.solve(square, beside).float()
+        last.weight.copy_(found[:-1].T)
+        last.bias.copy_(found[-1])
+        self.mapper.spread[: self.mapper.shape.identity] /= _OUTWARDS
 
     def _learn(self, rows: np.ndarray, people: np.ndarray, session: Session) -> None:
         """The paper's losses; every second step the adversary's as well."""
@@ -244,6 +281,7 @@ class MapperTraining:
 
     def networks(self) -> dict[str, Network]:
         """What is kept."""
+        self._settle()
         return {
             "attributes": Network(self.encoder.shape.numbers(), self.encoder.state_dict()),
             "mapper": Network(self.mapper.shape.numbers(), self.mapper.state_dict()),
