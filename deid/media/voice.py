@@ -30,6 +30,7 @@ _STEADY = 2.0  # seconds in which what is known of mean pitch and spectrum is re
 _AHEAD = 1.5  # seconds of sound that are known before a frame is masked
 _LEAST, _MOST = 0.55, 1.85  # how far pitch moves
 _LARGEST = 2.0  # of the logarithm of a gain: 17 dB
+_FULLY = 1.4  # radians, 3.6 kHz, up to which formants move by the whole coefficient
 _VOICED = 0.45  # of the autocorrelation
 _LOWEST, _HIGHEST = 65.0, 380.0  # Hz of a voice
 _TINY = 1e-9
@@ -332,12 +333,12 @@ def _levinson(lags: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _mcadams(poles: np.ndarray, alpha: float, broad: float) -> np.ndarray:
-    """Poles at angles to the power of ``alpha``, in radians, radii to the power of ``broad``. Real ones stay."""
-    angles, radii = np.angle(poles), np.minimum(np.abs(poles), 0.997)
-    turned = np.where(np.abs(poles.imag) > 1e-9, np.sign(angles) * np.abs(angles) ** alpha, angles)
-    turned = np.clip(turned, -np.pi + 0.02, np.pi - 0.02)
-    turned = np.where(np.abs(poles.imag) > 1e-9, turned, angles)
-    return np.asarray(radii**broad * np.exp(1j * turned))
+    """Poles at angles to the power of ``alpha``, in radians, radii to the power of ``broad``. Real ones stay, and
+    towards the upper end of the band angles move less and less, so that poles neither pile up there nor leave it."""
+    angles, radii = np.abs(np.angle(poles)), np.minimum(np.abs(poles), 0.997)
+    share = 0.5 + 0.5 * np.cos(np.pi * np.clip((angles - _FULLY) / (np.pi - _FULLY), 0.0, 1.0))
+    turned = np.where(np.abs(poles.imag) > 1e-9, angles + share * (angles**alpha - angles), angles)
+    return np.asarray(radii**broad * np.exp(1j * np.sign(np.angle(poles)) * turned))
 
 
 def _formed(poles: np.ndarray, bins: int) -> np.ndarray:

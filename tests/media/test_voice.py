@@ -170,3 +170,11 @@ def test_silence_stays_silent_and_noise_stays_bounded() -> None:
     assert not masked(np.zeros(20000), 16000, 1).any()
     noise = np.random.default_rng(1).normal(0, 0.4, (2, 30000)).clip(-1, 1)
     assert np.abs(masked(noise, 16000, 1)).max() <= 1.0
+
+
+@pytest.mark.parametrize("alpha", [0.7, 0.85, 1.15, 1.3])
+def test_formants_stay_in_order_and_in_the_band(alpha: float) -> None:
+    angles = np.linspace(0.05, np.pi - 0.01, 200)
+    moved = np.angle(voice._mcadams(0.9 * np.exp(1j * angles), alpha, 1.0))
+    assert (np.diff(moved) > 0).all() and moved[0] > 0 and moved[-1] < np.pi
+    assert abs(moved[-1] - angles[-1]) < 0.01 and abs(moved[10] / angles[10] - 1) > 0.1
