@@ -87,6 +87,8 @@ class Batch:
         self._make()
         if self._merges and (self._options.forget or all(j.fate in ("skip", "same", "done") for j in self.jobs)):
             self._forget_people()
+        with suppress(OSError):
+            self._places.hidden.rmdir()
         if self._options.report is not None:
             pages.write(self._options.report, self.jobs, self._ledger)
 
@@ -204,8 +206,6 @@ class Batch:
         todo = [job for job in self.jobs if not job.is_over]
         if todo:
             self._drive("de-identifying", todo, "run")
-        with suppress(OSError):
-            self._places.hidden.rmdir()
 
     def _drive(self, what: str, jobs: Sequence[Job], kind: str) -> None:
         """Give every job to a process, again where another attempt may help, until all are through."""
@@ -388,13 +388,15 @@ class Batch:
             self._give_up(job, code, message, attempts)
             return False
         self._places.clear(job.name)
-        job.row = self._ledger.put(job.row, state="waiting", attempts=attempts, code=code, message=message,
-                                   settings=self._settings, version=__version__)  # fmt: skip
+        told = {"code": code, "message": message, "settings": self._settings, "version": __version__}
+        job.row = self._ledger.put(job.row, state="waiting", attempts=attempts, **told)
         self._board.ended(job.name, "again", message)
         return True
 
     def _give_up(self, job: Job, code: int, message: str, attempts: int) -> None:
         self._places.clear(job.name)
+        if self._is_there(job):
+            message = f"{message.rstrip('.')}; the copy that an earlier run made is still there."
         job.row = self._ledger.put(
             job.row, state="failed", stamp=job.stamp, settings=self._settings, version=__version__,
             attempts=attempts, code=code, message=message,

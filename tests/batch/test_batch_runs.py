@@ -98,6 +98,14 @@ def test_only_what_changed_is_done_again(bench: Bench) -> None:
     assert len(bench.starts()) == 4 and all(v.endswith(b"blur") for v in bench.outputs().values())
 
 
+def test_an_older_copy_of_what_fails_now_is_told_of(bench: Bench) -> None:
+    bench.run()
+    bench.put("0.mp4", "bad now")
+    bench.run(code=9)
+    assert "0.mp4: failed: it is not a video; the copy that an earlier run made is still there." in bench.said
+    assert bench.outputs()["0.mp4"].startswith(b"made of clip 0")
+
+
 def test_seeds_are_kept_and_each_files_own(bench: Bench) -> None:
     bench.put("day/twin.mp4", "clip 0")
     bench.run()
