@@ -54,6 +54,18 @@ def middles_of(features: np.ndarray, count: int = CLASSES, seed: int = 0) -> tup
     return found, float(np.square(features[:, None] - found[None]).sum(axis=2).min(axis=1).mean())
 
 
+def halves(
+    features: np.ndarray, value: Callable[[np.ndarray], float], rounds: int = 20, seed: int = 0
+) -> tuple[float, float, float]:
+    """``value`` of all ``features``, and that with twice its standard error to either side, from random halves: drawing
+    with replacement would double pictures, which distances of sets take for less variety."""
+    rng = np.random.default_rng(seed)
+    whole, count = value(features), len(features)
+    parts = [value(features[rng.permutation(count)[: count // 2]]) for _ in range(rounds)]
+    error = float(np.std(parts))  # a half has twice the variance, and halves of one set share half of it
+    return whole, whole - 2 * error, whole + 2 * error
+
+
 def interval(
     parts: list[np.ndarray], value: Callable[[np.ndarray], float], rounds: int = 200, seed: int = 0
 ) -> tuple[float, float, float]:

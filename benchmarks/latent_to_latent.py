@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _editing_measure import fid, interval, kid, middles_of, score
+from _editing_measure import fid, halves, interval, kid, middles_of, score
 
 from deid.detection.centerface import CenterFace
 from deid.models.checkpoints import build, open_checkpoint
@@ -58,6 +58,7 @@ PUBLISHED = {  # Khodadadeh et al. 2022, tables 1 and 2: on another generator, b
 _FARTHEST, _TRIES = 2.0, 3
 _BATCH = 32
 _WHOLE = ("got of what was asked", "attributes that move the right way", "own over others", "linearity", "cycle error")
+_USUAL = 1.0  # strengths at which all editors still make faces
 _APART = 0.3  # the change that is asked for the picture of what else changes
 
 
@@ -148,12 +149,11 @@ def strengths(judge: Judge, editor: LatentEditor, w: torch.Tensor, name: str, co
 def protocol(judge: Judge, editor: LatentEditor, codes: torch.Tensor, options: argparse.Namespace, plain: Seen) -> dict:
     """The published measures of one editor."""
     out: dict[str, object] = {}
-    features: list[list[np.ndarray]] = [[] for _ in codes]
     spread = judge_spread(plain)
     started = time.process_time()
     for label, name in PROTOCOL.items():
         far, euclid, rate, reach = [], [], [], []
-        for number, w in enumerate(codes):
+        for w in codes:
             steps = strengths(judge, editor, w[None], name, options.strengths)
             seen = judge.see(edited(editor, w[None], name, steps))
             before = judge.see(w[None])
@@ -162,20 +162,33 @@ def protocol(judge: Judge, editor: LatentEditor, codes: torch.Tensor, options: a
             moved = np.abs(seen.attributes - before.attributes)[:, INDEX[name]] / spread[INDEX[name]]
             rate.append(np.stack([euclid[-1], moved], axis=1))
             reach.append(steps[[0, -1]])
-            features[number].append(seen.features)
         out[label] = interval(far, lambda x: float(x.mean()))
         out[f"{label}, euclidean"] = interval(euclid, lambda x: float(x.mean()))
         out[f"{label}, per change"] = interval(rate, lambda x: float(x[:, 0].sum() / max(x[:, 1].sum(), 1e-6)))
         out[f"{label}, change reached"] = interval(rate, lambda x: float(x[:, 1].mean()))
         out[f"{label}, strengths"] = np.mean(reach, axis=0).round(2).tolist()
         print(f"{editor.name}: {label} {out[label][0]:.4f}, {time.process_time() - started:.0f} s", flush=True)  # type: ignore[index]
-    parts = [np.concatenate(part) for part in features]
+    return out
+
+
+def quality(judge: Judge, editor: LatentEditor | None, codes: torch.Tensor, plain: Seen) -> dict[str, object]:
+    """How far pictures, each of another face and edited in one attribute by up to :data:`_USUAL`, lie from unedited
+    ones of other people. Many faces with an edit each, since few faces with many edits tell how few faces there are. No
+    editor: what unedited pictures have."""
+    rng = np.random.default_rng(9)
+    names = list(PROTOCOL.values())
+    moved = [
+        w[None] if editor is None else editor.edit(w[None], {names[number % 8]: float(rng.uniform(-_USUAL, _USUAL))})
+        for number, w in enumerate(codes)
+    ]
+    features = np.concatenate([judge.see(one).features for one in moved])
     middles, warmth = middles_of(plain.features)
     usual = score(plain.features, middles, warmth)
-    out["FID"] = interval(parts, lambda x: fid(x, plain.features), options.rounds)
-    out["KID"] = interval(parts, lambda x: kid(x, plain.features), options.rounds)
-    out["ISD"] = interval(parts, lambda x: abs(score(x, middles, warmth) - usual), options.rounds)
-    return out
+    return {
+        "FID": halves(features, lambda x: fid(x, plain.features)),
+        "KID": halves(features, lambda x: kid(x, plain.features)),
+        "ISD": halves(features, lambda x: abs(score(x, middles, warmth) - usual)),
+    }
 
 
 def judge_spread(plain: Seen) -> np.ndarray:
@@ -323,7 +336,6 @@ def main() -> None:
     parser.add_argument("--flow-steps", type=int, default=3000)
     parser.add_argument("--plain", type=int, default=400, help="unedited pictures to compare with")
     parser.add_argument("--others", type=int, default=12, help="faces for the picture of what else changes")
-    parser.add_argument("--rounds", type=int, default=40, help="of drawing faces again, for FID and its like")
     parser.add_argument("--generator", type=Path)
     parser.add_argument("--regressor", type=Path)
     parser.add_argument("--editor", type=Path)
@@ -346,9 +358,12 @@ def main() -> None:
         )
         if options.strips is not None:
             strips(options.strips, judge, made, codes)
-        found, maps = {}, {}
+        found, maps, edits = {}, {}, drawn(judge, options.plain, options.seed + 4)
+        floor = quality(judge, None, edits, plain)
+        print("unedited:", {name: round(value[0], 3) for name, value in floor.items()}, flush=True)  # type: ignore[index]
         for editor in made:
             found[editor.name] = protocol(judge, editor, codes, options, plain) | speed(editor, judge, codes)
+            found[editor.name] |= quality(judge, editor, edits, plain)
             maps[editor.name], numbers = apart(judge, editor, codes[: options.others], plain)
             found[editor.name] |= numbers | {"linearity": linearity(judge, editor, codes[: options.others])}
             if isinstance(editor, InterFaceGan):
@@ -374,6 +389,7 @@ def main() -> None:
             "identity": by,
             "methods": found,
             "published": PUBLISHED,
+            "unedited": floor,
             "others": {name: np.round(part, 4).tolist() for name, part in maps.items()},
         }
         options.json.write_text(json.dumps(out, indent=1) + "\n")

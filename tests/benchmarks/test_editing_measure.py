@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from _editing_measure import fid, interval, kid, middles_of, score
+from _editing_measure import fid, halves, interval, kid, middles_of, score
 
 
 def test_frechets_distance_of_known_gaussians() -> None:
@@ -40,3 +40,13 @@ def test_intervals_hold_the_value_and_narrow_with_more_faces() -> None:
         value, low, high = interval(parts, lambda x: float(x.mean()))
         assert low <= value <= high
     assert interval(many, lambda x: float(x.mean()))[2] - interval(many, lambda x: float(x.mean()))[1] < 0.5
+
+
+def test_halves_hold_the_truth_about_as_often_as_they_should() -> None:
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(60):
+        value, low, high = halves(rng.normal(size=(80, 1)), lambda x: float(x.mean()), rounds=30)
+        assert low < value < high
+        held += low < 0 < high
+    assert held >= 48  # of 60
