@@ -16,6 +16,7 @@ from pathlib import Path
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGE, _KEPT = 6 << 20, 64 << 20
 _LARGE_AT_EASE, _KEPT_AT_EASE = 32 << 20, 160 << 20  # a search's tensors are used again instead of mapped anew
+_PLENTY = 4 << 30  # bytes free, three times what a run takes
 _CONTAINER = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -38,7 +39,11 @@ def keep_memory_together(*, at_ease: bool = False) -> None:
 
 def return_memory() -> None:
     """Give freed memory back to the system: glibc keeps what a large network took, and what follows would come on top
-    of it."""
+    of it. Where memory is plenty it is kept and used again: the system would have to clear all of it once more, a
+    twentieth of a short run's time."""
+    free = free_memory()
+    if free is not None and free >= _PLENTY:
+        return
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
