@@ -96,3 +96,15 @@ def test_rims_below_the_brows_do_not_count_where_glasses_are_worn() -> None:
     picture[47:53, 20:105] = 20  # a rim
     assert browed(picture, points, True)[0] == pytest.approx((150 / 200) ** 2, abs=0.03)
     assert browed(picture, points)[0] < 0.45
+
+
+def test_dark_brows_stay_dark_where_shade_would_have_them_gone() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    code = person(5, light=1.4, thick=0.5)
+    told = fitting(geometry, appearance, code, 0.39, 0.4)  # as if light took more than half from the place
+    assert weighed(geometry, appearance, told) < 0.56
+    dark = refitting(geometry, appearance, code, [(0.4, 0.15)], [(0.4, 0.15)])
+    assert dark.appearance[6 - COUNT] < 0.2 < code.appearance[6 - COUNT]
+    assert dark.appearance[3 - COUNT] < code.appearance[3 - COUNT]
+    fair = refitting(geometry, appearance, code, [(0.8, 0.6)], [(0.8, 0.6)])
+    assert np.array_equal(fair.appearance, code.appearance)

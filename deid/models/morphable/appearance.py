@@ -128,7 +128,7 @@ class Appearance:
             code[_GREYNESS] = min(code[_GREYNESS], brows)
         kind = int(rng.choice(len(_IRISES), p=_IRIS_SHARES))
         fair = not dark and BrowStyle.of(code[-COUNT:]).dark > _FAIR
-        iris = _IRISES[kind if fair else kind % _BROWN] * np.exp(rng.normal(0, 0.12, 3))
+        iris = _IRISES[kind if fair else 0 if dark else kind % _BROWN] * np.exp(rng.normal(0, 0.12, 3))
         return code.astype(np.float32), iris.astype(np.float32), int(rng.integers(2**31))
 
     def widened(self, code: np.ndarray, seen: np.ndarray, times: float) -> np.ndarray:

@@ -29,6 +29,9 @@ _THINNER, _THINNEST, _THICKER, _THICKEST = 0.8, -1.6, 1.5, 0.8
 _STEPS, _CLOSE = 3, 0.006
 _RANGE = (-2.5, 1.6)
 _AGREE = (0.92, 1.14)  # the same where a surrogate was tried: brows of other shapes differ by as much
+_QUARTER = 0.75  # how dark the darker quarter of brows is in pictures beside its hairs: skin shows, and light is less
+_BLACK, _FAIR, _USUAL_HAIR = 0.08, 0.6, 0.20  # reflectance of hair relative to skin's
+_MOST_SHADED = 1.35  # how much lighter brows without light may be than the subject's in pictures
 _SHADE = (0.6, 1.5)  # what light may do to the place of brows
 
 
@@ -62,14 +65,22 @@ def weighed(geometry: Geometry, appearance: Appearance, code: IdentityCode) -> f
 
 
 def fitting(
-    geometry: Geometry, appearance: Appearance, code: IdentityCode, wanted: float, shade: float
+    geometry: Geometry,
+    appearance: Appearance,
+    code: IdentityCode,
+    wanted: float,
+    shade: float,
+    seen: float | None = None,
 ) -> IdentityCode:
     """``code`` with brows whose place is about as light as ``wanted``, which is how light the subject's is; ``shade``:
-    what light does to that place, pictures over :func:`weighed`. As it is when either is NaN."""
+    what light does to that place, pictures over :func:`weighed`. ``seen``: how light the subject's place is in
+    pictures, where ``wanted`` is something else: dark brows stay brows. As it is when one is NaN."""
     if np.isnan(wanted) or np.isnan(shade):
         return code
     shade = float(np.clip(shade, *_SHADE))
-    low, high = (float(np.clip(wanted / shade * factor, 0.0, 0.97)) for factor in _BAND)
+    # what light takes from a place is told by one picture, and seldom is it more than this
+    most = float(np.clip(_MOST_SHADED * (wanted if seen is None else seen), 0.0, 0.97))
+    low, high = (min(float(np.clip(wanted / shade * factor, 0.0, 0.97)), most) for factor in _BAND)
     thick = float(code.appearance[_THICK])
     if weighed(geometry, appearance, code) < low:
         code = _changed(code, _THICK, min(thick, max(thick - _THINNER, _THINNEST)))
@@ -98,9 +109,27 @@ def refitting(
     if not len(apart):
         return code
     ratio = float(np.exp(np.median(apart)))
-    if _AGREE[0] <= ratio <= _AGREE[1]:
+    seen, darker = np.nanmedian(np.array(theirs).reshape(-1, 2), axis=0).tolist()
+    if not _AGREE[0] <= ratio <= _AGREE[1]:
+        code = fitting(geometry, appearance, code, weighed(geometry, appearance, code) / ratio, 1.0, seen)
+    return _as_dark(code, darker)
+
+
+def _as_dark(code: IdentityCode, darker: float) -> IdentityCode:
+    """``code`` with hairs no lighter than those of brows whose darker quarter ends at ``darker``: fewer dark hairs are
+    as light as many pale ones, but black hair on a head wants them."""
+    number = float(code.appearance[_LIGHT])
+    most = _number(float(np.clip(darker / _QUARTER, _BLACK, _FAIR)))
+    if number <= most:
         return code
-    return fitting(geometry, appearance, code, weighed(geometry, appearance, code) / ratio, 1.0)
+    thick = float(code.appearance[_THICK])
+    code = _changed(code, _THICK, max(min(thick, thick - (number - most)), _THINNEST))
+    return _changed(code, _LIGHT, most)
+
+
+def _number(dark: float) -> float:
+    """The number of a brow whose hairs reflect ``dark`` of what skin does: see :meth:`.brows.BrowStyle.of`."""
+    return 2.0 * float(np.log(dark / _USUAL_HAIR))
 
 
 def _toned(geometry: Geometry, appearance: Appearance, code: IdentityCode, low: float, high: float) -> IdentityCode:

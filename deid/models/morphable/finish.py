@@ -22,6 +22,7 @@ _TILE = 256
 SEAM_LIMIT = 0.14
 """Largest correction of :func:`seam_correction`, of the code range: a light that was told 14 % wrong, no more."""
 _SEAM_GRID = 40
+_DARKER, _GREYER = (0.10, 0.06), (0.05, 0.04)  # code values: what light may be told wrong by, and over what that ends
 _SEAM_TINT = 0.08
 """Largest part of the correction in which channels differ."""
 
@@ -252,7 +253,7 @@ def seam_correction(
 def seam_field(cells: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The field of :func:`seam_correction` on its grid, float32 (rows, columns, 3), from the differences ``cells``
     (rows, columns, 3) and their ``weight`` (rows, columns)."""
-    trust = weight * _agreement(cells, weight)
+    trust = weight * _agreement(cells, weight) * _plausible(cells)
     return _bounded(membrane(np.ascontiguousarray(cells, np.float32), trust.astype(np.float32))).astype(np.float32)
 
 
@@ -275,6 +276,16 @@ def _agreement(cells: np.ndarray, weight: np.ndarray) -> np.ndarray:
     square = (away / (2.5 * usual)) ** 2
     out[used] = 1 / ((1 + square) * (1 + square))
     return out
+
+
+def _plausible(cells: np.ndarray) -> np.ndarray:
+    """(rows, columns), 0..1: how far a difference can be the light's: not that of a beard, which is darker and greyer
+    all along a chin."""
+    grey = cells.mean(axis=2)
+    tinted = np.sqrt(((cells - grey[..., None]) ** 2).sum(axis=2))
+    dark = np.maximum(-grey - _DARKER[0], 0) / _DARKER[1]
+    other = np.maximum(tinted - _GREYER[0], 0) / _GREYER[1] * np.clip(-grey / _DARKER[0], 0, 1)
+    return np.asarray(np.exp(-dark * dark - other * other))
 
 
 def _median(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ _USUAL, _USUAL_SPREAD = np.log(0.33), 0.45
 _SCLERA, _SCLERA_SPREAD = 0.52, 0.35
 """Luminance of a sclera as seen between lids, of a white surface's: reflectance about 0.7, a quarter of it shaded."""
 _TEETH, _TEETH_SPREAD = 0.42, 0.4
+_WHITEST = 0.62
+"""The same of teeth that nothing shades."""
 _EXPOSED, _EXPOSED_SPREAD = np.log(0.65), 0.6
 """White under the light that falls on a face, as cameras expose."""
 _TINTS = np.array([[0.30, -0.06, -0.30], [0.40, -0.06, -0.60]])
@@ -56,5 +58,7 @@ def _luminance_reflectance(records: np.ndarray, tone: np.ndarray) -> float:
         ratio = np.log(skin[shown] / np.maximum(grey[shown], 1e-3))
         votes.append(float(np.percentile(ratio, 35)) + np.log(_TEETH))
         precision.append(_TEETH_SPREAD**-2)
-    mean = float(np.average(votes, weights=precision))
-    return float(np.clip(np.exp(mean), *REFLECTANCE_RANGE))
+    level = float(np.exp(np.average(votes, weights=precision)))
+    if shown.sum() >= 3:  # nothing in a mouth is whiter than that
+        level = min(level, _WHITEST * float(np.percentile(skin[shown] / np.maximum(grey[shown], 1e-3), 20)))
+    return float(np.clip(level, *REFLECTANCE_RANGE))

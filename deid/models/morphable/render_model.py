@@ -19,7 +19,7 @@ from deid.models.morphable.shade_soft import SoftNormals, soft_normals
 
 _HIDDEN = (Part.LASHES,)  # drawn as strands instead of the mesh's cards
 _BOX = np.array([0, 0, 1, 1, 2, 3, 0, 1, 0], np.uint8)  # by part: 1 is seen through the mouth, 2 and 3 between lids
-_TOOTH_GROWTH = 0.02  # centimetres
+_TOOTH_GROWTH = 0.032  # centimetres
 _BODY = 0.4  # of the light from below, which a chest keeps from the underside of the jaw
 _LID_TINT = np.array([0.96, 0.88, 0.85])
 

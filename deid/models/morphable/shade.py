@@ -32,8 +32,9 @@ _TERMINATOR = np.array([0.20, 0.14, 0.12], np.float32)
 # how much redder and less blue skin is where it gets less light, as powers of that light: faces in footage, median
 _SHADED_RED, _SHADED_BLUE = np.float32(0.11), np.float32(0.04)
 _DEEPEST = 0.05  # no crease of skin is black: light comes through
+_LAMP_TINT = (0.6, 1.6)  # of a lamp's channels to its luminance, beside the colour of white
 _DOUBT = 0.3  # how far the colour of white is drawn to grey
-_DARKEST = 5.0  # white over skin, luminance
+_DARKEST = 7.0  # white over skin, luminance
 _BESIDE = np.float32(0.15)  # least z of a direction whose light the face has shown
 _GRAZING = np.float32(0.33)  # least z of a normal whose light the face has shown
 _BRIGHTEST = np.float32(2.0)  # of the mean: surroundings that a broad lobe mirrors
@@ -76,8 +77,11 @@ def light_rig(light: Light) -> LightRig:
     focus = min(strength / (2.0 * ambient), 1.0)
     # irradiance keeps 2/3 of band 1 and 1/4 of band 2 of the radiance; a broad lobe keeps .85 and .5
     environment = grey * np.array([1.0] + [1.27] * 3 + [2.0] * 5, np.float32)
-    tint = np.maximum(sh[0] + key @ sh[1:4], 0.0)
-    tint = tint / max(float(tint @ LUMA), 1e-3)
+    # all nine terms: the first four alone trade off against the rest, by channel, and would leave a lamp of one colour
+    x, y, z = (float(v) for v in key)
+    terms = np.array([1.0, x, y, z, x * y, x * z, y * z, x * x - y * y, 3.0 * z * z - 1.0], np.float32)
+    tint = np.maximum(terms @ sh, 0.0) + 1e-3
+    tint = np.clip(tint / float(tint @ LUMA), *_LAMP_TINT)
     key_rgb = white * tint * np.float32(min(strength, 2.0 * ambient) * 2.0)
     matt = np.maximum(tone - white * np.float32(_SPECULAR_SHARE), 0.7 * tone)
     return LightRig(sh, matt, white, environment, key.astype(np.float32), key_rgb.astype(np.float32), focus)

@@ -25,6 +25,7 @@ _LID = 0.28  # centimetres that a lid stands before the eyeball: how wide its sh
 _SLIT, _OPENED = 0.2, 1.2
 """Centimetres between lids under whose lashes and folds half of the light is lost, and what makes up for it where eyes
 are open."""
+_MIRRORED = 1.1  # of the mean: the brightest surroundings that an eye mirrors, lamps apart
 _TAU = 6.2831853
 
 
@@ -299,10 +300,11 @@ def shade_eyes(
         blur = np.float32(0.006) + np.float32(0.09) / iris_pixels
         disc = np.float32(0.986) - np.float32(0.006) * (one - np.float32(focus))
         glint = smoothstep(disc - blur, disc + blur, rx * gx + ry * gy + rz * gz)
-        lamp = np.float32(0.9 + 0.6 * focus) * glint * smoothstep(np.float32(0.1), np.float32(0.5), seen)
+        lamp = np.float32(0.9 + 0.6 * focus) * glint * smoothstep(np.float32(0.03), np.float32(0.3), seen)
         lamp *= np.float32(0.08) + np.float32(0.92) * (one - smoothstep(np.float32(0.9), np.float32(1.1), r))
         horizon = np.float32(0.2) + np.float32(0.8) * smoothstep(np.float32(-0.1), np.float32(0.6), ry)
-        mirror = radiance(environment, rx, ry, rz) * fresnel * horizon * seen
+        # what lies around was never measured, and harmonics run wild there: no iris is grey with it
+        mirror = min(radiance(environment, rx, ry, rz), np.float32(_MIRRORED)) * fresnel * horizon * seen
         for k in range(3):
             e = irradiance(sh, sx, sy, sz, k)
             warm = np.float32(orbit) * seen ** (np.float32(0.85) + np.float32(0.12) * np.float32(k))
