@@ -185,7 +185,7 @@ def test_presets_stand_for_options_and_give_way_to_them(
 ) -> None:
     words = ("run", "a.mp4", "-o", tmp_path / "o.mp4", "--preset", "max-privacy")
     assert called(capsys, *words)[0] == 0
-    most = RunConfig(engine="solid", fallback="solid", cover="head", detect="thorough")
+    most = RunConfig(engine="solid", fallback="solid", cover="head", detect="thorough", audio="drop")
     assert pipeline["config"] == most
     assert called(capsys, *words, "--preset", "fast", "--detect", "fast", "--engine", "blur")[0] == 0
     assert pipeline["config"] == replace(most, preset="fast", detect="fast", engine="blur")
