@@ -19,6 +19,8 @@ from deid.models.stylegan.generator import Generator, GeneratorShape
 from deid.progress import QuietProgress
 from deid.training.album import Album, album_of, photograph
 from deid.training.faces import Batch, Studio, stacked
+from deid.training.mapper import MapperOptions, MapperTraining
+from deid.training.presets import PRESETS
 from deid.training.scene import bare_eyed, draw_how, draw_who, identity_numbers, numbers, parameters, wears_glasses
 from deid.training.sensitivity import features, metric
 
@@ -129,3 +131,40 @@ def test_shapes_of_files_without_components_are_read() -> None:
     assert AttributeShape.of(numbers_of) == AttributeShape(16, 8, 8)
     with pytest.raises(ModelError):
         AttributeShape.of({"side": 16})
+
+
+def test_the_last_layer_is_settled_once_by_least_squares(album, generator, recogniser, monkeypatch) -> None:
+    monkeypatch.setattr("deid.training.mapper._OUTWARDS", 1.0)
+    options = MapperOptions("tiny", 0, crossing=False)  # ten pictures are fitted by 33 numbers each
+    training = MapperTraining(generator, recogniser, None, album, PRESETS["tiny"], options)
+
+    def error() -> float:
+        rows = np.arange(len(album.codes))
+        with torch.no_grad():
+            wanted = generator.mapping(training._plain)
+            return float(((training._mapped(rows, rows) - wanted) / training.mapper.scale).square().mean())
+
+    before = error()
+    training._settle()
+    after = error()
+    assert after < 0.05 * before
+    training._settle()
+    assert error() == after
+    again = MapperTraining(generator, recogniser, None, album, PRESETS["tiny"], options)
+    again.load(training.state())
+    again._settle()
+    assert error() == after and torch.equal(again.mapper.net[-1].weight, training.mapper.net[-1].weight)
+
+
+def test_an_encoder_of_directions_begins_as_one_of_points() -> None:
+    rng = np.random.default_rng(0)
+    basis = rng.normal(0, 0.1, (6, 478, 3))
+    points = torch.from_numpy((rng.normal(0, 1, (40, 6)) @ basis.reshape(6, -1)).reshape(40, 478, 3).astype(np.float32))
+    old, new = AttributeEncoder(AttributeShape(16, 8, 8)), AttributeEncoder(AttributeShape(16, 8, 8, components=12))
+    old.know(points[:20])
+    new.know(points)
+    new.follow(old)
+    pictures = torch.rand(40, 3, 16, 16)
+    assert torch.allclose(old(pictures, points), new(pictures, points), atol=1e-3)
+    with pytest.raises(ValueError, match="sizes"):
+        new.follow(AttributeEncoder(AttributeShape(16, 8, 9)))
