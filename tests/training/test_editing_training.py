@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,14 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         dataset.SHARD = before
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _session(tmp_path: Path, options: object) -> Session:
@@ -114,15 +123,16 @@ def test_an_editor_learns_with_stand_ins_and_with_pictures(studio: tuple, tmp_pa
     training = _training(studio, keep=("background", "eyes_closed"))
     session = _session(tmp_path, training.options)
     told = []
-    session.note = lambda **numbers: told.append({k: float(v) for k, v in numbers.items()})  # type: ignore[method-assign]
+    session.note = lambda **numbers: told.append({k: float(torch.as_tensor(v).detach()) for k, v in numbers.items()})  # type: ignore[method-assign]
     before = training.net(studio[3].codes, torch.zeros(64, len(NAMES)))
     assert torch.equal(before, studio[3].codes)  # who has learned nothing changes nothing
     for _ in range(30):
         training.step(np.arange(16), used, session)
     session.close()
-    names = {name.split(".")[-1] for name in told[0]}
-    wanted = {"cycle", "identity", "neighbourhood", "target", "face"}
-    assert names == (wanted if used < 0.6 else wanted | {"keep background", "keep eyes_closed"})
+    named_ = {name for step in told for name in step}
+    five = ("cycle", "identity", "neighbourhood", "target", "face")
+    shown = {f"shown.{name}" for name in (*five, "keep background", "keep eyes_closed")}
+    assert {f"sketch.{name}" for name in five} <= named_ and (shown <= named_) == (used > 0.6)
     w, asked = studio[3].codes, torch.zeros(64, len(NAMES))
     asked[:, INDEX["smile"]] = 0.4
     assert not torch.allclose(training.net(w, asked), w)
@@ -139,6 +149,20 @@ def test_changes_are_asked_for_from_small_to_whole(studio: tuple) -> None:
     count = (changes != 0).sum(1)
     few = int((count <= 3).sum())
     assert 120 < few < 280 and int(count.max()) > 20
+
+
+def test_stand_ins_are_fitted_to_what_f_does(studio: tuple, tmp_path: Path) -> None:
+    training = _training(studio)
+    session = _session(tmp_path, training.options)
+    before = {name: tensor.clone() for name, tensor in training.stand_in.state_dict().items()}
+    training.step(np.arange(16), 0.2, session)  # a third of the way through the stand-ins' share
+    training.step(np.arange(16), 0.21, session)
+    session.close()
+    assert len(training._known.codes) == 64 + PRESETS["tiny"].again  # once, not at every step
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in training.stand_in.state_dict().items())
+    other = _training(studio)
+    other.load(training.state())
+    assert other._round == 1
 
 
 def test_stand_ins_say_what_pictures_show(studio: tuple) -> None:

@@ -6,7 +6,6 @@ not published. Needs nothing but the standard library, so that lists of them cos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -145,10 +144,3 @@ def _number(name: str, text: str, option: str) -> float:
         range_ = "a change from -1 to +1" if relative else "0 to 1"
         raise UsageError(f"{option} {name}={text} lies outside {range_}; choose a number within.")
     return value
-
-
-def changes_of(changes: Mapping[str, float]) -> Mapping[str, float]:
-    """``changes``, by name, checked. Raises :class:`UsageError` for a name that is none."""
-    for name in changes:
-        check_name(name, "the change")
-    return changes

@@ -1,4 +1,4 @@
-"""A face in a picture, found and cut as the generator's pictures are, and put back."""
+"""A face in a picture, found and cut as the generator's pictures are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deid import imaging
 from deid.detection.centerface import CenterFace
 from deid.detection.landmarks import FaceLandmarker, roi_from_box, roi_from_landmarks
 from deid.errors import InputError
@@ -40,21 +39,3 @@ def aligned_face(picture: np.ndarray, side: int, name: str = "the picture") -> F
     place = alignment.frame_from_crop(centres[0], ways[0], side)
     rgb = np.ascontiguousarray(picture[..., ::-1])
     return Found(cut_chip(rgb, alignment.inverse(place), side), mesh.points, place)
-
-
-def put_back(picture: np.ndarray, face: np.ndarray, place: np.ndarray, soft: float = 0.06) -> np.ndarray:
-    """``picture``, uint8 (h, w, 3) BGR, with ``face``, uint8 (S, S, 3 or 4) RGB, where it was cut from; a fourth
-    channel says how much of a pixel is taken, and without one all but a border of ``soft`` of its side is."""
-    height, width = picture.shape[:2]
-    side = face.shape[0]
-    if face.shape[2] == 4:
-        cover = face[..., 3].astype(np.float32) / 255
-    else:
-        at = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / (soft * side)
-        cover = np.clip(np.minimum(at[:, None], at[None]), 0, 1).astype(np.float32)
-    placed = imaging.warp_affine(
-        np.dstack([face[..., :3].astype(np.float32), cover]), place, (width, height), flags=imaging.INTER_CUBIC
-    )
-    share = np.clip(placed[..., 3:], 0, 1)
-    mixed = picture.astype(np.float32) * (1 - share) + placed[..., 2::-1] * share
-    return np.asarray(np.clip(np.rint(mixed), 0, 255), np.uint8)

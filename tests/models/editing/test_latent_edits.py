@@ -64,7 +64,8 @@ def test_every_mapped_code_is_edited(networks: Networks) -> None:
     assert np.array_equal(edited.mapped(who, how), edited.mapped(who, how))
 
 
-def test_a_picture_is_edited_through_the_latent_space(tmp_path: Path) -> None:
+def test_a_picture_is_edited_through_the_latent_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deid.models.editing.portraits._REFINED", 6)
     picture = next(picture for picture in pictures(256, 31, 1) if picture.labels[INDEX["yaw"]] < 0.6)
     path = tmp_path / "face.png"
     path.write_bytes(imaging.encoded(np.ascontiguousarray(picture.pixels[..., 2::-1]), ".png"))
