@@ -148,3 +148,35 @@ def test_nobody_is_given_the_face_of_another_in_the_clip(apart: float, monkeypat
     pictures = [Shown("picture", 1, i) for i in range(3)]  # type: ignore[arg-type]
     role, other = Role(somebody(1), third, tuple(pictures[:2])), Role(somebody(2), third, ())
     assert (casting.another(role, pictures, [role, other]) is None) == (apart < 0.5)
+
+
+def test_who_is_given_another_face_must_come_out_farther_from_what_the_others_became(monkeypatch) -> None:
+    def somewhere(x: float, pictures: int = 2) -> np.ndarray:
+        codes = np.zeros((pictures, 128), np.float32)
+        codes[:, 0] = x
+        return codes
+
+    none = np.empty((0, 150, 150, 3), np.uint8)
+    places = iter(())
+    beside: list[np.ndarray] = []
+
+    def chosen(geometry, appearance, seed, person, likenesses, others, recognise, taken):
+        beside.append(others[0].codes)
+        return Surrogate(drawn(seed % 7), 0.9, 0.9, somewhere(next(places)), none, 1, True)
+
+    monkeypatch.setattr("deid.models.morphable.casting.choose", chosen)
+    personas = Personas.of_seed(1, Memory())
+    casting = Casting(load_geometry(), load_appearance(), "none", list, np.asarray, personas, Decisions())
+    people = [Person(i, (i,), np.empty((0, 128), np.float32), 0.8, 44.0) for i in (1, 2)]
+    role = Role(people[0], Surrogate(drawn(1), 0.9, 0.9, somewhere(1.3), none, 1, True), (), seed=3)
+    other = Role(people[1], Surrogate(drawn(2), 0.9, 0.9, somewhere(-2.0), none, 1, True), ())
+    became = {1: somewhere(0.62), 2: somewhere(0.0, 3)}  # as first looks do not tell: 0.62 apart
+    places = iter((0.6, 0.65, 0.68))
+    found = casting.another(role, [], [role, other], became)
+    assert found is not None and float(found.surrogate.codes[0, 0]) == pytest.approx(0.68)  # the best of three
+    np.testing.assert_array_equal(beside[0], np.concatenate([somewhere(-2.0), somewhere(0.0, 3)]))
+    places = iter((0.75, 0.0, 0.0))
+    found = casting.another(role, [], [role, other], became)
+    assert found is not None and len(beside) == 4  # far enough: nobody else is looked at
+    places = iter((0.6, 0.5, 0.61))
+    assert casting.another(role, [], [role, other], became) is None  # none is better than the first
