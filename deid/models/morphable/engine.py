@@ -7,7 +7,7 @@ with a model in which both are explicit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,14 +35,13 @@ from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
 from deid.models.morphable.likenesses import JUDGED, Worn, best_of, glasses_of, is_plain, likeness_of, plainer, wearing
 from deid.models.morphable.lip_colour import lips_like
-from deid.models.morphable.overhead import on_other_heads
-from deid.models.morphable.painter import Sitter, get_ready, paint_frame
+from deid.models.morphable.painter import Sitter, get_ready, paint_frame, texels_for
 from deid.models.morphable.pore_match import pores_like
 from deid.models.morphable.rehearsal import rehearse
+from deid.models.morphable.replacing import MATCHED, leave_out_heads, refused, replacement_of
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.tone_match import toned_like
 from deid.models.morphable.tracks import AttributeTrack
-from deid.models.morphable.trust import Reason, changing_with, coverage
 from deid.people import Person, chips_of, clear_ones, find_people, telling
 from deid.personas import Book, open_personas
 from deid.photo import codes_of_photos
@@ -55,17 +54,8 @@ from deid.tracking.observe import Chip, Observer
 from deid.tracking.records import RecordFile
 from deid.types import Analysis, Frame, Track
 
-_TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixels up to which so many texels will do
-_AROUND_DOUBT = 0.5  # seconds: what lies so near a face that something covers is obscured with it
-_AROUND_MATCH = 0.1  # the same of a face that is still recognised: its neighbours were compared, too
-_FADING = 100.0  # pixels: faces from which on fade where they are obscured since they are recognised
 _DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
 _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
-_UNSEEN = "no landmarks"
-_BRIEF = "beside a doubt, or too short"
-_UNSAFE = "no surrogate was unlike the person"
-_MATCHED = "still recognised after it was replaced"
-_IN_DOUBT = "covered"
 
 
 @dataclass(slots=True, eq=False)
@@ -172,24 +162,15 @@ class MorphableEngine:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        self._leave_out_heads(analysis.tracks, codes)
+        leave_out_heads(analysis.tracks, codes, self._rate)
         self._codes = {t.id: codes[t.id] for t in tracks if codes[t.id].trust.trusted.any()}
         never = [t for t in tracks if t.id not in self._codes]
-        self._hopeless = {t.id: self._replacement(t, codes[t.id], (), safe=True) for t in never}
+        self._hopeless = {t.id: replacement_of(t, codes[t.id], (), self._rate, safe=True) for t in never}
         seen = [t for t in tracks if t.id in self._codes]
         shown = chips_of(seen, chips)
         known = {t.id: self._codes_of(shown[t.id]) for t in seen}
         clear = clear_ones(shown)
         return Found(tuple(find_people(seen, shown, known, clear)), shown, telling(known, clear))
-
-    def _leave_out_heads(self, tracks: Sequence[Track], codes: dict[int, TrackCodes]) -> None:
-        """Faces that lie on somebody else's head are not trusted there."""
-        by_id = {t.id: t for t in tracks}
-        for number, over in on_other_heads(tracks).items():
-            if number in codes:
-                of, frames = codes[number], codes[number].witnessed.frames
-                rows = over[frames - by_id[number].first]
-                codes[number] = replace(of, trust=of.trust.without(rows, Reason.OVERHEAD, self._rate, frames))
 
     def invert(self, analysis: Analysis, seconds: Sequence[float], progress: Progress) -> dict[int, Replacement]:
         found = self.identify(analysis, seconds, progress)
@@ -205,7 +186,7 @@ class MorphableEngine:
             }
 
             by_id = {t.id: t for t in analysis.tracks}
-            for size in {_texels([by_id[i] for i in person.tracks]) for person in found.people if person.id in worn}:
+            for size in {texels_for([by_id[i] for i in person.tracks]) for person in found.people if person.id in worn}:
                 pool.submit(get_ready, self._appearance, size)
 
             def show(person: Person) -> list[Shown]:
@@ -302,7 +283,7 @@ class MorphableEngine:
 
     def _sitter(self, role: Role, tracks: list[Track]) -> Sitter:
         """The role's surrogate, as fine as its largest face needs."""
-        sitter = Sitter.make(self._geometry, self._appearance, role.surrogate.code, _texels(tracks))
+        sitter = Sitter.make(self._geometry, self._appearance, role.surrogate.code, texels_for(tracks))
         return self._edits.dressed(self._appearance, sitter)
 
     def _codes_of(self, chips: list[Chip]) -> np.ndarray:
@@ -337,27 +318,10 @@ class MorphableEngine:
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral), skin=None)
             hands = hands_by_row(of, hands_of(track, self.observer.hands))
             self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands)
-            self._replacements[track.id] = self._replacement(track, of, hands, safe=surrogate.safe)
+            self._replacements[track.id] = replacement_of(track, of, hands, self._rate, safe=surrogate.safe)
         for shown in role.matching:
             if shown.track in self._casts:
                 self.refuse(shown.track, shown.row)
-
-    def _replacement(self, track: Track, codes: TrackCodes, hands: Collection[int], *, safe: bool) -> Replacement:
-        rows = np.full(len(track), -1, np.int32)
-        trusted = np.zeros(len(track), bool)
-        reasons = [_UNSEEN] * len(track)
-        words = codes.trust.words
-        for row, frame in enumerate(codes.witnessed.frames.tolist()):
-            place = frame - track.first
-            rows[place] = row
-            trusted[place] = safe and codes.trust.trusted[row]
-            reasons[place] = words[row] if safe else _UNSAFE
-        weights = np.where(rows >= 0, coverage(trusted, self._rate), 0).astype(np.float32)
-        why = tuple("" if w >= 1 else r or _BRIEF for w, r in zip(weights, reasons, strict=True))
-        doubtful = np.zeros(len(track), bool)
-        for row in hands:
-            doubtful[int(codes.witnessed.frames[row]) - track.first] = True
-        return Replacement(rows, weights, why, doubtful)
 
     # -- the second pass --------------------------------------------------------------------------------------------
 
@@ -410,25 +374,15 @@ class MorphableEngine:
                 self._recogniser = LiteRecogniser()
             return self._recogniser
 
-    def refuse(self, track: int, row: int, why: str = _MATCHED, *, everywhere: bool = False) -> Replacement:
-        codes = self._casts[track].codes
-        old = self._replacements[track]
-        times = np.asarray(self._seconds, np.float64)
-        frames = np.arange(len(old.rows)) + self._casts[track].track.first
-        around = _AROUND_DOUBT if why == _IN_DOUBT else _AROUND_MATCH
-        place = int(codes.witnessed.frames[row]) - frames[0]
-        near = everywhere | (np.abs(times[frames] - times[frames[place]]) <= around)
-        if 0 < old.weights[place] < 1 and not everywhere:
-            # half of either: another change-over a little farther on would be no better, so there is none here
-            weights = np.where(changing_with(old.weights, place), np.float32(0), old.weights)
-        else:
-            refused = self._refused[track] = near | self._refused.get(track, np.zeros(len(near), bool))
-            # small faces that are half obscured are like everybody's: theirs change over at once
-            small = why != _IN_DOUBT and float(np.median(self._casts[track].track.boxes[:, 3])) < _FADING
-            weights = np.minimum(old.weights, coverage(~refused, self._rate, **({"fade": 0.0} if small else {})))
-        reasons = tuple(why if n and not r else r for n, r in zip(weights < old.weights, old.reasons, strict=True))
-        self._replacements[track] = replace(old, weights=weights, reasons=reasons)
-        return self._replacements[track]
+    def refuse(self, track: int, row: int, why: str = MATCHED, *, everywhere: bool = False) -> Replacement:
+        cast, times = self._casts[track], np.asarray(self._seconds, np.float64)
+        found, self._refused[track] = refused(
+            self._replacements[track], cast.track, times[cast.track.first :][: len(cast.track)],
+            int(cast.codes.witnessed.frames[row]) - cast.track.first, why, self._rate,
+            before=self._refused.get(track), everywhere=everywhere,
+        )  # fmt: skip
+        self._replacements[track] = found
+        return found
 
     def people(self) -> tuple[PersonReport, ...]:
         return tuple(self._reports)
@@ -441,9 +395,3 @@ class MorphableEngine:
 
     def commit(self) -> None:
         self._personas.commit()
-
-
-def _texels(tracks: Sequence[Track]) -> int:
-    """Texture samples a side that the largest face of ``tracks`` needs."""
-    height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
-    return next(texels for limit, texels in _TEXTURES if height < limit)

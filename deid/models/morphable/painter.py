@@ -25,7 +25,7 @@ from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import GeneratedFace, Renderer
 from deid.models.morphable.shade_texture import film
 from deid.turns import aside, turn
-from deid.types import Frame
+from deid.types import Frame, Track
 
 if TYPE_CHECKING:
     from deid.models.morphable.eyewear import Eyewear
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _AROUND = 0.32  # of the face's longer side: how far around it the picture is looked at; what changes lies within 0.2
 _SHOWN = 1.4  # of the reach of the face's outline: what is rendered
 _MOST = 4096  # pixels, side of a crop
+_TEXTURES = ((110.0, 256), (260.0, 512), (np.inf, 1024))  # face height in pixels up to which so many texels will do
 
 
 Draw = Callable[[np.ndarray, np.ndarray, AttributeCode, "np.ndarray | None"], Patch]
@@ -87,6 +88,12 @@ def put_in_place(geometry: Geometry, neutral: np.ndarray, subject: np.ndarray) -
     middle, aim = ours.mean(axis=0), theirs.mean(axis=0)
     size = float(((ours - middle) * (theirs - aim)).sum() / ((ours - middle) ** 2).sum())
     return np.asarray(((neutral - middle) * np.float32(size) + aim).astype(np.float32))
+
+
+def texels_for(tracks: Sequence[Track]) -> int:
+    """Texture samples a side that the largest face of ``tracks`` needs."""
+    height = max(float(np.median(t.boxes[:, 3])) for t in tracks)
+    return next(texels for limit, texels in _TEXTURES if height < limit)
 
 
 def get_ready(appearance: Appearance, size: int) -> None:

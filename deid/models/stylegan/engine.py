@@ -26,6 +26,7 @@ from deid.models.morphable.codes import AttributeCode, IdentityCode
 from deid.models.morphable.engine import MorphableEngine, _Cast
 from deid.models.morphable.inversion import TrackCodes, code_at
 from deid.models.morphable.painter import Sitter, into_frame
+from deid.models.morphable.replacing import replacement_of
 from deid.models.stylegan import looks
 from deid.models.stylegan.alignment import frame_from_crop
 from deid.models.stylegan.glasses import Fitting, glazed
@@ -99,7 +100,7 @@ class StyleganEngine(MorphableEngine):
             )
             hands = hands_by_row(of, hands_of(track, self.observer.hands))
             self._casts[track.id] = _Cast(track, role.person, of, of.attributes, sitter, hands)
-            self._replacements[track.id] = self._replacement(track, of, hands, safe=face.safe)
+            self._replacements[track.id] = replacement_of(track, of, hands, self._rate, safe=face.safe)
 
     def _read(self, of: TrackCodes) -> Seen:
         """The track's looks, a window at a time."""
