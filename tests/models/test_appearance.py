@@ -37,6 +37,16 @@ def roughness(albedo: np.ndarray) -> float:
     return float((grey - imaging.gaussian_blur(grey, (0, 0), 3))[CHEEK].std())
 
 
+@pytest.mark.parametrize("gender", [-1.0, 1.0])
+@pytest.mark.parametrize("brows", [-2.5, 1.2])
+def test_whose_brows_they_are_tells_nothing_of_age_or_gender(model: Appearance, gender: float, brows: float) -> None:
+    """Dark brows, which a surrogate has from its subject, used to read as somebody 28 years younger."""
+    for seed, years in enumerate((30.0, 50.0, 78.0)):
+        skin, _, _ = model.sample(np.random.default_rng(seed), gender, years, brows=brows)
+        side, age = model.traits(skin)
+        assert abs(age - years) < 1 and abs(side - gender) < 0.05
+
+
 def test_the_asset_is_small_and_holds_statistics_only(model: Appearance) -> None:
     assert (Path(module.__file__).with_name("appearance.safetensors")).stat().st_size < 15e6
     assert len(model.luma_modes) >= 40
