@@ -13,6 +13,7 @@ from deid import pipeline
 from deid.config import RunConfig
 from deid.media import Reader
 from deid.models.engine import Engine, open_engine
+from deid.models.morphable.replacing import IN_DOUBT
 from deid.plan import FaceAt, Replacement
 from deid.progress import QuietProgress
 from deid.types import Frame, Track
@@ -104,7 +105,7 @@ def test_the_report_says_who_there_is(inverted) -> None:
 
 
 def test_what_is_refused_is_not_replaced_any_more_with_a_soft_change_over(inverted) -> None:
-    refused = inverted.engine.refuse(inverted.track.id, inverted.face().row)
+    refused = inverted.engine.refuse(inverted.track.id, inverted.face().row, IN_DOUBT)
     assert (refused.weights[:5] == 0).all() and refused.reasons[0]
     assert (np.diff(refused.weights) >= 0).all() and 0 < refused.weights[6] < 1
     everything = inverted.engine.refuse(inverted.track.id, inverted.face().row, everywhere=True)
