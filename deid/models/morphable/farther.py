@@ -27,7 +27,8 @@ from deid.people import traits
 
 _LOOKS = 6
 _SKIN = 1.7  # standard deviations of a coefficient of skin, at most, unless the draw was farther out
-_SINGLE, _WHOLE = 0.8, 0.8  # of the limits of proportions, each and together, unless the draw was farther out
+WITHIN = 0.8  # of the limits of proportions, unless the draw was farther out
+AT_WORST = (1.0, 1.4)  # the same where nobody is safe within these
 _STEP, _SWEEPS = 0.15, 8  # standard deviations a step in the map, and sweeps over the limits after each
 _REACH, _MORE, _LESS, _MOST, _LEAST = 1.5, 1.25, 0.5, 2.0, 0.3  # standard deviations between two looks
 _TOTAL = 2.4  # standard deviations from the draw
@@ -84,11 +85,13 @@ def moved(
     aim: Aim,
     look: Callable[[IdentityCode], np.ndarray],
     setting: Setting | None = None,
+    within: float = WITHIN,
 ) -> IdentityCode:
     """``code``, or what it becomes on its way to ``aim``: the best of what was looked at. ``female``: apparent gender,
     -1 to 1. ``after``: float (m, 128), what the recogniser makes of ``code`` in the subject's pictures. ``look``: the
-    same of another code. ``setting``: what the head must sit in. Depends on the arguments only."""
-    space = _Space(geometry, appearance, code, female, setting)
+    same of another code. ``setting``: what the head must sit in. ``within``: how much of the limits of proportions it
+    may take up. Depends on the arguments only."""
+    space = _Space(geometry, appearance, code, female, setting, within)
     slopes = space.rows.copy()
     x, seen, reach = np.zeros(len(slopes)), after.astype(np.float64), _REACH
     best = aim.score(seen)
@@ -139,6 +142,7 @@ class _Space:
         code: IdentityCode,
         female: float,
         setting: Setting | None = None,
+        within: float = WITHIN,
     ) -> None:
         self._geometry, self._appearance, self._code = geometry, appearance, code
         self._female, self._setting = female, setting
@@ -162,7 +166,7 @@ class _Space:
         off = self._off(np.zeros((1, self._heads)))[0]
         room = np.ones(len(off))  # of what the setting leaves
         count = self._population.limits.shape[1]
-        room[:count], room[count] = _SINGLE, _WHOLE
+        room[: count + 1] = within
         self._room = np.maximum(off, room)
 
     def _off(self, x: np.ndarray) -> np.ndarray:

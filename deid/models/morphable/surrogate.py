@@ -18,7 +18,7 @@ from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.brow_match import browed, fitting, refitting, weighed
 from deid.models.morphable.clear_draws import chance, clear_draws
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
-from deid.models.morphable.farther import Aim, moved
+from deid.models.morphable.farther import AT_WORST, WITHIN, Aim, moved
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import Geometry
@@ -38,6 +38,7 @@ _NEARLY = 0.05  # so little less than wanted will do when one was looked at
 _LEANING, _LEAN = 12, 1.2  # directions that a choice leans to one of; oddness that a standard deviation so is worth
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
 _OTHERS, _FEW = 0.82, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
+_FEW_PEOPLE = 6  # as many surrogates besides keep a margin from one another
 _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
 _UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
@@ -199,8 +200,12 @@ def _moved(
 
     if aim.score(best.codes) >= 0:
         return best
-    moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look, setting)
-    return max(found, key=lambda s: (s.safe, _unlike(s), aim.score(s.codes)))
+    for within in (WITHIN, *AT_WORST):  # an odd face there is better than none
+        moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look, setting, within)
+        best = max(found, key=lambda s: (s.safe, _unlike(s), aim.score(s.codes)))
+        if best.safe:
+            break
+    return best
 
 
 def _unlike(found: Surrogate) -> bool:
@@ -361,7 +366,8 @@ def _judged(
     beside = [float(np.linalg.norm(o.codes[:, None] - after[None], axis=-1).mean()) for o in others if len(o.codes)]
     # In poor pictures everybody is like everybody: finished frames are compared one by one, and some obscured.
     clear = 2 * int((own <= FAR_1E3 + _MARGIN).sum()) < len(own)
-    safe = clear and distance > SAME_PERSON and min(beside, default=np.inf) > SAME_PERSON
+    room = SAME_PERSON if len(beside) <= _FEW_PEOPLE else FAR_1E3  # a crowd has not room for all with a margin
+    safe = clear and distance > SAME_PERSON and min(beside, default=np.inf) > room
     return Surrogate(code, distance, nearest, after, chips, draws, safe)
 
 
