@@ -166,7 +166,7 @@ def _run(
     for attempt in range(1, _ROUNDS + 1):
         if rendered is None:
             with clock.stage("render"):
-                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, attempt, searchers)
+                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, attempt)
         if rendered.passed:
             compared = rendered.compared, rendered.nearest, rendered.decoded
             verified = VerifyReport(rendered.checked, attempt, *compared)
