@@ -120,6 +120,22 @@ def test_a_bare_face_in_the_output_is_followed_and_rendered_again(face_clip, tmp
         assert np.abs(a[0][130:200, 200:280].astype(int) - b[0][130:200, 200:280]).mean() > 8
 
 
+def test_a_new_face_that_is_still_recognised_is_obscured_and_rendered_again(face_clip, tmp_path, monkeypatch):
+    class Strict(pipeline.Check):
+        def __call__(self, path, compared):
+            real = super().__call__(path, compared)
+            return real if attempts else attempts.append(1) or replace(real, matches=(compared[0].place.key,))
+
+    attempts: list[int] = []
+    monkeypatch.setattr(pipeline, "Check", Strict)
+    target = tmp_path / "out.mp4"
+    report = go(face_clip, target, engine="morphable", seed=3)
+    assert attempts and report.verify is not None and report.verify.rounds == 2
+    (track,) = report.tracks
+    assert any(state == "obscured" for state, _ in track.states)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+
 def test_a_face_that_stays_bare_fails_the_run_and_leaves_nothing(face_clip, tmp_path, monkeypatch):
     see_nothing(monkeypatch)
     repairs = []
