@@ -56,6 +56,7 @@ def test_an_interpolation_begins_and_ends_at_its_compositions(loaded, portraits,
     one, other = portraits[0]
     line = between(loaded, one, other, 5, what)
     ends = composed(loaded, [one, other], [one]) if what == "identity" else composed(loaded, [one], [one, other])
-    np.testing.assert_array_equal(line[0], ends[0, 0])
+    # rounded: batches of another size add up otherwise
+    assert np.abs(line[0].astype(int) - ends[0, 0].astype(int)).max() <= 1
     last = ends[0, 1] if what == "identity" else ends[1, 0]
     assert np.abs(line[-1].astype(int) - last.astype(int)).max() <= 1
