@@ -8,6 +8,7 @@ people of the clip are compared with one another, too; nothing is decoded where 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -35,6 +36,7 @@ _OF_EACH = 120  # faces of a person that are compared with another's, at most
 _SHARE = 0.0005  # of pairs of two people's faces that may be alike after one rendering; after each more, twice that
 _BEYOND = 0.015  # beyond the limit, what counts as alike where too much is: the next encoding will be another
 _CAUTION, _AGAIN = 0.25, 0.25  # of what encoding may do to a distance: what other landmarks may, and another encoding
+_FEW = 0.2  # share of a track's faces up to which those recognised are obscured: somebody else may be nearer elsewhere
 _BATCH = 16
 _HANDED_ON = 12  # codes of a person by which the surrogate of another is chosen
 
@@ -124,6 +126,7 @@ class Check:
     ) -> None:
         self._engine, self._shown, self._limit, self._threads = engine, shown, limit, threads
         self._share = _SHARE * 2 ** (attempt - 1)
+        self._again = _AGAIN * 2 ** (attempt - 1)
         self._people = {track: person.id for person in engine.people() for track in person.tracks}
         self._compared = 0
 
@@ -141,8 +144,10 @@ class Check:
         apart = {
             key: float(np.linalg.norm(codes[key] - c.before)) if c.distance > 0 else 0.0 for key, c in near.items()
         }
-        matches = _still(apart, wanted, limit)
-        tracks = frozenset(key[1].track for key in matches if apart[key] > 0 and wanted[key].height >= FACE)
+        matches = _still(apart, wanted, limit, self._again)
+        met = Counter(key[1].track for key in matches if apart[key] > 0 and wanted[key].height >= FACE)
+        faces = Counter(face.track for here in self._shown.values() for face in here)
+        tracks = frozenset(track for track, count in met.items() if count > _FEW * faces[track])
         left = {person: [p.key for p in of if p.key not in matches] for person, of in places.items()}
         alike = self._alike(pairs, {person: of for person, of in left.items() if of}, codes)
         told = {p: np.array([codes[place.key] for place in _thinned(of, _HANDED_ON)]) for p, of in places.items()}
@@ -212,15 +217,16 @@ def _judged(place: Place) -> bool:
     return place.height >= FACE and abs(place.yaw) <= _TURNED
 
 
-def _still(apart: Mapping[Key, float], places: Mapping[Key, Place], limit: float) -> set[Key]:
+def _still(apart: Mapping[Key, float], places: Mapping[Key, Place], limit: float, again: float) -> set[Key]:
     """Who is still recognised. Where there is anybody, what comes nearly as near counts, too: the next encoding will be
-    another."""
+    another. ``again``: how near, in what encoding may do; more with every rendering, so that there is an end to it
+    before somebody has to be obscured throughout."""
     if not any(distance < limit + caution(places[key].height) for key, distance in apart.items()):
         return set()
     return {
         key
         for key, distance in apart.items()
-        if distance < limit + caution(places[key].height) + _AGAIN * reach(places[key].height)
+        if distance < limit + caution(places[key].height) + again * reach(places[key].height)
     }
 
 

@@ -90,7 +90,7 @@ def moved(
     """``code``, or what it becomes on its way to ``aim``: the best of what was looked at. ``female``: apparent gender,
     -1 to 1. ``after``: float (m, 128), what the recogniser makes of ``code`` in the subject's pictures. ``look``: the
     same of another code. ``setting``: what the head must sit in. ``within``: how much of the limits of proportions it
-    may take up. Depends on the arguments only."""
+    may take up; components reach as much farther as that is more than :data:`WITHIN`. Depends on the arguments only."""
     space = _Space(geometry, appearance, code, female, setting, within)
     slopes = space.rows.copy()
     x, seen, reach = np.zeros(len(slopes)), after.astype(np.float64), _REACH
@@ -162,6 +162,7 @@ class _Space:
         skin = (code.appearance[:skins] - appearance.centre[:skins]) / self._spread
         start = np.concatenate([head, skin])
         most = np.concatenate([np.full(self._heads, self._population.component), np.full(skins, _SKIN)])
+        most *= max(within / WITHIN, 1.0)
         self._low, self._high = np.minimum(-most - start, 0), np.maximum(most - start, 0)
         off = self._off(np.zeros((1, self._heads)))[0]
         room = np.ones(len(off))  # of what the setting leaves

@@ -19,6 +19,7 @@ from deid.models.morphable.surrogate import Likeness, in_chip
 from deid.models.morphable.tone_match import toned_like
 from deid.people import Person
 from deid.recognition.chips import chip_from_picture
+from deid.released import reach
 from deid.tracking.observe import Chip
 
 _TONED = 2  # frames of a track that tell in how much haze a surrogate is tried on
@@ -94,7 +95,8 @@ def likeness_of(
         return in_chip(code_at(codes, codes.attributes, row), transform)
 
     neutral = geometry.neutral(of.identity.shape)
-    return Likeness(picture, local, shown(of), neutral, worn, lambda sitter: shown(haze(sitter)))
+    loses = reach(float(np.ptp(points[:468, 1])))
+    return Likeness(picture, local, shown(of), neutral, worn, lambda sitter: shown(haze(sitter)), loses)
 
 
 def glasses_of(

@@ -38,6 +38,8 @@ _NEARLY = 0.05  # so little less than wanted will do when one was looked at
 _LEANING, _LEAN = 12, 1.2  # directions that a choice leans to one of; oddness that a standard deviation so is worth
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
 _OTHERS, _FEW = 0.82, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
+_SMALLER = 2.0  # of what encoding loses, what else lies between a picture that is tried on and poor frames of its size
+_SMALL_LOSE, _SMALL_DIFFER = (0.03, 0.08), (1.0, 1.4)  # encoding's loss, and how much more heads differ, from, to
 _FEW_PEOPLE = 6  # as many surrogates besides keep a margin from one another
 _UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
 _UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
@@ -63,7 +65,8 @@ class Likeness:
     """One good picture of a subject: the aligned chip, uint8 (150, 150, 3) RGB, the mesh and the attributes in its
     pixels, and the subject's head at rest, float32 (V, 3). ``wears``: tells the glasses that whoever stands in will
     wear, once they are known: with these drawn, a surrogate is a tenth nearer to a subject with glasses than without.
-    ``toned``: tells the attributes with the haze and glow that a sitter is going to be shown in.
+    ``toned``: tells the attributes with the haze and glow that a sitter is going to be shown in. ``loses``: how much of
+    a distance from it may be lost when a face of its size is encoded.
     """
 
     chip: np.ndarray
@@ -72,6 +75,7 @@ class Likeness:
     neutral: np.ndarray
     wears: Callable[[], Eyewear | None] | None = None
     toned: Callable[[Sitter], AttributeCode] | None = None
+    loses: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +114,7 @@ def choose(
     clear = clear_draws((seed, person.id), DRAWS, apparent(person))
     rngs = {number: chance(drawn) for number, drawn in enumerate(clear)}
     codes = draws(geometry, appearance, rngs, replace(person, age=years_shown(person)), dark, brows)
+    codes = _wider(codes, likenesses)
     told = foretold(codes)
     way = _leaning(told, np.random.default_rng([seed, person.id, DRAWS]))
     lean = (told - told.mean(axis=0)) @ way
@@ -200,12 +205,23 @@ def _moved(
 
     if aim.score(best.codes) >= 0:
         return best
+    loses = float(np.median([likeness.loses for likeness in likenesses]))
     for within in (WITHIN, *AT_WORST):  # an odd face there is better than none
         moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look, setting, within)
         best = max(found, key=lambda s: (s.safe, _unlike(s), aim.score(s.codes)))
-        if best.safe:
+        if _lasting(best, elsewhere, loses):
             break
     return best
+
+
+def _lasting(found: Surrogate, elsewhere: Sequence[np.ndarray], loses: float) -> bool:
+    """Whether a surrogate is going to be a stranger to its subject, and to others in their places ``elsewhere``, in
+    finished frames, which bring faces nearer by what encoding ``loses``."""
+    apart = [float(np.linalg.norm(codes[:, None] - found.codes[None], axis=-1).mean()) for codes in elsewhere]
+    own = np.inf if found.nearest is None else found.nearest
+    crowded = len(apart) > _FEW_PEOPLE
+    clear = crowded or min(apart, default=np.inf) > SAME_PERSON + loses
+    return found.safe and clear and own > FAR_1E3 + _MARGIN + _SMALLER * loses
 
 
 def _unlike(found: Surrogate) -> bool:
@@ -293,6 +309,17 @@ def _mesh_of(geometry: Geometry, neutral: np.ndarray, likeness: Likeness) -> np.
     into."""
     placed, of = put_in_place(geometry, neutral, likeness.neutral), likeness.attributes
     return of.camera.project(surface_points(geometry, geometry.pose(placed, of.expression, of.gaze)))
+
+
+def _wider(codes: list[IdentityCode], likenesses: Sequence[Likeness]) -> list[IdentityCode]:
+    """``codes`` with heads that differ more among one another, where faces are so small that encoding brings them near
+    their subjects': nobody sees there how unusual a head is, and ordinary ones would have to be obscured."""
+    loses = float(np.median([likeness.loses for likeness in likenesses])) if likenesses else 0.0
+    factor = float(np.interp(loses, _SMALL_LOSE, _SMALL_DIFFER))
+    if factor == 1:
+        return codes
+    centre = np.mean([code.shape for code in codes], axis=0)
+    return [replace(code, shape=(centre + factor * (code.shape - centre)).astype(np.float32)) for code in codes]
 
 
 def _first(scores: np.ndarray) -> int:
