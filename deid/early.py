@@ -15,7 +15,7 @@ MOST = 96 << 20
 """Bytes of planes that may wait for the second pass to begin; the first pass's networks, which took more, are gone."""
 KEPT = 64 << 20
 """Bytes of planes that are kept from the first pass."""
-WHOLE = 448 << 20
+WHOLE = 224 << 20
 """Bytes of planes of a clip so short that all of it is kept: it is decoded once."""
 _SPARE = 8  # times as much must be free
 _BESIDE = 3  # frames that may wait once it has begun

@@ -110,7 +110,7 @@ def test_all_is_kept_only_of_short_clips_and_where_memory_is_plenty(
     long = replace(info, seconds=3600.0, frames=90_000)
     assert room(long) == KEPT
     assert room(long, 100.0, 101.0) == WHOLE
-    monkeypatch.setattr(early_module, "free_memory", lambda: 2 << 30)
+    monkeypatch.setattr(early_module, "free_memory", lambda: 1 << 30)
     assert room(info) == KEPT
     monkeypatch.setattr(early_module, "free_memory", lambda: None)
     assert room(info) == KEPT
