@@ -22,9 +22,9 @@ from deid.errors import DeidError
 from deid.models.checkpoints import build, open_checkpoint
 from deid.models.editing.latent import Reader
 from deid.models.editing.names import INDEX, NAMES
-from deid.models.editing.picture import aligned_face
 from deid.models.editing.regressor import Regressor, load_regressor
 from deid.models.stylegan.networks import SHIPPED
+from deid.models.stylegan.portraits import aligned_face
 from deid.training.faces import Studio
 from deid.training.scene import draw_how, draw_who
 
@@ -50,7 +50,7 @@ def photographs(folder: Path, regressor: Regressor, every: int) -> dict[str, flo
     for row in list(csv.DictReader((folder / "index.csv").read_text("utf-8").splitlines()))[::every]:
         picture = imaging.decoded((folder / row["file"]).read_bytes())
         try:
-            told.append(regressor.read(aligned_face(picture, 128).aligned[None])[0])
+            told.append(regressor.read(aligned_face(picture, 128).picture[None])[0])
         except DeidError:
             continue
         female.append(row["gender"] == "female")

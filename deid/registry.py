@@ -10,7 +10,6 @@ means to add people holds it for themselves until then.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
@@ -19,13 +18,14 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from deid.errors import DamagedRegistry, DiskFull, OutputError, OutputExists, UsageError, WrongKey
+from deid.database import told
+from deid.errors import DamagedRegistry, OutputError, OutputExists, UsageError, WrongKey
 from deid.keys import Key
 from deid.media.target import Staged
 
@@ -334,21 +334,8 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         base.close()
 
 
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Errors of the database and the disk in one sentence each."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "full" in str(error):
-            raise DiskFull(f"no space is left for {path}: free some.") from error
-        raise OutputError(f"the registry {path} cannot be used ({error}); check who may write it.") from error
-    except sqlite3.DatabaseError as error:
-        raise _damaged(path) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"no space is left for {path}: free some.") from error
-        raise OutputError(f"the registry {path} cannot be written ({error.strerror}).") from error
+def _told(path: Path) -> AbstractContextManager[None]:
+    return told(path, "the registry", lambda: _damaged(path))
 
 
 def _locked(path: Path) -> int | None:

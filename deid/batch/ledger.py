@@ -13,12 +13,13 @@ import secrets
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from deid.errors import DiskFull, InputError, OutputError
+from deid.database import told
+from deid.errors import InputError, OutputError
 
 _VERSION = 1
 _SCHEMA = """
@@ -234,16 +235,6 @@ def _locked(path: Path) -> int:
     return handle
 
 
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Errors of the database and the disk in one sentence each."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "full" in str(error):
-            raise DiskFull(f"no space is left for {path}: free some.") from error
-        raise OutputError(f"the ledger {path} cannot be used ({error}); check who may write it.") from error
-    except sqlite3.DatabaseError as error:
-        raise InputError(f"{path} is no ledger, or is damaged; choose another with --ledger.") from error
-    except OSError as error:
-        raise OutputError(f"the ledger {path} cannot be written ({error.strerror}); choose another place.") from error
+def _told(path: Path) -> AbstractContextManager[None]:
+    none = InputError(f"{path} is no ledger, or is damaged; choose another with --ledger.")
+    return told(path, "the ledger", lambda: none, "; choose another place")

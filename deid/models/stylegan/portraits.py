@@ -27,7 +27,17 @@ class Portrait:
     attributes: np.ndarray
 
 
-def read_portrait(networks: Networks, picture: np.ndarray, name: str = "the picture") -> Portrait:
+@dataclass(frozen=True, slots=True, eq=False)
+class Aligned:
+    """A face found in a picture. ``picture``: uint8 (S, S, 3) RGB, cut as FFHQ's are; ``points``: float32 (478, 3), the
+    mesh in the pixels of the whole; ``aligned_from_picture``: float64 (2, 3)."""
+
+    picture: np.ndarray
+    points: np.ndarray
+    aligned_from_picture: np.ndarray
+
+
+def aligned_face(picture: np.ndarray, side: int, name: str = "the picture") -> Aligned:
     """The largest face of ``picture``, uint8 (h, w, 3) BGR. Raises :class:`InputError` where there is none."""
     with closing(CenterFace(threshold=_THRESHOLD)) as detector, FaceLandmarker() as landmarker:
         boxes = sorted((face.box for face in detector.detect(picture)), key=lambda box: box[3] - box[1])
@@ -36,14 +46,20 @@ def read_portrait(networks: Networks, picture: np.ndarray, name: str = "the pict
             mesh = landmarker.run(picture, roi_from_landmarks(mesh.points))
     if mesh is None or mesh.presence < _PRESENCE:
         raise InputError(f"there is no clear face in {name}; give a picture of one face, seen from ahead.")
-    rgb = np.ascontiguousarray(picture[..., ::-1])
     centres, ways = alignment.squares(mesh.points[None])
-    side = max(networks.generator.shape.size, networks.attributes.shape.side)
     back = alignment.inverse(alignment.frame_from_crop(centres[0], ways[0], side))
-    aligned = cut_chip(rgb, back, side)
-    identity = networks.identities(rgb[None], mesh.points[None])[0]
-    attributes = networks.attribute_codes(aligned[None], normalised(mesh.points[None], back[None], side))[0]
-    return Portrait(aligned, identity, attributes)
+    rgb = np.ascontiguousarray(picture[..., ::-1])
+    return Aligned(cut_chip(rgb, back, side), mesh.points, back)
+
+
+def read_portrait(networks: Networks, picture: np.ndarray, name: str = "the picture") -> Portrait:
+    """The largest face of ``picture``, uint8 (h, w, 3) BGR. Raises :class:`InputError` where there is none."""
+    side = max(networks.generator.shape.size, networks.attributes.shape.side)
+    face = aligned_face(picture, side, name)
+    points, back = face.points[None], face.aligned_from_picture[None]
+    identity = networks.identities(np.ascontiguousarray(picture[..., ::-1])[None], points)[0]
+    attributes = networks.attribute_codes(face.picture[None], normalised(points, back, side))[0]
+    return Portrait(face.picture, identity, attributes)
 
 
 def composed(networks: Networks, who: list[Portrait], how: list[Portrait]) -> np.ndarray:
