@@ -28,17 +28,6 @@ from deid.training.regressor import Examples, RegressorOptions, RegressorTrainin
 from deid.training.session import Budget, Session
 
 
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faces")
-    before, dataset.SHARD = dataset.SHARD, 64
-    try:
-        dataset.fill(folder, 16, 1, 64, QuietProgress())
-    finally:
-        dataset.SHARD = before
-    return folder
-
-
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()

@@ -127,17 +127,6 @@ def test_augmentation_follows_what_the_judge_says() -> None:
     assert augment.p == 0
 
 
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faces")
-    before, dataset.SHARD = dataset.SHARD, 64
-    try:
-        dataset.fill(folder, 16, 1, 64, QuietProgress())
-    finally:
-        dataset.SHARD = before
-    return folder
-
-
 def test_a_generator_learns_what_it_is_shown(faces: Path, tmp_path: Path) -> None:
     batch = dataset.load(faces)
     options = GeneratorOptions("tiny", batch.parameters.shape[1], 0, game=False)

@@ -205,7 +205,7 @@ def _moved(
 
     if aim.score(best.codes) >= 0:
         return best
-    loses = float(np.median([likeness.loses for likeness in likenesses]))
+    loses = _lost(likenesses)
     for within in (WITHIN, *AT_WORST):  # an odd face there is better than none
         moved(geometry, appearance, best.code, apparent(person), best.codes, aim, look, setting, within)
         best = max(found, key=lambda s: (s.safe, _unlike(s), aim.score(s.codes)))
@@ -311,11 +311,15 @@ def _mesh_of(geometry: Geometry, neutral: np.ndarray, likeness: Likeness) -> np.
     return of.camera.project(surface_points(geometry, geometry.pose(placed, of.expression, of.gaze)))
 
 
+def _lost(likenesses: Sequence[Likeness]) -> float:
+    """What encoding loses of a distance, in the middle."""
+    return float(np.median([likeness.loses for likeness in likenesses])) if likenesses else 0.0
+
+
 def _wider(codes: list[IdentityCode], likenesses: Sequence[Likeness]) -> list[IdentityCode]:
     """``codes`` with heads that differ more among one another, where faces are so small that encoding brings them near
     their subjects': nobody sees there how unusual a head is, and ordinary ones would have to be obscured."""
-    loses = float(np.median([likeness.loses for likeness in likenesses])) if likenesses else 0.0
-    factor = float(np.interp(loses, _SMALL_LOSE, _SMALL_DIFFER))
+    factor = float(np.interp(_lost(likenesses), _SMALL_LOSE, _SMALL_DIFFER))
     if factor == 1:
         return codes
     centre = np.mean([code.shape for code in codes], axis=0)
