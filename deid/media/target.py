@@ -77,7 +77,7 @@ def check_target(target: str | os.PathLike[str], overwrite: bool, info: MediaInf
         if kind == "folder":
             _require_only_images(name)
     with output_errors(name):
-        nameless = _open_nameless(folder)  # where there are such files, a probe leaves nothing even if killed
+        nameless = open_nameless(folder)  # where there are such files, a probe leaves nothing even if killed
         if nameless is not None:
             os.close(nameless)
             return
@@ -146,14 +146,14 @@ class Staged:
         stem, extension = os.path.splitext(name)
         self._prefix = f".{stem[:80]}.deid-"
         remove_leftovers(home, self._prefix, extension)
-        self._hidden = os.path.join(home, f"{self._prefix}{os.getpid()}-{_host()}-{secrets.token_hex(4)}{extension}")
+        self._hidden = os.path.join(home, f"{self._prefix}{owner_mark()}{extension}")
         self.path = self._hidden
         self._nameless: int | None = None
         with output_errors(self.target):
             if folder:
                 os.mkdir(self.path, 0o700)
                 return
-            self._nameless = None if named else _open_nameless(home)
+            self._nameless = None if named else open_nameless(home)
             if self._nameless is not None:
                 self.path = f"/proc/self/fd/{self._nameless}"
             else:
@@ -240,7 +240,7 @@ class Staged:
             os.close(handle)
 
 
-def _open_nameless(folder: str) -> int | None:
+def open_nameless(folder: str) -> int | None:
     """A file of ``folder``'s file system without a name, open for writing, readable by its owner alone; ``None`` where
     there is no such thing. Raises :class:`OSError` where no file can be made at all."""
     flag = getattr(os, "O_TMPFILE", None)
@@ -268,6 +268,11 @@ def _give_name(handle: int, name: str) -> None:
         os.link(f"/proc/self/fd/{handle}", name, src_dir_fd=root, follow_symlinks=True)
     finally:
         os.close(root)
+
+
+def owner_mark() -> str:
+    """What tells :func:`remove_leftovers` whose a name is."""
+    return f"{os.getpid()}-{_host()}-{secrets.token_hex(4)}"
 
 
 def remove_leftovers(folder: str, prefix: str, extension: str) -> None:

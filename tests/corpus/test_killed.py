@@ -26,7 +26,7 @@ import deid.media.target
 
 how, stage, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 if how == "hidden":
-    media.target._open_nameless = lambda folder: None
+    media.target.open_nameless = lambda folder: None
 
 def strike():
     if how == "wait":
