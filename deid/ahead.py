@@ -123,8 +123,8 @@ class Ahead:
             limit = max(limit, self._shots[-1])
         if limit - self._waiting[0].index < self._batch:
             return
-        since = max(0, self._waiting[0].index - round(self._rate * _BACK_SECONDS))
-        pieces = [_since(t, since) for t in tracker.tracklets() if t.last >= since]
+        first = max(0, self._waiting[0].index - round(self._rate * _BACK_SECONDS))
+        pieces = [since(t, first) for t in tracker.tracklets() if t.last >= first]
         limit = min(limit, self._bridge(pieces, newest))
         if limit > self._waiting[0].index:
             self._release(limit, self._provisional(pieces, newest))
@@ -241,7 +241,7 @@ class Ahead:
             raise self._error
 
 
-def _since(tracklet: Tracklet, first: int) -> Tracklet:
+def since(tracklet: Tracklet, first: int) -> Tracklet:
     """A copy with the rows from frame ``first`` on, at least one, and the turn of the head from before."""
     rows = {f: row for f in range(first, tracklet.last + 1) if (row := tracklet.rows.get(f)) is not None}
     piece = Tracklet(tracklet.shot, begins=tracklet.begins, ends=tracklet.ends, tint=tracklet.tint)

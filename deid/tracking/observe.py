@@ -125,6 +125,17 @@ class Observer:
         self._pending.clear()
         return [chip for chips in self._chips.values() for chip in chips]
 
+    def forget(self, before: int) -> None:
+        """Let go of what was seen before this frame, so that memory does not grow; after :meth:`finish`."""
+        self.hands = [seen for seen in self.hands if seen.frame >= before]
+        self.things = [seen for seen in self.things if seen.frame >= before]
+        left = {key: [chip for chip in chips if chip.frame >= before] for key, chips in self._chips.items()}
+        self._chips = {key: chips for key, chips in left.items() if chips}
+        self._known = {key: known for key, known in self._known.items() if known.frame >= before}
+        for frames in (self._handled, self._things_looked, self._things_seen, self._looked):
+            for key in [key for key, frame in frames.items() if frame < before]:
+                del frames[key]
+
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         if self._landmarker is not None:

@@ -66,6 +66,19 @@ class RecordFile:
 
     def append(self, record: FaceRecord) -> None:
         """Add one record. Raises :class:`OutputError` when the disk is full."""
+        try:
+            self._file.write(self.packed(record).tobytes())
+        except OSError as error:
+            raise OutputError(
+                f"temporary files find no room ({error.strerror}); free some, or set TMPDIR to a folder with space."
+            ) from error
+        points = record.points
+        middle = (points.min(0) + points.max(0)) / 2
+        self._frames.append(record.frame)
+        self._places.append((float(middle[0]), float(middle[1])))
+
+    def packed(self, record: FaceRecord) -> np.ndarray:
+        """A record as it is kept: one row of the structured array that :meth:`read` returns."""
         points = record.points
         middle = (points.min(0) + points.max(0)) / 2
         step = max(float(np.ptp(points[:, :2], axis=0).max()) / _STEPS, 1e-6)
@@ -73,14 +86,12 @@ class RecordFile:
         row["frame"], row["presence"], row["origin"], row["step"] = record.frame, record.presence, middle, step
         row["points"] = np.clip(np.rint((points - middle) / step), -32767, 32767)
         row["photo"] = record.photo
-        try:
-            self._file.write(row.tobytes())
-        except OSError as error:
-            raise OutputError(
-                f"temporary files find no room ({error.strerror}); free some, or set TMPDIR to a folder with space."
-            ) from error
-        self._frames.append(record.frame)
-        self._places.append((float(middle[0]), float(middle[1])))
+        return row
+
+    def entries(self) -> Iterator[tuple[int, int, tuple[float, float]]]:
+        """Number, frame and place of every record."""
+        for number, (frame, place) in enumerate(zip(self._frames, self._places, strict=True)):
+            yield number, frame, place
 
     def frames(self, numbers: np.ndarray) -> np.ndarray:
         """Frame numbers of the records ``numbers``, int32."""
@@ -94,7 +105,7 @@ class RecordFile:
             for frame in range(track.first, track.last + 1):
                 by_frame.setdefault(frame, []).append(track)
         best: dict[tuple[int, int], tuple[float, int]] = {}
-        for number, (frame, place) in enumerate(zip(self._frames, self._places, strict=True)):
+        for number, frame, place in self.entries():
             owner, distance = None, _SAME_PLACE
             for track in by_frame.get(frame, ()):
                 box = track.box_at(frame)

@@ -79,6 +79,12 @@ class Tracker:
         may change in the last ``MEMORY`` frames, and be given new ones. Read only."""
         return chain(self._done, self._ended, self._active)
 
+    def forget(self, before: int) -> None:
+        """Let go of what lies before this frame, so that memory does not grow: what ended there, and rows."""
+        self._done = [t for t in self._done if t.last >= before]
+        for tracklet in self.tracklets():
+            tracklet.forget(before)
+
     def _show(self) -> None:
         """The observer gets those faces of the frames at hand that it has not seen."""
         if self._observer is None:

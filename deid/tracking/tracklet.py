@@ -76,6 +76,14 @@ class Tracklet:
         self.first, self.last = min(rows), max(rows)
         self.searched = sum(row.evidence == Evidence.SEARCHED for row in rows.values())
 
+    def forget(self, before: int) -> None:
+        """Let go of the rows before this frame, but for the last; how often a detector found the face stays known."""
+        left = {frame: row for frame, row in self.rows.items() if frame >= before}
+        if left and len(left) < len(self.rows):
+            searched = self.searched
+            self.keep(left)
+            self.searched = searched
+
     def best_search(self) -> float:
         """Highest score of a detector, 0 when only flow or the mesh vouch for the face."""
         return max((row.score for row in self.rows.values() if row.evidence == Evidence.SEARCHED), default=0.0)

@@ -70,8 +70,9 @@ class Casting:
     _taken: tuple[IdentityCode, ...] = ()
     _mark: bytes = b""
 
-    def roles(self, people: Sequence[Person], progress: Progress) -> list[Role]:
-        """For everybody of whom something is to be replaced, by number. Surrogates that are new are remembered."""
+    def roles(self, people: Sequence[Person], progress: Progress, before: Sequence[Role] = ()) -> list[Role]:
+        """For everybody of whom something is to be replaced, by number. Surrogates that are new are remembered, and
+        unlike those of ``before``, which come back with them."""
         free = [p for p in people if not self.decisions.spared(p)]
         asked = self.decisions.surrogates
         progress.stage("choosing surrogates", len(free))
@@ -80,7 +81,7 @@ class Casting:
         stored = {number: self._read(entry.persona, mark) for number, entry in met.items() if entry.persona}
         taken = [self._read(words, mark) for words in self.personas.others(list(met.values()))]
         self._taken, self._mark = tuple(taken), mark
-        out: list[Role] = []
+        out = list(before)
         for person in sorted(free, key=lambda p: (p.id not in stored, p.id not in asked, p.content, p.id)):
             shown = tuple(self.show(person))
             if person.id in stored:

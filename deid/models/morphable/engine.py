@@ -61,7 +61,7 @@ _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
 @dataclass(slots=True, eq=False)
 class _Cast:
     """One track ready to be rendered: its codes, and the attributes turned to the surrogate's face. ``hands``:
-    those before the face, by row."""
+    those before the face, by row. ``retarget``: what turned them."""
 
     track: Track
     person: Person
@@ -69,6 +69,7 @@ class _Cast:
     attributes: AttributeTrack
     sitter: Sitter
     hands: dict[int, tuple[Hand, ...]]
+    retarget: Retargeter | None = None
 
 
 class MorphableEngine:
@@ -317,7 +318,7 @@ class MorphableEngine:
             )  # fmt: skip
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral), skin=None)
             hands = hands_by_row(of, hands_of(track, self.observer.hands))
-            self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands)
+            self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands, retarget)
             self._replacements[track.id] = replacement_of(track, of, hands, self._rate, safe=surrogate.safe)
         for shown in role.matching:
             if shown.track in self._casts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -121,18 +121,20 @@ def invert_track(
     size: tuple[int, int],
     hands: Mapping[int, Sequence[Hand]] | None = None,
     things: Mapping[int, bytes] | None = None,
+    identity: fit.IdentityFit | None = None,
+    lit: Callable[..., light.LightTrack] = light.estimate_light,
 ) -> TrackCodes:
     """``frames``, ``numbers``: the track's records; at least one. ``seconds``: times of all frames of the clip.
     ``rate``: frames a second. ``size``: of the picture. ``hands``: those before the face, by frame, in frame
     pixels: no light is read off them. ``things``: looks for other things, as :func:`.photo_things.followed` takes
-    them."""
+    them. ``identity``: the person's shape, where it is known already. ``lit``: measures the light."""
     witnessed = Witnessed.of(frames, numbers)
     count = len(witnessed)
     times = np.asarray(seconds, np.float64)[witnessed.frames]
     before = followed(things or {}, witnessed.frames, times)
     gone = _hidden(witnessed, records, size, hands, before)
     shares = covered(gone, count)
-    identity = _identity(geometry, witnessed, records, size, gone, clear_rows(shares))
+    identity = identity or _identity(geometry, witnessed, records, size, gone, clear_rows(shares))
     fitted, photos, hidden = [], [], []
     for start in range(0, count, _WINDOW):
         keep = slice(start, min(start + _WINDOW, count))
@@ -155,7 +157,7 @@ def invert_track(
     whole = turned_away(whole, geometry.expression_names)
     raw = fit.finish_attributes(geometry, identity.shape, whole)
     attributes = smoothing.smooth_attributes(raw, times)
-    lights = light.estimate_light(
+    lights = lit(
         np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes.expression,
         attributes.rotation, times, hidden=np.concatenate(hidden),
     )  # fmt: skip
