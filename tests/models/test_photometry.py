@@ -11,7 +11,7 @@ import pytest
 from deid import imaging
 from deid.media.convert import bgr
 from deid.models.morphable.geometry import load_geometry
-from deid.models.morphable.photo_finish import finish_of
+from deid.models.morphable.photo_finish import grain_of, softness_of
 from deid.models.morphable.photo_quality import Detail, measure_noise
 from deid.models.morphable.photo_samples import COUNT, TRIPLES
 from deid.models.morphable.photometry import RECORD, mesh_scale, note, observe, stack_records, valid_samples
@@ -104,7 +104,7 @@ def test_blur_is_measured(portrait: tuple[np.ndarray, np.ndarray], sigma: float)
     picture, mesh = portrait
     side = 2 * int(3 * sigma) + 1
     blurred = imaging.gaussian_blur(picture, (side, side), sigma)
-    sharp, soft = (finish_of(stack_records([observe(p, mesh)]), np.zeros(1))[0][0] for p in (picture, blurred))
+    sharp, soft = (softness_of(stack_records([observe(p, mesh)]), np.zeros(1))[0] for p in (picture, blurred))
     assert sharp < 0.4
     assert soft == pytest.approx(sigma, rel=0.2)
 
@@ -213,3 +213,16 @@ def test_noise_that_rounding_makes_is_none() -> None:
     detail = Detail(np.rint(slope).astype(np.uint8), flat, flat, 16.0, 255 / 219, 255 / 224)
     noise, _, chroma = measure_noise(detail, frontal_mesh(16.0), 16.0)
     assert noise < 0.25 and chroma == 0
+
+
+@pytest.mark.parametrize("scale", [3.0, 6.0])
+def test_small_faces_without_noise_get_next_to_no_grain(portrait: tuple[np.ndarray, np.ndarray], scale: float) -> None:
+    picture, mesh = portrait
+    factor = scale / float(observe(picture, mesh)["scale"])
+    clean = imaging.resize(picture, None, fx=factor, fy=factor, interpolation=imaging.INTER_AREA)
+    noise = np.random.default_rng(3).normal(0, 5, (*clean.shape[:2], 1))
+    noisy = np.clip(np.rint(clean + noise), 0, 255).astype(np.uint8)
+    small = (mesh * factor).astype(np.float32)
+    grains = [float(grain_of(stack_records([observe(p, small)]), np.zeros(1))[0][0]) for p in (clean, noisy)]
+    assert grains[0] < 2.5
+    assert grains[1] == pytest.approx(5.0, abs=1.5)

@@ -16,7 +16,7 @@ import numpy as np
 from .finish import CODE_TO_LINEAR8, thicker
 from .geometry import Geometry
 from .light_track import LightTrack
-from .photo_finish import coarse_of, finish_of
+from .photo_finish import coarse_of, grain_of, softness_of
 from .photo_local import at_samples, fit_local, soft_floor
 from .photo_match import match_finish
 from .photo_reference import SkinReference, load_reference
@@ -81,7 +81,7 @@ def estimate_light(
     local = _local(scene, geometry, fitted, sh, tone, times)
     tone = tone + veil
     white = estimate_white(records, tone, times)
-    blur, grain, chroma, size = finish_of(records, times)
+    blur = softness_of(records, times)
     shine = np.full(count, estimate_shine(scene.chunks(), count, (sh, tone, white, veil), scene.reference))
     matched = match_finish(
         records, geometry, neutral, expression, rotation, (sh, tone, white, veil, shine, local), blur, scene.normals
@@ -94,7 +94,7 @@ def estimate_light(
         haze = np.clip(np.median(matched.haze), 0, max(float(room), 0.0))
         veil = thicker(veil, tone, haze)
         local = local - matched.local
-        grain = np.sqrt(np.maximum(grain * grain - matched.texture * matched.texture, 0))
+    grain, chroma, size = grain_of(records, times, 0.0 if matched is None else matched.texture)
     coarse = coarse_of(records, times)
     parts = (
         sh, tone, white, blur, grain, chroma, size, fitted.agreement, veil, shine, local, coarse,
