@@ -312,7 +312,8 @@ def _explained(url: Url, *, writing: bool = False) -> Iterator[None]:
 
 def _in_words(url: Url, error: Exception, writing: bool) -> DeidError | None:
     kind: type[DeidError] = OutputError if writing else InputError
-    reason = " ".join(str(error.__cause__ if _is_unreachable(error.__cause__) else error).split()).rstrip(".")[:200] or type(error).__name__
+    told = error.__cause__ if _is_unreachable(error.__cause__) else error
+    reason = " ".join(str(told).split()).rstrip(".")[:200] or type(error).__name__
     if isinstance(error, ValueError) and "rotocol not known" in str(error):
         return UsageError(f"{url.scheme}:// is no kind of URL that is known here; use s3://, gs:// or https://.")
     if type(error).__name__ in _NO_CREDENTIALS:
