@@ -8,6 +8,7 @@ being used or returned. One arena, and blocks of their own for what is large, co
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import sys
 from contextlib import suppress
@@ -35,6 +36,13 @@ def keep_memory_together(*, at_ease: bool = False) -> None:
         mallopt(_ARENA_MAX, 1)
         mallopt(_MMAP_THRESHOLD, _LARGE_AT_EASE if at_ease else _LARGE)
         mallopt(_TRIM_THRESHOLD, _KEPT_AT_EASE if at_ease else _KEPT)
+
+
+def keep_blas_to_one_thread() -> None:
+    """For products of small matrices: every copy of OpenBLAS starts a thread a core where it is loaded, and these spin
+    for work that one thread does sooner. Limits set afterwards reach only what is loaded by then. What the user has set
+    stays. Only the command does it, before NumPy is loaded."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def return_memory() -> None:

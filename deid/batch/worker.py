@@ -126,9 +126,10 @@ def _work(task: dict[str, Any], channel: Channel) -> None:
         return
     if task["planned"] is not None and content != task["planned"]:
         raise DeidError(f"{source} changed since people were looked for; run the batch again.")
-    from deid.memory import keep_memory_together
+    from deid.memory import keep_blas_to_one_thread, keep_memory_together
 
     keep_memory_together(at_ease=True)
+    keep_blas_to_one_thread()
     config = RunConfig(**task["config"])
     if task["kind"] == "people":
         channel.send("people", people=_people(source, config, progress))

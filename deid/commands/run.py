@@ -115,9 +115,10 @@ def run(
 
 def _run(source: Path, target: Path | None, config: RunConfig, stop: StopRequest, quiet: bool) -> RunReport:
     """The pipeline, with progress; a signal that strikes after the output got its name takes it away again."""
-    from deid.memory import keep_memory_together
+    from deid.memory import keep_blas_to_one_thread, keep_memory_together
 
     keep_memory_together(at_ease=True)
+    keep_blas_to_one_thread()
     from deid.pipeline import run as run_pipeline
 
     was_there = target is not None and os.path.lexists(target)
