@@ -39,12 +39,14 @@ def test_no_mouth_at_rest_frowns(seed: int, female: float) -> None:
     assert hanging(relaxed) < max(hanging(drawn), 0.0) + 0.02
 
 
-def test_only_the_mouth_is_relaxed_and_it_stays_where_it_was() -> None:
+def test_only_mouth_and_eyes_are_changed_and_the_mouth_stays_where_it_was() -> None:
     geometry, drawn = load_geometry(), head(3)
     relaxed = mouths.relaxed(geometry, drawn)
     moved = np.abs(relaxed - drawn).max(axis=1) > 0
-    assert not moved[np.setdiff1d(np.arange(len(drawn)), geometry.motion.lip_region)].any()
-    assert np.allclose(relaxed[:, [0, 2]], drawn[:, [0, 2]])
+    meant = np.union1d(geometry.motion.lip_region, geometry.motion.lid_region)  # corners of eyes: test_canthi.py
+    assert not moved[np.setdiff1d(np.arange(len(drawn)), meant)].any()
+    lips = geometry.motion.lip_region
+    assert np.allclose(relaxed[lips][:, [0, 2]], drawn[lips][:, [0, 2]])
     before, after = (mouths._line(geometry, v) for v in (drawn, relaxed))
     assert abs(float((after[1] - before[1]) @ np.gradient(before[0]))) < 0.02
     thickness = [np.ptp(v[geometry.lips_outer, 1]) for v in (drawn, relaxed)]

@@ -36,6 +36,8 @@ _ASSET = Path(__file__).with_name("geometry.safetensors")
 OPENERS = ("jawOpen", "mouthClose", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
 LIPS_APART = 0.35  # centimetres of opening from which lips do not hold together
 _WEB, _WEB_HOLDS = (0.58, 0.95), 0.92  # of half the line between the lips, from the middle; share of the gap
+_CARUNCLE = np.array([0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.16, 0.07], np.float32)
+"""Centimetres by which the wet flesh in the inner corner reaches from each lid, by columns from the corner on."""
 IRIS_ANGLE = 0.37  # radians, as seen from the centre of the eyeball
 INDEX_SETS = (
     "jawline",
@@ -227,12 +229,23 @@ def read_geometry(path: Path) -> Geometry:
             arrays[key] = array.astype(np.float32) if array.dtype == np.float16 else array
         start, index, delta = _motion.sparse_shapes(arrays["expression"])
         arrays.update(start=start, index=index, delta=delta, blinks=_blinks(arrays, names))
+        arrays["tear_width"] = _filled(arrays["tear_width"])
         for array in arrays.values():
             array.setflags(write=False)
         own = {key: arrays.pop(key) for key in list(arrays) if key in Motion.__slots__}
         return Geometry(expression_names=names, eye_radius=radius, motion=Motion(**own), **arrays)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the face model {path.name} cannot be read: reinstall the package ({error})") from error
+
+
+def _filled(width: np.ndarray) -> np.ndarray:
+    """``width``, float32 (L,), of tears along the lids, with the inner corner, which is drawn out where heads are shown
+    (:mod:`.canthi`), filled all the way across: what lies there is the caruncle."""
+    out = width.copy()
+    corner, reach = len(out) // 2, len(_CARUNCLE) - 1
+    span = slice(corner - reach, corner + reach + 1)
+    out[span] = np.maximum(out[span], np.concatenate([_CARUNCLE[:0:-1], _CARUNCLE]))
+    return out
 
 
 def _blinks(arrays: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from deid.models.morphable.canthi import drawn_out
 from deid.models.morphable.geometry import Geometry, Part
 from deid.models.morphable.nearest import nearest_distance
 
@@ -25,15 +26,16 @@ _WIDENED = 0.5  # share by which a mouth is wider for one unit
 
 
 def relaxed(geometry: Geometry, neutral: np.ndarray) -> np.ndarray:
-    """``neutral``, float32 (V, 3), a head at rest, with the line between its lips near a relaxed one. Lips keep their
-    height on average, their thickness and their width."""
+    """``neutral``, float32 (V, 3), a head at rest as it is shown: with the line between its lips near a relaxed one
+    (lips keep their height on average, their thickness and their width), and with corners of its eyes where people
+    have them (:mod:`.canthi`)."""
     x, line = _line(geometry, neutral)
     t = np.clip(2 * (x - x[0]) / max(float(x[-1] - x[0]), 1e-3) - 1, -1.0, 1.0)
     wanted = np.interp(np.abs(t), _AT, _LINE) * (x[-1] - x[0]) / 2
     weight = np.gradient(t)
     off = line - wanted
     off = off - (off @ weight) / weight.sum()
-    return _with_line(geometry, neutral, (_OWN - 1) * off)
+    return drawn_out(geometry, _with_line(geometry, neutral, (_OWN - 1) * off))
 
 
 def _line(geometry: Geometry, neutral: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

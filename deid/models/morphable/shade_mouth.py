@@ -27,6 +27,8 @@ _STEEP = np.float32(0.9)  # how far the mean direction of what passes the lips t
 _LEAST = np.float32(0.03)  # of the light outside, that flesh and lenses scatter into the deepest corner
 _PAPILLAE, _PATCHES = 420.0, 60.0  # across the texture's tile
 _TEAR = np.array([0.50, 0.30, 0.27], np.float32)
+_CARUNCLE = np.array([0.50, 0.255, 0.215], np.float32)
+_COLUMNS = 42  # of the lids' rims, as the tears' texture coordinates count them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,6 +200,12 @@ def shade_mouth(
         rise = np.float32(0.0)
         if part == 8:
             seen, base, wet, rough = np.float32(0.75), _TEAR, np.float32(0.5), np.float32(0.35)
+            # the corner's flesh: redder, and in the lids' shade where it goes down between them
+            u = abs(wa * uv[a, 0] + wb * uv[b, 0] + wc * uv[c, 0] - np.float32(0.5)) * np.float32(_COLUMNS)
+            inner = one - smoothstep(np.float32(3.0), np.float32(6.5), u)
+            v = wa * uv[a, 1] + wb * uv[b, 1] + wc * uv[c, 1]
+            base = base + (_CARUNCLE - base) * inner
+            seen += inner * (np.float32(0.42) + np.float32(0.22) * v - seen)
         else:
             x = wa * vertices[a, 0] + wb * vertices[b, 0] + wc * vertices[c, 0]
             y = wa * vertices[a, 1] + wb * vertices[b, 1] + wc * vertices[c, 1]
