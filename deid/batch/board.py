@@ -76,7 +76,7 @@ class Board:
 
     def standing(self) -> str:
         """How far it is, in a few words."""
-        over = self.count("done", "as it was", "failed")
+        over = self.count("done", "as it was", "audited", "failed")
         parts = [f"{over} of {len(self.lines)} files"]
         if failed := self.count("failed"):
             parts.append(f"{failed} failed")
@@ -156,9 +156,9 @@ class LiveBoard(Board):
         for heading, share in (("file", 3), ("", 1), ("", 3), ("time", 1)):
             table.add_column(heading, ratio=share, no_wrap=True, overflow="ellipsis")
         height = _ROWS if self._live is None else max(4, self._live.console.height - 4)
-        rank = {"working": 0, "failed": 1, "again": 2, "done": 3, "as it was": 4, "waiting": 5}
+        rank = {"working": 0, "failed": 1, "again": 2, "done": 3, "audited": 3, "as it was": 4, "waiting": 5}
         shown = sorted(self.lines.items(), key=lambda item: (rank.get(item[1].state, 5), -item[1].order, item[0]))
-        styles = {"working": "bold", "failed": "red", "done": "green", "waiting": "dim"}
+        styles = {"working": "bold", "failed": "red", "done": "green", "audited": "green", "waiting": "dim"}
         for name, line in shown[:height]:
             end = time.monotonic() if line.state == "working" else line.order
             took = seconds_text(end - line.began) if line.began else ""

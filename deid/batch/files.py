@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from string import Formatter
 
 from deid.errors import InputNotFound, OutputError, UsageError
+from deid.remote import Url, is_url
 
 READ_ONLY_KINDS = (
     ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".asf", ".ogv", ".mxf", ".3gp", ".vob", ".y4m",
@@ -25,10 +26,10 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One source: ``source``, absolute; ``root``: the name of the SRC folder it was found in, or of its own where it
-    was named itself; ``relative``: its place there; ``folder``: it is a folder of frames."""
+    """One source: ``source``, absolute, or a URL; ``root``: the name of the SRC folder it was found in, or of its own
+    where it was named itself; ``relative``: its place there; ``folder``: it is a folder of frames."""
 
-    source: Path
+    source: Path | Url
     root: str
     relative: PurePosixPath
     folder: bool = False
@@ -45,7 +46,8 @@ class Found:
 def find(
     sources: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = (), frames: bool = False
 ) -> Found:
-    """The files that ``sources`` (files, folders, patterns with ``*``, ``?``, ``[...]`` and ``**``) stand for.
+    """The files that ``sources`` (files, folders, patterns with ``*``, ``?``, ``[...]`` and ``**``, also by URL) stand
+    for.
 
     Within folders those with an ending of a video or a picture are taken, or those that match one of ``include``;
     never what matches one of ``exclude``, nor hidden files. A pattern with a slash is matched with the place below the
@@ -56,6 +58,14 @@ def find(
     items: dict[str, Item] = {}
     left = 0
     for source in sources:
+        if is_url(source):
+            if frames:
+                raise UsageError(f"--frames takes folders of this machine, and {source} is none.")
+            far, others = _far_away(source, include, exclude)
+            left += others
+            for item in far:
+                items.setdefault(str(item.source), item)
+            continue
         for path, base in _spelled_out(source):
             if path.is_dir():
                 found, others = _below(path, base, include, exclude, frames)
@@ -66,8 +76,43 @@ def find(
             else:
                 found = []
             for item in found:
-                items.setdefault(os.path.realpath(item.source), item)
+                items.setdefault(os.path.realpath(str(item.source)), item)
     return Found(tuple(sorted(items.values(), key=lambda i: (i.relative.as_posix(), str(i.source)))), left)
+
+
+def _far_away(source: str, include: Sequence[str], exclude: Sequence[str]) -> tuple[list[Item], int]:
+    """What a URL of a file or folder, or one with a pattern, stands for, and how many files are not wanted."""
+    url = Url(source)
+    if glob.has_magic(url.text.split("://", 1)[1].split("?", 1)[0]) and not url.exists():
+        fixed = url.text[: min(url.text.find(sign) for sign in "*?[" if sign in url.text)]
+        base = Url(fixed.rsplit("/", 1)[0])
+        found = [u for u in url.matches() if not u.is_folder()]
+        if not found:
+            raise InputNotFound(f"nothing matches {source}; check the pattern.")
+        items = [Item(u, base.name, PurePosixPath(_place_below(u, base))) for u in found]
+        wanted = [item for item in items if _wanted(item.relative, (), exclude, any_ending=True)]
+        return wanted, len(items) - len(wanted)
+    if url.scheme in ("http", "https") or not url.is_folder():
+        if not url.exists():
+            raise InputNotFound(f"there is no {url}; name files, folders or patterns.")
+        name = PurePosixPath(url.name)
+        return ([Item(url, url.folder.name, name)] if _wanted(name, (), exclude, any_ending=True) else []), 0
+    items, left = [], 0
+    for place in url.walk():
+        relative = PurePosixPath(place)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        if _wanted(relative, include, exclude):
+            items.append(Item(url / place, url.name, relative))
+        else:
+            left += 1
+    return items, left
+
+
+def _place_below(url: Url, base: Url) -> str:
+    """Stores differ in how many slashes follow the scheme."""
+    own, above = (u.text.split("://", 1)[1].lstrip("/") for u in (url, base))
+    return own[len(above) + 1 :] if own.startswith(above + "/") else url.name
 
 
 def _spelled_out(source: str) -> Iterator[tuple[Path, Path | None]]:
@@ -173,10 +218,15 @@ def _ending(suffix: str) -> str:
     return suffix if suffix.lower() in {*VIDEO_KINDS, *IMAGE_EXTENSIONS} else ".mkv"
 
 
-def refuse_clashes(items: Sequence[Item], names: Sequence[str], destination: Path) -> None:
+def refuse_clashes(items: Sequence[Item], names: Sequence[str], destination: Path | Url) -> None:
     """Raises :class:`UsageError` where two copies would have one name or one would lie among the sources, and
     :class:`OutputError` where DST cannot be a folder."""
-    if destination.exists() and not destination.is_dir():
+    if isinstance(destination, Url):
+        if any(item.folder for item in items):
+            raise UsageError(f"a folder of frames cannot go to {destination}; give -o a folder of this machine.")
+        if destination.exists() and not destination.is_folder():
+            raise OutputError(f"{destination} is a file; give -o the name of a folder.")
+    elif destination.exists() and not destination.is_dir():
         raise OutputError(f"{destination} is a file; give -o the name of a folder.")
     by_name: dict[str, Item] = {}
     for item, name in zip(items, names, strict=True):
@@ -193,25 +243,33 @@ def refuse_clashes(items: Sequence[Item], names: Sequence[str], destination: Pat
 
 
 def refuse_among_sources(
-    sources: Sequence[str], items: Sequence[Item], names: Sequence[str], destination: Path
+    sources: Sequence[str], items: Sequence[Item], names: Sequence[str], destination: Path | Url
 ) -> None:
     """Raises :class:`UsageError` where DST lies in a source folder, or a copy in one: the next run would take it for a
     source."""
-    folders = {os.path.realpath(s) for s in sources if os.path.isdir(s)}
-    folders |= {os.path.realpath(i.source) for i in items if i.folder}
-    own = os.path.realpath(destination)
+    if isinstance(destination, Url):
+        own, apart = destination.text, "/"
+        folders = {s.rstrip("/") for s in sources if is_url(s) and Url(s).is_folder()}
+        files = {i.source.text for i in items if isinstance(i.source, Url)}
+    else:
+        own, apart = os.path.realpath(destination), os.sep
+        folders = {os.path.realpath(s) for s in sources if not is_url(s) and os.path.isdir(s)}
+        folders |= {os.path.realpath(i.source) for i in items if i.folder and isinstance(i.source, Path)}
+        files = {os.path.realpath(i.source) for i in items if isinstance(i.source, Path)}
     for folder in folders:
-        if own == folder or own.startswith(folder + os.sep):
+        if own == folder or own.startswith(folder + apart):
             raise UsageError(f"{destination} lies in the source folder {folder}; choose another place with -o.")
-    files = {os.path.realpath(i.source) for i in items}
     for name in names:
-        whole = os.path.join(own, name)
-        if whole in files or any(whole.startswith(folder + os.sep) for folder in folders):
+        whole = f"{own}{apart}{name}"
+        if whole in files or any(whole.startswith(folder + apart) for folder in folders):
             raise UsageError(f"{name} would lie among the sources; choose another place with -o, or another --name.")
 
 
-def stamp_of(path: Path) -> str:
-    """What tells cheaply that a file, or a folder of frames, is as it was. Raises :class:`OSError`."""
+def stamp_of(path: Path | Url) -> str:
+    """What tells cheaply that a file, or a folder of frames, is as it was. Raises :class:`OSError`, and of a URL the
+    errors of :mod:`deid.remote`."""
+    if isinstance(path, Url):
+        return path.stamp()
     if not path.is_dir():
         return _stamp(os.stat(path))
     lines = [f"{e.name} {_stamp(e.stat())}" for e in sorted(os.scandir(path), key=lambda e: e.name)]
@@ -222,8 +280,10 @@ def _stamp(state: os.stat_result) -> str:
     return f"{state.st_size}:{state.st_mtime_ns}"
 
 
-def content_of(path: Path, tick: Callable[[], None] = lambda: None) -> str:
-    """SHA-256 of a file's bytes, or of the names and bytes in a folder. Raises :class:`OSError`."""
+def content_of(path: Path | Url, tick: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 of a file's bytes, or of the names and bytes in a folder. Raises as :func:`stamp_of`."""
+    if isinstance(path, Url):
+        return path.content(tick)
     digest = hashlib.sha256()
     if path.is_dir():
         for entry in sorted(os.scandir(path), key=lambda e: e.name):

@@ -21,14 +21,14 @@ from typing import Any
 from deid.database import told
 from deid.errors import InputError, OutputError
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE about (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE files (
     target TEXT PRIMARY KEY, source TEXT NOT NULL, state TEXT NOT NULL,
     stamp TEXT, content TEXT, settings TEXT, version TEXT, inputs TEXT,
     attempts INTEGER NOT NULL, stops INTEGER NOT NULL, code INTEGER, message TEXT,
-    begun REAL, seconds REAL, output TEXT, output_stamp TEXT, summary TEXT
+    begun REAL, seconds REAL, output TEXT, output_stamp TEXT, summary TEXT, judged TEXT
 ) WITHOUT ROWID;
 CREATE TABLE reports (target TEXT PRIMARY KEY, report BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE people (content TEXT, settings TEXT, sealed BLOB NOT NULL, PRIMARY KEY (content, settings)) WITHOUT ROWID;
@@ -44,7 +44,8 @@ class Row:
     ``stamp`` and ``content``: of the source, cheap and SHA-256; ``settings``, ``version``: of the last attempt;
     ``inputs``: of the people's faces it was made with. ``attempts``: that failed with these; ``stops``: runs that were
     stopped meanwhile. ``code``, ``message``: of the last failure. ``begun``: seconds since 1970; ``seconds``: it took.
-    ``output``, ``output_stamp``: of the copy that this batch last made. ``summary``: numbers of its report, as JSON."""
+    ``output``, ``output_stamp``: of the copy that this batch last made. ``summary``: numbers of its report, as JSON.
+    ``judged``: the settings that the copy was audited with, if it was."""
 
     target: str
     source: str
@@ -63,6 +64,7 @@ class Row:
     output: str | None = None
     output_stamp: str | None = None
     summary: str | None = None
+    judged: str | None = None
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -107,6 +109,10 @@ class Ledger:
                     base.execute(statement)
                 base.execute(f"PRAGMA user_version = {_VERSION}")
                 base.execute("INSERT INTO about VALUES ('secret', ?)", (secrets.token_bytes(32),))
+        elif version == 1:  # before copies were audited by themselves
+            with self.change():
+                base.execute("ALTER TABLE files ADD COLUMN judged TEXT")
+                base.execute(f"PRAGMA user_version = {_VERSION}")
         elif version != _VERSION:
             raise InputError(f"{self.path} is no ledger of this version; choose another with --ledger.")
 
@@ -215,7 +221,9 @@ def peek(path: Path) -> dict[str, Row]:
     with _told(path):
         base = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            found = base.execute(f"SELECT {', '.join(_COLUMNS)} FROM files").fetchall()
+            there = {row[1] for row in base.execute("PRAGMA table_info(files)")}
+            names = [name if name in there else "NULL" for name in _COLUMNS]  # one of an earlier version
+            found = base.execute(f"SELECT {', '.join(names)} FROM files").fetchall()
         finally:
             base.close()
     return {values[0]: Row(*values) for values in found}

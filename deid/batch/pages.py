@@ -60,7 +60,7 @@ def write(folder: Path, jobs: Sequence[Job], ledger: Ledger) -> None:
 
 def entry_of(job: Job) -> dict[str, Any]:
     """What is told of one file, for programs."""
-    finished = job.fate in ("done", "same", "skip")
+    finished = job.is_finished
     return {
         "source": str(job.item.relative),
         "target": job.name,

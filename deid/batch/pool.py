@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 _ENTRY = "import sys; sys.path[:] = sys.argv[1].split(chr(10)); from deid.batch.worker import main; main()"
 _PATIENCE = 5.0  # seconds that a process has to end when asked to
@@ -33,6 +33,15 @@ class Worker:
     hung: bool = False
     _used: float | None = field(default=None, repr=False)
     _rest: bytes = field(default=b"", repr=False)
+
+    @property
+    def code(self) -> int | None:
+        """The exit code of a process that has ended, below zero for a signal."""
+        return self.process.returncode
+
+    def how_it_ended(self) -> tuple[int, str]:
+        """(exit code, sentence) for a process that ended without saying why."""
+        return how_it_ended(self.process.returncode, self.hung)
 
     def is_stuck(self, stall: float) -> bool:
         """Whether it has said nothing for ``stall`` seconds and did next to nothing, or for far longer: a long shot
@@ -54,6 +63,41 @@ class Worker:
         for line in whole:
             with suppress(ValueError):
                 yield json.loads(line)
+
+
+class Hand(Protocol):
+    """Who does a task, on this machine or another. As :class:`Worker`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def began(self) -> float: ...
+
+    @property
+    def hung(self) -> bool: ...
+
+    @property
+    def code(self) -> int | None: ...
+
+    def how_it_ended(self) -> tuple[int, str]: ...
+
+
+class Crew(Protocol):
+    """Where tasks go. As :class:`Pool`."""
+
+    def __enter__(self) -> Crew: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def has_room(self) -> bool: ...
+
+    def start(self, name: str, task: dict[str, Any]) -> None: ...
+
+    def listen(self, seconds: float) -> Iterator[tuple[str, dict[str, Any] | None, Hand]]: ...
 
 
 class Pool:
@@ -179,10 +223,9 @@ def _read(stream: Any) -> tuple[bytes, bool]:
         parts.append(part)
 
 
-def how_it_ended(worker: Worker) -> tuple[int, str]:
-    """(exit code, sentence) for a process that ended without saying why."""
-    code = worker.process.returncode
-    if worker.hung:
+def how_it_ended(code: int, hung: bool) -> tuple[int, str]:
+    """See :meth:`Worker.how_it_ended`."""
+    if hung:
         return 1, "it told nothing for so long that it was taken for hung, and killed; --stall SECONDS waits longer."
     if code == -signal.SIGKILL:
         return 1, "its process was killed, probably for want of memory; fewer --jobs or --max-height need less."

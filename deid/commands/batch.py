@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +16,14 @@ import click
 from deid.commands._options import source_options
 from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
 from deid.config import RunConfig, available_cores, preset_options
-from deid.errors import BatchFailed
+from deid.errors import BatchFailed, UsageError
 
 if TYPE_CHECKING:
     from deid.batch.files import Found
     from deid.batch.job import Job
+    from deid.batch.pool import Crew
     from deid.batch.runner import Batch
+    from deid.remote import Url
 
 _EXAMPLES = """\b
 Examples:
@@ -33,6 +36,8 @@ Examples:
   deid batch ward/ -o public/ --report audits/       every output audited, with an index
   deid batch ward/ -o public/ --retry-failed         once the cause is gone
   deid batch ward/ -o public/ --dry-run              what would be done, and what is done already
+  deid batch s3://ward/2026/ -o s3://public/ --ledger ward.sqlite       from store to store
+  deid batch /mnt/ward -o /mnt/public --executor ray --address auto     on all machines of a Ray cluster
 """
 _THREADS = 2
 _MEMORY = 2 << 30  # bytes that one file may need
@@ -40,8 +45,8 @@ _MEMORY = 2 << 30  # bytes that one file may need
 
 @click.command(epilog=_EXAMPLES, short_help="De-identify many files; goes on after whatever stops it.")
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
-@click.option("-o", "--output", "destination", type=click.Path(path_type=Path), metavar="DST", required=True,
-              help="The folder for the copies; made if need be.")
+@click.option("-o", "--output", "destination", metavar="DST", required=True,
+              help="The folder for the copies, or its URL; made if need be.")
 @click.option("--include", multiple=True, metavar="PATTERN", help="Take only files like this from folders (*.mkv, or "
               "with a slash: day1/*.mkv); repeat for more.  [default: videos and pictures]")
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out files like this; repeat for more.")
@@ -56,7 +61,13 @@ _MEMORY = 2 << 30  # bytes that one file may need
 @click.option("--stall", type=click.FloatRange(1), default=900.0, metavar="SECONDS", help="Take a file's process for "
               "hung when it tells nothing and does nothing for so long.  [default: 900]")
 @click.option("--ledger", "ledger_path", type=click.Path(path_type=Path), metavar="FILE", help="Where is noted what is "
-              "done.  [default: DST/.deid-batch/ledger.sqlite]")
+              "done, on this machine; needed where DST is a URL.  [default: DST/.deid-batch/ledger.sqlite]")
+@click.option("--executor", type=click.Choice(("local", "ray")), default="local", help="Where files are worked on: "
+              "this machine, or a Ray cluster.  [default: local]")
+@click.option("--address", metavar="HOST:PORT", help="The Ray cluster, or auto for the one this machine belongs to.  "
+              "[default: $RAY_ADDRESS, or a new one here]")
+@click.option("--gpus", type=click.FloatRange(0), default=0.0, metavar="N", help="GPUs of the cluster that each file's "
+              "task takes; parts of one count.  [default: 0]")
 @click.option("--forget", is_flag=True, help="Delete what is kept of people's faces at the end, though not every file "
               "is finished.")
 @source_options
@@ -69,7 +80,7 @@ _MEMORY = 2 << 30  # bytes that one file may need
 def batch(
     stop: StopRequest,
     sources: tuple[str, ...],
-    destination: Path,
+    destination: str,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     frames: bool,
@@ -79,6 +90,9 @@ def batch(
     retry_failed: bool,
     stall: float,
     ledger_path: Path | None,
+    executor: str,
+    address: str | None,
+    gpus: float,
     forget: bool,
     dry_run: bool,
     report_path: Path | None,
@@ -90,13 +104,15 @@ def batch(
     debug: bool,
     **options: Any,
 ) -> int:
-    """De-identify every SRC (files, folders, patterns) into DST, as 'deid run' would, each in a process of its own.
+    """De-identify every SRC (files, folders, patterns, URLs) into DST, as 'deid run' would, each in a process of its
+    own.
 
     What is finished is noted in a ledger: the same command again, after a crash, a power cut or kill -9, goes on where
     it was, and does again only what another source or other options call for. One file's failure never stops the
     others; the exit code is then 9.
     """
     from deid.batch.files import TEMPLATE, check_template, find, refuse_among_sources, refuse_clashes
+    from deid.remote import Url, place_of
 
     said = {name: value for name, value in options.items() if value is not None and value is not False}
     given = preset_options(presets) | said
@@ -104,22 +120,43 @@ def batch(
     config = RunConfig(**{"threads": min(_THREADS, available_cores())} | given, mark=not no_mark)
     template = template or TEMPLATE
     check_template(template)
+    if executor != "ray" and (address is not None or gpus):
+        raise UsageError("--address and --gpus are about a Ray cluster; add --executor ray, or leave them out.")
     found = find(sources, include, exclude, frames)
-    ledger_path = ledger_path or destination / ".deid-batch" / "ledger.sqlite"
+    place = place_of(destination)
+    if isinstance(place, Url) and ledger_path is None:
+        raise UsageError(f"{place} is on no disk of this machine, and the ledger has to be; name a file with --ledger.")
+    ledger_path = ledger_path or Path(destination) / ".deid-batch" / "ledger.sqlite"
     names = _names(found, template, ledger_path)
-    refuse_clashes(found.items, names, destination)
-    refuse_among_sources(sources, found.items, names, destination)
+    refuse_clashes(found.items, names, place)
+    refuse_among_sources(sources, found.items, names, place)
     if not found.items:
         say(f"nothing to do: no video and no picture is there, and {found.left} other files; see --include")
         return 0
     if dry_run:
-        _tell_plan(found, names, destination, ledger_path, config, as_json, quiet)
+        _tell_plan(found, names, place, ledger_path, config, as_json, quiet)
         return 0
-    return _run(
-        stop, found, names, destination, ledger_path, config, as_json, quiet,
-        jobs=jobs or _suitable(config.threads), retries=retries, stall=stall, again=retry_failed, overwrite=overwrite,
-        report=report_path, forget=forget, debug=debug,
-    )  # fmt: skip
+    with _crews(executor, address, gpus, jobs, config.threads, stall, debug) as crew:
+        return _run(
+            stop, found, names, place, ledger_path, config, crew, as_json, quiet, retries=retries, again=retry_failed,
+            overwrite=overwrite, report=report_path, forget=forget, debug=debug, far=executor == "ray",
+        )  # fmt: skip
+
+
+@contextmanager
+def _crews(
+    executor: str, address: str | None, gpus: float, jobs: int | None, threads: int, stall: float, debug: bool
+) -> Iterator[Callable[[], Crew]]:
+    """What gathers those who work on files."""
+    if executor == "local":
+        from deid.batch.pool import Pool
+
+        yield partial(Pool, jobs or _suitable(threads), stall, debug)
+        return
+    from deid.batch.cluster import Cluster
+
+    with Cluster(address, jobs, stall, cores=threads, gpus=gpus, debug=debug) as cluster:
+        yield cluster.crew
 
 
 def _names(found: Found, template: str, ledger: Path) -> list[str]:
@@ -131,7 +168,7 @@ def _names(found: Found, template: str, ledger: Path) -> list[str]:
     if "{hash}" in template:
         known = {(r.source, r.stamp): r.content for r in peek(ledger).values() if r.content}
 
-    def content(source: Path) -> str:
+    def content(source: Path | Url) -> str:
         return known.get((str(source), stamp_of(source))) or content_of(source)
 
     return [name_of(item, template, partial(content, item.source)) for item in found.items]
@@ -149,8 +186,8 @@ def _suitable(threads: int) -> int:
 
 
 def _run(
-    stop: StopRequest, found: Found, names: Sequence[str], destination: Path, ledger_path: Path, config: RunConfig,
-    as_json: bool, quiet: bool, **options: Any,
+    stop: StopRequest, found: Found, names: Sequence[str], destination: Path | Url, ledger_path: Path,
+    config: RunConfig, crew: Callable[[], Crew], as_json: bool, quiet: bool, **options: Any,
 ) -> int:  # fmt: skip
     from deid.batch.board import board_for
     from deid.batch.job import Options
@@ -159,11 +196,11 @@ def _run(
 
     board = board_for(sys.stderr, quiet=quiet)
     with Ledger(ledger_path) as ledger:
-        batch = Batch(found.items, names, destination, ledger, config, Options(**options), board, stop.check)
+        batch = Batch(found.items, names, destination, ledger, config, Options(**options), crew, board, stop.check)
         try:
             batch.run()
         except Stopped as stopped:
-            over = sum(job.fate in ("done", "same", "skip") for job in batch.jobs)
+            over = sum(job.is_finished for job in batch.jobs)
             stopped.left = f"with {over} of {len(batch.jobs)} files finished; the same command goes on from there"
             raise
         finally:
@@ -194,13 +231,17 @@ def _given_up(jobs: Sequence[Job]) -> bool:
 
 
 def _summary(jobs: Sequence[Job], left: int) -> str:
-    count = {fate: sum(job.fate == fate for job in jobs) for fate in ("done", "same", "skip", "failed", "given up")}
-    parts = [f"{count['done']} made", f"{count['same'] + count['skip']} finished before"]
+    from deid.batch.job import FINISHED
+
+    count = {fate: sum(job.fate == fate for job in jobs) for fate in (*FINISHED, "failed", "given up")}
+    parts = [f"{count['done']} made", f"{count['same'] + count['skip'] + count['judged']} finished before"]
+    if count["judged"]:
+        parts.append(f"{count['judged']} of them audited now")
     if count["failed"] or count["given up"]:
         parts.append(f"{count['failed'] + count['given up']} failed")
     lines = [f"{len(jobs)} files: {', '.join(parts)}" + (f"; {left} other files left alone" if left else "")]
     for job in jobs:
-        if job.fate == "done":
+        if job.fate in ("done", "judged"):
             for warning in job.row.numbers["warnings"]:
                 lines.append(f"  {job.name}: warning: {warning}")
             if job.row.numbers["audit"] is False:
@@ -209,17 +250,19 @@ def _summary(jobs: Sequence[Job], left: int) -> str:
 
 
 def _tell_plan(
-    found: Found, names: Sequence[str], destination: Path, ledger_path: Path, config: RunConfig, as_json: bool,
+    found: Found, names: Sequence[str], destination: Path | Url, ledger_path: Path, config: RunConfig, as_json: bool,
     quiet: bool,
 ) -> None:  # fmt: skip
     from deid.batch.job import settings_of, what_is_due
     from deid.batch.ledger import peek
+    from deid.remote import Url
 
     settings = settings_of(replace(config, dry_run=False))
     rows = peek(ledger_path)
     told = []
     for item, name in zip(found.items, names, strict=True):
-        due = what_is_due(rows.get(name), item, settings, Path(os.path.abspath(destination)) / name)
+        whole = destination if isinstance(destination, Url) else Path(os.path.abspath(destination))
+        due = what_is_due(rows.get(name), item, settings, whole / name)
         told.append({"source": str(item.source), "target": name, "due": due})
     if as_json:
         emit_json({"files": told, "other_files": found.left})
