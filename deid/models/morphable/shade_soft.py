@@ -43,7 +43,7 @@ def soft_normals(geometry: Geometry, members: np.ndarray) -> SoftNormals:
     rows = np.flatnonzero(inside > 0.02)
     # those that can be among the nearest: all others would only take time and memory
     beside = np.flatnonzero((off < _EDGE + _MARGIN).all(axis=1) & (points[:, 2] > _BEFORE - _MARGIN))
-    apart = np.sqrt(sum(np.square(points[rows, None, k] - points[None, beside, k]) for k in range(3)))
+    apart = _apart(points[rows], points[beside])
     nearest, distances = _nearest(apart, _NEAR * _EVERY)
     order = beside[nearest[:, ::_EVERY]]
     weights = np.exp(-0.5 * np.square(distances[:, ::_EVERY] / _SPREAD))
@@ -60,6 +60,17 @@ def soft_normals(geometry: Geometry, members: np.ndarray) -> SoftNormals:
     weights *= (inside[rows] / weights.sum(axis=1))[:, None]
     weights[order == rows[:, None]] += 1 - inside[rows]
     return SoftNormals(members[rows], members[order].astype(np.int32), weights.astype(np.float32))
+
+
+@njit(cache=True, nogil=True)
+def _apart(some: np.ndarray, others: np.ndarray) -> np.ndarray:  # pragma: no cover - compiled
+    """float64 (n, m): distances between points (n, 3) and (m, 3)."""
+    out = np.empty((some.shape[0], others.shape[0]))
+    for i in range(some.shape[0]):
+        for j in range(others.shape[0]):
+            x, y, z = some[i, 0] - others[j, 0], some[i, 1] - others[j, 1], some[i, 2] - others[j, 2]
+            out[i, j] = np.sqrt(x * x + y * y + z * z)
+    return out
 
 
 def _nearest(apart: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
