@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -15,7 +16,8 @@ from av.error import FFmpegError
 from av.filter import Graph
 from av.packet import Packet
 
-from .voice import VoiceMask
+if TYPE_CHECKING:
+    from .voice import VoiceMask
 
 _HELD = {
     "mp4": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "flac", "opus", "dts"},
@@ -155,6 +157,8 @@ class MaskedAudio(AudioTranscoder):
     def _encoded(self, frame: av.AudioFrame) -> Iterator[Packet]:
         sound = frame.to_ndarray()
         if self._mask is None:
+            from .voice import VoiceMask  # its library takes a tenth of a second to load, and most sound is copied
+
             self._mask = VoiceMask(self._rate, len(sound), self._seed)
             self._began = frame.pts
         late = frame.pts - self._began - self._taken
