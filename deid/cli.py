@@ -26,6 +26,7 @@ from deid.commands.info import info
 from deid.commands.key import key
 from deid.commands.models import models
 from deid.commands.run import run
+from deid.commands.stream import stream
 from deid.commands.surrogates import surrogates
 from deid.commands.train import train
 from deid.errors import DeidError, DiskFull, OutputError, UsageError
@@ -52,6 +53,7 @@ Examples:
   deid run interview.mp4                      writes interview.deid.mp4
   deid run ward.mkv -o public.mkv --engine solid
   deid batch ward/ -o public/                 every file below ward; again, after a crash: goes on where it was
+  deid stream - -o -                          in a pipe: YUV4MPEG2 in, the same out two seconds later
   deid info interview.mp4                     what it holds, what a run would do
   deid analyze interview.mp4 --plan-out plan.toml       who is in it; deid run --plan says what happens to them
   deid key new study.key                      one face a person in all files of a study
@@ -97,7 +99,7 @@ def cli() -> None:
 
 
 cli.epilog = f"{_EXAMPLES}\n{_EXIT_CODES}"
-for _command in (run, batch, info, analyze, audit, surrogates, edit, models, train, key, config, demo):
+for _command in (run, batch, stream, info, analyze, audit, surrogates, edit, models, train, key, config, demo):
     cli.add_command(_command)
 
 

@@ -1,0 +1,322 @@
+"""Sources that come through FFmpeg, cameras and addresses among them, and what happens when they are too fast."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from deid.errors import DeidError, InputNotFound, NoVideoStream, UnsupportedInput
+from deid.media import colour
+from deid.media.pixels import Look, PixelPlan, PlaneReader, plan_pixels, turn_of
+from deid.media.source import MOST_PIXELS, codec_name, main_video
+from deid.types import Frame, MediaInfo, StreamInfo
+
+if TYPE_CHECKING:
+    from deid.media.pipes import Layout
+    from deid.stream.sources import Bytes, Source, Stop, Wanted
+
+_OPENING, _READING = 10.0, 5.0  # seconds after which a source that says nothing has failed
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds before a source that failed is opened again: each time twice as long
+_QUEUE = 3  # frames that wait in front of the work; more are too old when their turn comes
+_BASE = Fraction(1, 90000)
+_PROTOCOLS = "file,pipe,udp,rtp,rtsp,rtsps,rtmp,rtmps,tcp,tls,http,https,hls,crypto,srt,unix"
+_MOST_SOUND = 4000  # packets of sound that wait for their picture
+
+
+class AvSource:
+    """What PyAV opens: an address, a device, or a container in a pipe (``piped``). Opened again, a bounded number of
+    times, when it fails; its time line goes on from there. Pictures of another size than the first are scaled to it.
+
+    ``sound``: packets of the first sound track as they come, with their times in seconds of this time line."""
+
+    layout: Layout | None = None
+
+    def __init__(self, name: str, wanted: Wanted, stop: Stop, piped: Bytes | None = None) -> None:
+        self._name, self._wanted, self._stop, self._piped = name, wanted, stop, piped
+        self.live = piped is None
+        self.notes: list[str] = []
+        self.sound: deque[tuple[Fraction, Packet]] = deque(maxlen=_MOST_SOUND)
+        self.reconnects = 0
+        self._last: Fraction | None = None
+        self._container = self._opened()
+        self._pictures = self._decoded()
+        first = next(self._pictures, None)
+        if first is None:
+            raise NoVideoStream(f"{name} gave not a single frame: there is nothing to de-identify.")
+        self._head: tuple[VideoFrame, Fraction] | None = first
+        self._plan, self.info = self._described(first[0])
+
+    # -- opening ------------------------------------------------------------------------------------------------------
+
+    def _opened(self) -> InputContainer:
+        form = self._wanted.form or ("v4l2" if self._name.startswith("/dev/video") else None)
+        options: dict[str, Any] = {"options": {"rtsp_transport": "tcp"} if self._name.startswith("rtsp") else {}}
+        if self._piped is None:
+            options["timeout"] = (_OPENING, _READING)
+        if form != "lavfi" and self._piped is None:
+            options["options"]["protocol_whitelist"] = _PROTOCOLS
+        try:
+            file: Any = self._name if self._piped is None else _Readable(self._piped)
+            return av.open(file, format=form, metadata_errors="replace", **options)
+        except (FFmpegError, ValueError, OSError) as error:
+            raise InputNotFound(
+                f"{self._name} cannot be opened ({_reason(error)}): check that it is there and sends video."
+            ) from error
+
+    def _described(self, first: VideoFrame) -> tuple[PixelPlan, MediaInfo]:
+        stream = main_video(self._container, self._name)
+        context = stream.codec_context
+        if first.width * first.height > MOST_PIXELS:
+            raise UnsupportedInput(f"{self._name} has pictures of more than {MOST_PIXELS >> 20} megapixels.")
+        look = Look(colour.RANGES.get(context.color_range, "unknown"), colour.SPACES.get(context.colorspace, "unknown"))
+        turn = turn_of(first, self._name)
+        plan, look = plan_pixels(
+            self._name, first, look, turn, lossless_rgb=False, max_height=self._wanted.max_height
+        )
+        ratio = Fraction(stream.sample_aspect_ratio or 1)
+        streams = tuple(
+            StreamInfo(s.index, s.type or "data", codec_name(s), s.language, "processed" if s is stream else "dropped")
+            for s in self._container.streams
+        )
+        return plan, MediaInfo(
+            path=self._name, kind="video", container=self._container.format.name, codec=codec_name(stream),
+            width=plan.upright[0], height=plan.upright[1], rotation=turn.degrees, mirrored=turn.mirrored,
+            sample_aspect_ratio=1 / ratio if turn.transpose else ratio, format=plan.format, color_range=look.range,
+            color_space=look.space, color_primaries=colour.PRIMARIES.get(context.color_primaries, "unknown"),
+            color_transfer=colour.TRANSFERS.get(context.color_trc, "unknown"), time_base=_BASE,
+            average_rate=stream.average_rate or stream.guessed_rate, frames=None, seconds=None, interlaced=False,
+            streams=streams, chapters=0, notes=plan.notes, first_pts=0,
+        )  # fmt: skip
+
+    @property
+    def sound_template(self) -> av.audio.stream.AudioStream | None:
+        """The sound track whose packets come, ``None`` without one."""
+        return self._container.streams.audio[0] if self._container.streams.audio and self._wanted.sound else None
+
+    # -- frames -------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Frame]:
+        plan, readers = self._plan, {}
+        index = 0
+        while not self._stop:
+            at = self._head or next(self._pictures, None)
+            self._head = None
+            if at is None:
+                return
+            picture, seconds = at
+            key = (picture.width, picture.height, picture.format.name)
+            if key not in readers:
+                readers[key] = PlaneReader(self._plan_for(picture, plan))
+            yield Frame(
+                index, round(seconds / _BASE), _BASE, None, readers[key].planes(picture), plan.format,
+            )  # fmt: skip
+            index += 1
+
+    def _plan_for(self, picture: VideoFrame, plan: PixelPlan) -> PixelPlan:
+        """How pictures that are not like the first become like it."""
+        if (picture.width, picture.height) == plan.size and picture.format.name == plan.source:
+            return plan
+        other, _ = plan_pixels(
+            self._name, picture, Look(self.info.color_range, self.info.color_space), plan.turn, lossless_rgb=False,
+            max_height=None,
+        )  # fmt: skip
+        if other.format != plan.format or other.expand != plan.expand:
+            raise UnsupportedInput(
+                f"{self._name} changed from {plan.source} to {picture.format.name} on the way: start it again."
+            )
+        self.notes.append(
+            f"pictures changed from {plan.size[0]} x {plan.size[1]} to {picture.width} x {picture.height}, and were "
+            "scaled to the first size"
+        )
+        return replace(other, scaled=plan.scaled)
+
+    def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction]]:
+        """Pictures with their times from 0, over all attempts."""
+        while not self._stop:
+            failure: Exception | None = None
+            began, clock = time.monotonic(), _Clock(self._last)
+            try:
+                yield from self._once(clock)
+            except (FFmpegError, OSError, ValueError) as error:
+                failure = error
+            if self._stop or not self.live or (failure is None and self._wanted.form == "lavfi"):
+                if failure is not None and not self._stop:
+                    raise UnsupportedInput(f"{self._name} cannot be read on ({_reason(failure)}).") from failure
+                return
+            if not self._again(failure, began):
+                return
+
+    def _once(self, clock: _Clock) -> Iterator[tuple[VideoFrame, Fraction]]:
+        stream = main_video(self._container, self._name)
+        stream.codec_context.thread_type, stream.codec_context.thread_count = "SLICE", 0  # frame threads would wait
+        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+        voice = self.sound_template
+        for packet in self._container.demux([s for s in (stream, voice) if s is not None]):
+            if self._stop:
+                return
+            if voice is not None and packet.stream.index == voice.index:
+                if packet.pts is not None and packet.size:
+                    self.sound.append((clock.sound(packet), packet))
+                continue
+            with _damage_passes():
+                for frame in packet.decode():
+                    assert isinstance(frame, VideoFrame)
+                    self._last = clock.picture(frame, stream)
+                    yield frame, self._last
+
+    def _again(self, failure: Exception | None, began: float) -> bool:
+        """Open a source that failed or ended once more; whether there are frames again. Raises
+        :class:`InputNotFound` when it stays away."""
+        wait = _FIRST_WAIT
+        for _ in range(self._wanted.retries):
+            with suppress(FFmpegError, OSError, ValueError):
+                self._container.close()
+            if self._stop.wait(wait):
+                return False
+            wait = min(2 * wait, _LONGEST_WAIT)
+            try:
+                self._container = self._opened()
+            except DeidError:
+                continue
+            self.reconnects += 1
+            self.notes.append(f"the source was gone for {time.monotonic() - began:.0f} s at most, and opened again")
+            return True
+        if self._wanted.retries == 0 and failure is None:
+            return False
+        reason = f" ({_reason(failure)})" if failure is not None else ""
+        raise InputNotFound(
+            f"{self._name} stopped sending{reason} and did not come back in {self._wanted.retries} attempts: check it, "
+            "and start again."
+        )
+
+    def close(self) -> None:
+        with suppress(FFmpegError, OSError, ValueError):
+            self._container.close()
+
+
+class _Readable:
+    """A pipe as PyAV reads one."""
+
+    def __init__(self, read: Bytes) -> None:
+        self._read = read
+
+    def read(self, count: int) -> bytes:
+        return self._read(min(count, 1 << 16))
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Times of one attempt, put after all before it. ``last``: seconds of the last picture of the attempt before."""
+
+    last: Fraction | None
+    shift: Fraction | None = None
+    began: float = 0.0
+
+    def picture(self, frame: VideoFrame, stream: VideoStream) -> Fraction:
+        step = 1 / Fraction(stream.average_rate or stream.guessed_rate or 25)
+        base = frame.time_base or stream.time_base or _BASE
+        own = frame.pts * base if frame.pts is not None else None
+        if own is None:
+            own = (self.last or Fraction(0)) + step - (self.shift or 0)
+        if self.shift is None:
+            self.shift = (Fraction(0) if self.last is None else self.last + step) - own
+        at = own + self.shift
+        if self.last is not None and (at <= self.last or at > self.last + 60):
+            at = self.last + step  # a counter that went back, or wrapped around
+            self.shift = at - own
+        self.last = at
+        return at
+
+    def sound(self, packet: Packet) -> Fraction:
+        return packet.pts * (packet.time_base or _BASE) + (self.shift or 0)
+
+
+class _damage_passes:
+    """A live picture that cannot be decoded is left out: the next key frame mends it."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        return isinstance(error, (av.error.InvalidDataError,))
+
+
+def _reason(error: Exception | None) -> str:
+    return str(getattr(error, "strerror", None) or error).strip().rstrip(".")
+
+
+class Dropping:
+    """A source whose frames come when they come. A thread takes them; when more than a few wait, the oldest of these
+    is dropped: it would be too late. What is dropped was never looked at and never leaves. ``dropped``: how many."""
+
+    live = True
+
+    def __init__(self, source: Source, stop: Stop) -> None:
+        self._source, self._stop = source, stop
+        self.info, self.layout, self.notes = source.info, source.layout, source.notes
+        self.dropped = 0
+        self._waiting: deque[Frame] = deque()
+        self._come = threading.Condition()
+        self._end: BaseException | bool = False
+        self._thread = threading.Thread(target=self._take, name="capture", daemon=True)
+
+    @property
+    def source(self) -> Source:
+        """What the frames come from."""
+        return self._source
+
+    def _take(self) -> None:
+        end: BaseException | bool = True
+        try:
+            for frame in self._source:
+                with self._come:
+                    if len(self._waiting) >= _QUEUE:
+                        self._waiting.popleft()
+                        self.dropped += 1
+                    self._waiting.append(frame)
+                    self._come.notify()
+                if self._stop:
+                    break
+        except BaseException as error:  # raised again where the frames are taken
+            end = error
+        with self._come:
+            self._end = end
+            self._come.notify()
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._thread.start()
+        index = 0
+        while True:
+            with self._come:
+                while not self._waiting and self._end is False and not self._stop:
+                    self._come.wait(0.1)
+                if not self._waiting or self._stop:
+                    if isinstance(self._end, BaseException) and not self._stop:
+                        raise self._end
+                    return
+                frame = self._waiting.popleft()
+            yield replace(frame, index=index)
+            index += 1
+
+    def close(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join(2 * _READING)
+        if not self._thread.is_alive():
+            self._source.close()
+
+
+__all__ = ["AvSource", "Dropping", "queue"]
