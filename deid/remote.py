@@ -34,6 +34,8 @@ _NO_CREDENTIALS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "NoAuthTokenError",
      "ProfileNotFound", "TokenRetrievalError", "UnauthorizedSSOTokenError", "DefaultCredentialsError"}
 )  # fmt: skip
+_NO_BUCKET = frozenset({"NoSuchBucket", "NoSuchKey", "404"})
+_DENIED = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "403"})
 _PREFIX = "deid-"
 _BLOCK = 1 << 20
 
@@ -323,11 +325,12 @@ def _in_words(url: Url, error: Exception, writing: bool) -> DeidError | None:
         )
     if isinstance(error, FileExistsError):
         return OutputExists(f"{url} exists already; choose another target, or use --overwrite.")
-    if isinstance(error, FileNotFoundError) and not _is_unreachable(error.__cause__):
+    code = _code(error)
+    if code in _NO_BUCKET or (isinstance(error, FileNotFoundError) and not _is_unreachable(error.__cause__)):
         if writing:
             return OutputError(f"{url} cannot be written: there is no such bucket or folder; make it first.")
         return InputNotFound(f"there is no {url}; check the name, the bucket and the endpoint.")
-    if isinstance(error, PermissionError):
+    if code in _DENIED or isinstance(error, PermissionError):
         what = "written" if writing else "read"
         return kind(f"{url} may not be {what} with these credentials ({reason}); check them, and who may.")
     if isinstance(error, NotImplementedError):
@@ -335,6 +338,15 @@ def _in_words(url: Url, error: Exception, writing: bool) -> DeidError | None:
     if isinstance(error, (OSError, TimeoutError)) or type(error).__module__.split(".")[0] in _LIBRARIES:
         return kind(f"{url} cannot be reached ({reason}); check the network, the endpoint and the name.")
     return None
+
+
+def _code(error: BaseException) -> str:
+    """S3's own word for what went wrong."""
+    for cause in (error, error.__cause__):
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", ""))
+    return ""
 
 
 def _is_unreachable(cause: BaseException | None) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +24,7 @@ from deid.batch import pool
 from deid.batch.pool import how_it_ended
 from deid.errors import DeidError, UsageError
 
+_PATIENCE = 5.0  # seconds
 _LOST = "the machine or process that it ran on was lost."
 
 
@@ -63,6 +65,7 @@ class Cluster:
             raise UsageError(
                 "--address takes auto or HOST:PORT, from a machine of the cluster; ray:// cannot bring messages back."
             )
+        _require_answer(self._address)
         handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
@@ -70,9 +73,7 @@ class Cluster:
                 configure_logging=True, logging_level=logging.DEBUG if self._debug else logging.CRITICAL,
             )  # fmt: skip
         except Exception as error:
-            where = self._address or "a new one of this machine"
-            reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
-            raise DeidError(f"no Ray cluster at {where} ({reason}); check --address, and that it runs.") from error
+            raise _none_there(self._address or "a new one of this machine", error) from error
         finally:
             with suppress(ValueError, TypeError):
                 signal.signal(signal.SIGTERM, handler)  # Ray puts its own there
@@ -168,6 +169,23 @@ def serve(task: dict[str, Any], stall: float, debug: bool, entry: str, version: 
                     continue
                 yield {"t": "over", "code": worker.code, "hung": worker.hung}
                 return
+
+
+def _require_answer(address: str | None) -> None:
+    """Ray itself waits minutes for a machine that does not answer, and then ends the process."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None or ":" not in address:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise _none_there(address, error) from error
+
+
+def _none_there(where: str, error: Exception) -> DeidError:
+    reason = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+    return DeidError(f"there is no Ray cluster at {where} ({reason}); check --address, and that it runs.")
 
 
 def _ray() -> Any:

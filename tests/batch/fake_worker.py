@@ -6,14 +6,27 @@ ENTRY = r"""
 import hashlib, json, os, sys, time, ctypes
 ctypes.CDLL(None).prctl(1, 9)
 task = json.loads(sys.stdin.readline())
+far = "://" in task["source"]
+if far:
+    from pathlib import Path
+    from deid.remote import Url, fetched
 def send(t, **more):
     sys.stdout.write(json.dumps({"t": t, **more}) + "\n"); sys.stdout.flush()
 with open(os.environ["FAKE_LOG"], "a") as log:
     log.write(task["name"] + "\n")
-state = os.stat(task["source"])
-data = open(task["source"], "rb").read()
+if "FAKE_PARENTS" in os.environ:
+    with open(os.environ["FAKE_LOG"] + ".parents", "a") as log:
+        log.write(f"{task['name']} {os.getppid()}\n")
+if far:
+    stamp = Url(task["source"]).stamp()
+    with fetched(Url(task["source"])) as (local, _):
+        data = local.read_bytes()
+else:
+    state = os.stat(task["source"])
+    stamp = f"{state.st_size}:{state.st_mtime_ns}"
+    data = open(task["source"], "rb").read()
 content = hashlib.sha256(data).hexdigest()
-send("content", **{"is": content, "stamp": f"{state.st_size}:{state.st_mtime_ns}"})
+send("content", **{"is": content, "stamp": stamp})
 if content == task["unless"]:
     send("same"); os._exit(0)
 send("stage", name="rendering", total=2)
@@ -28,12 +41,17 @@ if word == "bad":
     send("fail", code=3, message="it is not a video."); os._exit(3)
 if word == "odd":
     send("fail", code=1, message="unexpected."); os._exit(1)
-os.makedirs(task["staging"])
-target = os.path.join(task["staging"], task["name"])
+staging = os.environ["FAKE_LOG"] + f".{os.getpid()}" if far else task["staging"]
+os.makedirs(staging)
+target = os.path.join(staging, task["name"])
 made = b"made of " + data + b" with seed " + str(task["seed"]).encode() + task["config"]["engine"].encode()
 with open(target, "wb") as file:
     for part in (made[:9], made[9:]):
         file.write(part); file.flush(); time.sleep(float(os.environ.get("FAKE_SLEEP", "0")))
+if far:
+    (Url(task["staging"]) / task["name"]).put(Path(target), may_replace=True)
+if task["kind"] == "audit":
+    raise SystemExit("not here")
 report = {"frames": 1, "seconds": 0.04, "engine": "solid", "people": [], "tracks": [], "damaged_frames": 0,
           "warnings": [], "audit": None}
 send("end", report=report, output=hashlib.sha256(made).hexdigest(), personas=[])
