@@ -1,4 +1,4 @@
-"""Batches whose files are in a store (a local server of S3's protocol), and whose work is on a cluster (a local Ray)."""
+"""Batches with files in a store (a local server of S3's protocol), and with work on a cluster (a local one)."""
 
 from __future__ import annotations
 
