@@ -246,3 +246,15 @@ def test_lips_are_not_parted_by_what_is_less_than_a_pixel_and_sooner_believed_fr
     front = _parted(aside)
     aside.rotation[:] = head_rotation(45.0, 0.0, 0.0)
     assert (_parted(aside) < front - 0.3).all()
+
+
+def test_teeth_whose_colour_is_blurred_with_the_lips_are_seen_in_small_mouths_only() -> None:
+    faded = (178, 128, 122)  # half a tooth's colour, half a lip's
+    small, large = seen([faded, faded, DARK], gap=9), seen([faded, faded, DARK], gap=24)
+    assert small.upper[1] > 0.4 and large.upper[1] == 0
+    assert seen([(120, 66, 66), (110, 60, 60), DARK], gap=9).upper[1] == 0  # flesh is none
+
+
+def test_few_rows_of_teeth_are_as_bright_as_the_brightest() -> None:
+    edge = (150, 125, 118)
+    assert seen([edge, TOOTH, edge, DARK, DARK, DARK], gap=12).lit[1, 0] > seen([edge, DARK], gap=12).lit[1, 0] * 1.3

@@ -81,8 +81,15 @@ def test_rows_to_compare_are_seen_well() -> None:
     trusted[30:] = False
     track.presence[:5] = 0.6  # covered in part
     rows = echo.telling_rows(track, trusted)
-    assert 0 < len(rows) <= 6 and not set(rows.tolist()) & {*range(5), *range(10, 20), *range(30, 40)}
+    assert 0 < len(rows) <= 8 and not set(rows.tolist()) & {*range(5), *range(10, 20), *range(30, 40)}
     assert not len(echo.telling_rows(track, np.zeros(40, bool)))
+
+
+def test_rows_to_compare_are_of_open_mouths_too() -> None:
+    track = looking(60)
+    track.mouth[:] = 0.0
+    track.mouth[40:46] = 0.8  # said in a tenth of the time
+    assert (track.mouth[echo.telling_rows(track, np.ones(60, bool))] > 0.5).any()
 
 
 @pytest.fixture(scope="module")

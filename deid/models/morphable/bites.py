@@ -19,15 +19,19 @@ from deid.models.morphable.tracks import AttributeTrack
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _LEAST, _ENOUGH = 4.0, 8.0  # pixels between the lips from which rows tell something, and all of it
 _BRIGHT, _BRIGHT_SOFT = 0.24, 0.05  # luminance of teeth behind lips beside skin's: least
-_PALE, _PALE_SOFT = 0.48, 0.1  # share of the way from the lips' redness to a white surface's: least
+_PALE, _PALE_SOFT = (0.27, 0.48), 0.1  # share of the way from the lips' redness to a white surface's: least,
+_PALE_PIXELS = (7.0, 16.0)  # between so many pixels between the lips: in few, colours are those of lips beside teeth
 _USUAL_LIPS = 0.45  # logarithm by which lips are redder than skin, where theirs is not known
 _USUAL = (0.9, 0.22, 1.0)  # luminance of upper teeth, a tongue, lower teeth beside skin's, as they are rendered
+_FLESH = 1  # of these
 _LIT_RANGE = ((-0.9, 0.3), (-1.4, 1.5), (-0.9, 0.7))  # logarithms
 _LIT_FRAMES = 1.5  # standard deviation
 _DOUBT = 0.7  # frames' weight of the track as a whole, and of what is usual
 _BORDER, _ASTRAY = 3, 3.0  # rows at each end, and pixels, that may show the lip itself
 _USUAL_LIP, _LIKE_LIP, _MOST_LIP = 0.5, (0.6, 0.3), 5  # luminance, shares of it (mean, least), rows
-_LIT_PIXELS = np.array([9.0, 16.0])  # between the lips: in fewer, teeth are blurred with lips
+_LIT_PIXELS = np.array([5.0, 12.0])  # between the lips: in fewer, nothing is told about the light
+_BLURRED = np.array([2.5, 7.0])  # pixels of teeth: in few they are blurred with what is around, and the peak tells
+_SHARPER = 1.12  # by how much brighter than its peak a blurred row of teeth is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +64,7 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
     pixels = track.mouth * track.scale
     known = np.clip((pixels - _LEAST) / (_ENOUGH - _LEAST), 0.0, 1.0) * (records["mouth"].max(axis=(1, 2)) > 0)
     lips = CODE_TO_LINEAR8[records["lips"]] * (records["lips"].min(axis=(1, 2)) > 0)[:, None, None]
-    tooth = _like_teeth(rows, lips, np.asarray(tone, np.float64), np.asarray(white, np.float64)) > 0.5
+    tooth = _like_teeth(rows, lips, np.asarray(tone, np.float64), np.asarray(white, np.float64), pixels) > 0.5
     border = np.clip(_ASTRAY / np.maximum(pixels, 1.0) * count, _BORDER, count / 2).round().astype(int)
     upper, free, lower = np.zeros(n), np.ones(n), np.zeros(n)
     below_rows = np.zeros((n, count), bool)
@@ -96,7 +100,7 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
     from_lip = (count - 0.5 - np.arange(count)) / count * track.mouth[:, None]  # centimetres above the lower lip
     behind = below_rows & tongue[:, None] & (from_lip > _BEFORE_TONGUE)
     clear = known * np.clip((pixels - _LIT_PIXELS[0]) / (_LIT_PIXELS[1] - _LIT_PIXELS[0]), 0.0, 1.0)
-    lit = _lit(rows, tooth, below_rows, behind, clear, track.frames, np.asarray(tone, np.float64))
+    lit = _lit(rows, tooth, below_rows, behind, clear, pixels, track.frames, np.asarray(tone, np.float64))
     return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower, lit, lips)))
 
 
@@ -107,13 +111,13 @@ def _is_lip(below: np.ndarray, lip: float) -> bool:
 
 
 def _lit(
-    rows: np.ndarray, tooth: np.ndarray, below: np.ndarray, tongue: np.ndarray, known: np.ndarray, frames: np.ndarray,
-    tone: np.ndarray,
+    rows: np.ndarray, tooth: np.ndarray, below: np.ndarray, tongue: np.ndarray, known: np.ndarray, pixels: np.ndarray,
+    frames: np.ndarray, tone: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """(n, 3): how much brighter upper teeth, flesh in the lower half of the mouth, and lower teeth are beside skin than
     usual. ``tooth``, ``below``, ``tongue``: bool (n, R), rows like teeth, of them those at the lower lip, and of these
-    those that lie too high for teeth. Frames
-    that do not tell have what frames around them and the track as a whole have."""
+    those that lie too high for teeth. ``pixels``: (n,), between the lips. Frames that do not tell have what frames
+    around them and the track as a whole have."""
     count = rows.shape[1]
     grey = rows @ _LUMINANCE / np.maximum(tone @ _LUMINANCE, 1e-4)[:, None]
     low = np.arange(count) >= count // 3
@@ -124,6 +128,9 @@ def _lit(
         seen = chosen.sum(axis=1)
         weight = known * np.minimum(seen / 2, 1.0)
         mean = (grey * chosen).sum(axis=1) / np.maximum(seen, 1)
+        if k != _FLESH:
+            sharp = np.clip((seen / count * pixels - _BLURRED[0]) / (_BLURRED[1] - _BLURRED[0]), 0.0, 1.0)
+            mean += (1 - sharp) * (_SHARPER * (grey * chosen).max(axis=1) - mean)
         logs = np.clip(np.log(np.maximum(mean, 1e-3) / usual), *_LIT_RANGE[k])
         overall = (weight @ logs) / (weight.sum() + _DOUBT)
         near = np.exp(-0.5 * ((frames[:, None] - frames[None]) / _LIT_FRAMES) ** 2) * weight
@@ -131,15 +138,19 @@ def _lit(
     return out
 
 
-def _like_teeth(rows: np.ndarray, lips: np.ndarray, tone: np.ndarray, white: np.ndarray) -> np.ndarray:
-    """(n, R) in [0, 1]: how much colours ``rows`` (n, R, 3) are those of teeth, beside ``lips`` (n, 2, 3)."""
+def _like_teeth(
+    rows: np.ndarray, lips: np.ndarray, tone: np.ndarray, white: np.ndarray, pixels: np.ndarray
+) -> np.ndarray:
+    """(n, R) in [0, 1]: how much colours ``rows`` (n, R, 3) are those of teeth, beside ``lips`` (n, 2, 3) that are
+    ``pixels`` (n,) apart: footage keeps one colour for every two pixels, and less of it where it is compressed."""
     grey = rows @ _LUMINANCE / np.maximum(tone @ _LUMINANCE, 1e-4)[:, None]
     skin = _paleness(tone)
     red = np.where(lips.min(axis=(1, 2)) > 0, np.minimum(_paleness(lips).mean(axis=1), skin), skin - _USUAL_LIPS)
     span = np.maximum(_paleness(white) - red, 0.3)
     pale = (_paleness(rows) - red[:, None]) / span[:, None]
     bright = np.clip((grey - _BRIGHT) / _BRIGHT_SOFT + 0.5, 0.0, 1.0)
-    return np.asarray(bright * np.clip((pale - _PALE) / _PALE_SOFT + 0.5, 0.0, 1.0))
+    least = np.interp(pixels, _PALE_PIXELS, _PALE)[:, None]
+    return np.asarray(bright * np.clip((pale - least) / _PALE_SOFT + 0.5, 0.0, 1.0))
 
 
 def _paleness(colour: np.ndarray) -> np.ndarray:

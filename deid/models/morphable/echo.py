@@ -35,8 +35,9 @@ _SIDE, _HEAD = 256, 30.0  # pixels of the pictures, at most; centimetres that th
 _WALL = 0.45  # behind the head
 _SOFT = 0.5  # pixels of blur of glasses on it
 _PRESENCE = 0.5
-_ROWS = 6
+_ROWS = 8
 _GLANCES = 0.05  # quantile of gaze up and down at which two of the rows are
+_SPOKEN = (0.75, 0.93)  # quantiles of the lips' gap at which two others are
 _MOST_YAW = 40.0  # degrees
 _LEAST_OPEN, _WIDE, _SURE = 0.55, 0.9, 0.75
 _ROUNDS = 2
@@ -52,10 +53,11 @@ they are: median of draws, in three poses."""
 # the reading's parts: brows (inner, outer; left, right), corners of the mouth, its width, lids, lips' gap, gaze
 _REST, _LIDS, _LIPS, _GAZE = slice(0, 7), 7, 8, slice(9, 11)
 _COUNT = 11
-_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.7, -0.7, -0.25])
+_LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.3, -0.3, -0.25])
 _MOST_WEIGHT = np.array([0.4, 0.5, 0.4, 0.5, 0.4, 0.4, 0.3])
 """By how much the face at rest may be changed: brows by weights of expressions, corners of the mouth and its width by
-units of :func:`~.mouths.holds`."""
+units of :func:`~.mouths.holds`. Corners of full lips hang below the middle of their line and look calm; thin lips whose
+corners hang as far frown."""
 _RIDGE = 0.1  # of the mean diagonal: corrections that only noise asks for stay small
 _GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one radian across, and up
 _MOST_GAZE = np.radians([4.0, 1.5])
@@ -136,8 +138,9 @@ def reading(points: np.ndarray) -> np.ndarray:
 
 
 def telling_rows(track: AttributeTrack, trusted: np.ndarray) -> np.ndarray:
-    """Up to 6 rows to compare, evenly in time, two of them where gaze goes up and down: well seen, not turned far, eyes
-    open. How much further glances are to go is not told by frames in which eyes rest."""
+    """Up to 8 rows to compare, evenly in time, two of them where gaze goes up and down and two where lips are apart:
+    well seen, not turned far, eyes open. How much further glances are to go, or lips to part, is not told by frames
+    in which they rest."""
     angles = np.abs(track.yaw_pitch_roll())
     good = trusted & (track.presence > _SURE) & (angles[:, 0] < _MOST_YAW) & (track.openness.min(axis=1) > _LEAST_OPEN)
     if good.any():
@@ -146,7 +149,10 @@ def telling_rows(track: AttributeTrack, trusted: np.ndarray) -> np.ndarray:
     rows = np.flatnonzero(good)
     if len(rows) <= _ROWS:
         return rows
-    even = evenly(rows, _ROWS - 2)
+    even = evenly(rows, _ROWS - 4)
+    left = np.setdiff1d(rows, even)
+    wide = left[np.argsort(track.mouth[left], kind="stable")]
+    even = np.append(even, [wide[round(share * (len(wide) - 1))] for share in _SPOKEN])
     left = np.setdiff1d(rows, even)
     up = left[np.argsort(track.gaze[left, :, 1].mean(axis=1), kind="stable")]
     ends = [up[round(share * (len(up) - 1))] for share in (_GLANCES, 1 - _GLANCES)]
