@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deid.models.engine import Engine
+from deid.people import detail
 from deid.plan import FaceAt, Plan, State
 from deid.recognition.chips import chip_from_picture
-from deid.released import FACE, Compared, Place, beyond, caution, cut, region_of
+from deid.released import LEGIBLE, Compared, Place, beyond, caution, cut, region_of
 from deid.types import Analysis, Frame
 
 _EACH, _EVERY, _MOST = 5, 12, 120  # crops of every track that are looked at, at least; one in so many frames; at most
@@ -212,12 +213,13 @@ class Comparer:
         left = left_alone(Look.of(chips[0]), Look.of(chips[1]))
         distance = float(np.linalg.norm(before - after))
         face = pair.place.face
+        seen = detail(chips[0]), detail(chips[1])
         if left > _LEFT:
             distance = 0.0
-        elif distance < self._limit + beyond(pair.place.height) and pair.place.height >= FACE:
+        elif distance < self._limit + beyond(pair.place.height) and min(seen) > 0 and pair.place.height >= LEGIBLE:
             self._remember(face, distance, chips[0])
         self._least[face.track] = min(distance, self._least.get(face.track, np.inf))
-        return Compared(pair.place, distance, before, after)
+        return Compared(pair.place, distance, before, after, *seen)
 
     def _remember(self, face: FaceAt, distance: float, picture: np.ndarray) -> None:
         """Keep the nearest of those that lie some way apart in time."""

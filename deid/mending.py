@@ -15,11 +15,11 @@ LIKE_ANOTHER = "like another person's new face"
 def other_faces(
     seconds: Sequence[float], rendered: Rendered, progress: Progress, engine: Engine, *, first: bool, last: bool
 ) -> dict[int, Replacement]:
-    """Somebody else for those whose new faces were recognised, or are alike, after the ``first`` rendering. What cannot
+    """Other faces for those whose new ones were recognised, or are alike, after the ``first`` renderings. What cannot
     be mended so is obscured; before the ``last`` one who is recognised is, in all of the track. By track, what is new.
     ``seconds``: the frames' times."""
     pairs = [of.people for of in rendered.alike]
-    out = engine.recast(rendered.recognised, pairs, rendered.codes) if first else {}
+    out = engine.recast(rendered.recognised, pairs, rendered.codes, rendered.met) if first else {}
     recast = {person.id for person in engine.people() if any(track in out for track in person.tracks)}
     done = set(out)
     how = "giving it another one" if out else "obscuring it"
@@ -29,8 +29,9 @@ def other_faces(
     if rendered.alike:
         who = ", ".join(f"{a} and {b}" for a, b in pairs)
         progress.note(f"new faces of two people were alike (people {who}): {how} and rendering again")
-    for _, face in rendered.matches:
-        if face.track not in done:
+    for key in rendered.matches:
+        face = key[1]
+        if face.track not in done or key in rendered.hopeless:
             out[face.track] = engine.refuse(face.track, face.row, everywhere=last)
     for of in rendered.alike:
         for _, face in of.faces:

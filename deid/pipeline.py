@@ -239,12 +239,14 @@ def _attempt(
             leaks=verifier.leaks,
             checked=tuple(verifier.frames),
             matches=again.matches,
+            hopeless=again.hopeless,
             recognised=comparer.pictures(again.tracks),
             compared=comparer.compared,
             nearest=min((d for d in (comparer.nearest, again.nearest) if d is not None), default=None),
             doubts=tuple(engine.doubts()) if engine else (),
             alike=again.alike,
             codes=again.codes,
+            met=again.met,
             decoded=again.looked,
         )
         if rendered.passed:
@@ -288,7 +290,7 @@ def _repair(
     repair is the last: a check of samples would go on finding others."""
     last = attempt == _ROUNDS - 1
     if (rendered.matches or rendered.alike) and engine is not None:
-        others = other_faces(seconds, rendered, progress, engine, first=attempt == 1, last=last)
+        others = other_faces(seconds, rendered, progress, engine, first=attempt <= 2, last=last)
         replacements = {**replacements, **others}
     if rendered.doubts and engine is not None:
         progress.note("something lies before a face that could not be told from it: obscuring there, rendering again")

@@ -21,24 +21,33 @@ from deid.detection.pose import face_box, head_pose
 from deid.errors import PrivacyError
 from deid.media import Reader
 from deid.media.convert import bgr
-from deid.models.engine import Engine
+from deid.models.engine import Engine, Met
+from deid.people import detail
 from deid.plan import FaceAt
 from deid.recognition.chips import CHIP, chip_from_picture, cut_chip
 from deid.types import Frame
 
 _LARGEST, _LEAST, _PIXELS = 0.10, 0.02, 6.4  # of what encoding does to a distance: at most, at least, times height
 FACE = 60.0
-"""Height in pixels of a face from which on two people's are compared, and somebody else is looked for who is
-recognised: smaller ones are like one another by themselves."""
+"""Height in pixels of a face from which on two people's are compared: smaller ones are like one another by
+themselves."""
+LEGIBLE = 40.0
+"""The same from which on another face is looked for whose original is recognised: smaller ones are obscured."""
 _TURNED = 45.0  # degrees of yaw to which they are
 _NEAR_OTHERS = 0.08  # beyond the limit, how near the sample of two people may come before more of them is looked at
 _OF_EACH = 120  # faces of a person that are compared with another's, at most
 _SHARE = 0.0005  # of pairs of two people's faces that may be alike after one rendering; after each more, twice that
 _BEYOND = 0.015  # beyond the limit, what counts as alike where too much is: the next encoding will be another
 _CAUTION, _AGAIN = 0.25, 0.25  # of what encoding may do to a distance: what other landmarks may, and another encoding
-_FEW = 0.2  # share of a track's faces up to which those recognised are obscured: somebody else may be nearer elsewhere
+_HOPELESS = 0.2  # of distance, how much nearer than the limit a face lies that no other stand-in will help
+_MET = 48  # faces of a person by which another stand-in is judged, the nearest
 _BATCH = 16
-_HANDED_ON = 12  # codes of a person by which the surrogate of another is chosen
+_HANDED_ON = 40  # codes of a person by which the surrogate of another is chosen
+_DETAIL = (2.0, 3.0, 4.5, 8.0, 14.0, 20.0)
+"""Detail of the better of two pictures, as :func:`deid.people.detail` has it, and"""
+_POORER = (0.070, 0.050, 0.037, 0.025, 0.010, 0.0)
+"""how much nearer strangers lie in two such pictures: where one pair in a thousand is, of 108 portraits of 40 to 120
+pixels in full light down to a thirty-second of it, with noise. A poor picture beside a good one is like no other."""
 
 
 Key = tuple[int, FaceAt]
@@ -70,17 +79,26 @@ class Place:
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
     """One replaced face as it was before encoding. ``distance``: from its original to the recogniser. ``before``,
-    ``after``: float32 (128,), codes of the original and of what is in its place."""
+    ``after``: float32 (128,), codes of the original and of what is in its place. ``was``, ``shows``: the detail of
+    their pictures, see :func:`deid.people.detail`."""
 
     place: Place
     distance: float
     before: np.ndarray
     after: np.ndarray
+    was: float = _DETAIL[-1]
+    shows: float = _DETAIL[-1]
+
+    @property
+    def legible(self) -> bool:
+        """Whether both pictures show enough to say whose they are."""
+        return min(self.was, self.shows) > 0 and self.place.height >= LEGIBLE
 
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Two people, by number, whose new faces are alike: without ``faces``, (frame, face), they would not be."""
+    """Two people, by number, whose new faces are alike: without ``faces``, (frame, face), they would not be. The first
+    of the two is the one less well seen: who gives way."""
 
     people: tuple[int, int]
     faces: tuple[Key, ...]
@@ -88,15 +106,18 @@ class Alike:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Released:
-    """``matches``: (frame, face) that are still recognised in the finished file. ``tracks``: those of whom somebody
-    else might not be. ``alike``: people who came to look like one another. ``codes``: by person, float32 (n, 128), of
-    their new faces. ``looked``: how many faces were looked at again; ``nearest``: the least distance from an original
-    among them."""
+    """``matches``: (frame, face) that are still recognised in the finished file; ``hopeless``: those of them that no
+    other face would help. ``tracks``: those of whom somebody else might not be. ``alike``: people who came to look like
+    one another. ``codes``: by person, float32 (n, 128), of their new faces. ``met``: by person, what else is known of
+    those of whom something is to change. ``looked``: how many faces were looked at again; ``nearest``: the least
+    distance from an original among them."""
 
     matches: tuple[Key, ...] = ()
+    hopeless: frozenset[Key] = frozenset()
     tracks: frozenset[int] = frozenset()
     alike: tuple[Alike, ...] = ()
     codes: Mapping[int, np.ndarray] = field(default_factory=dict)
+    met: Mapping[int, Met] = field(default_factory=dict)
     looked: int = 0
     nearest: float | None = None
 
@@ -140,25 +161,42 @@ class Check:
         wanted = {p.key: p for p in (*(c.place for c in near.values()), *(p for of in places.values() for p in of))}
         if not wanted:
             return Released()
-        codes = self._codes(path(), sorted(wanted.values(), key=lambda p: _order(p.key)))
+        codes, shows = self._codes(path(), sorted(wanted.values(), key=lambda p: _order(p.key)))
         apart = {
             key: float(np.linalg.norm(codes[key] - c.before)) if c.distance > 0 else 0.0 for key, c in near.items()
         }
         matches = _still(apart, wanted, limit, self._again)
-        met = Counter(key[1].track for key in matches if apart[key] > 0 and wanted[key].height >= FACE)
-        faces = Counter(face.track for here in self._shown.values() for face in here)
-        tracks = frozenset(track for track, count in met.items() if count > _FEW * faces[track])
-        left = {person: [p.key for p in of if p.key not in matches] for person, of in places.items()}
-        alike = self._alike(pairs, {person: of for person, of in left.items() if of}, codes)
-        told = {p: np.array([codes[place.key] for place in _thinned(of, _HANDED_ON)]) for p, of in places.items()}
+        hopeless = frozenset(key for key in matches if apart[key] < limit - _HOPELESS)
+        tracks = frozenset(key[1].track for key in matches - hopeless if near[key].legible and shows[key] > 0)
+        clear = {person: [p for p in of if shows[p.key] > 0] for person, of in places.items()}
+        left = {person: [p for p in of if p.key not in matches] for person, of in clear.items()}
+        alike = self._alike(pairs, {person: of for person, of in left.items() if of}, codes, shows)
+        told = {p: np.array([codes[at.key] for at in _thinned(of, _HANDED_ON)]) for p, of in clear.items() if of}
+        changing = {self._people[track] for track in tracks} | {person for of in alike for person in of.people}
+        met = {person: self._met(person, compared, codes) for person in sorted(changing)}
         least = min(apart.values(), default=None)
-        return Released(tuple(sorted(matches, key=_order)), tracks, tuple(alike), told, len(wanted), least)
+        found = tuple(sorted(matches, key=_order))
+        return Released(found, hopeless, tracks, tuple(alike), told, met, len(wanted), least)
+
+    def _met(self, person: int, compared: Sequence[Compared], codes: Mapping[Key, np.ndarray]) -> Met:
+        """What was seen of somebody's faces that can be told from others', the nearest to their originals."""
+        found = []
+        for c in compared:
+            if self._people.get(c.place.face.track) == person and c.legible:
+                after = codes.get(c.place.key, c.after)
+                apart, least = float(np.linalg.norm(after - c.before)), self._limit + beyond(c.place.height)
+                if apart >= self._limit - _HOPELESS:
+                    found.append((apart - least, _order(c.place.key), c.before, after, least))
+        found.sort(key=lambda of: of[:2])
+        found = found[:_MET]
+        before, after = (np.array([of[i] for of in found], np.float32).reshape(-1, 128) for i in (2, 3))
+        return Met(before, after, np.array([of[4] for of in found]))
 
     def _suspects(self, compared: Sequence[Compared]) -> list[tuple[int, int]]:
         """Pairs of people of whom some faces come near one another, as far as was seen."""
         groups: dict[int, list[np.ndarray]] = {}
         for c in compared:
-            if c.place.face.track in self._people and _judged(c.place):
+            if c.place.face.track in self._people and _judged(c.place) and c.shows > 0:
                 groups.setdefault(self._people[c.place.face.track], []).append(c.after)
         codes = {person: np.array(_thinned(of, _OF_EACH)) for person, of in sorted(groups.items())}
         self._compared = self._all_pairs(list(codes))
@@ -186,30 +224,40 @@ class Check:
                     count[person] = min(count[person] + 1, _OF_EACH)
         return sum(count[a] * count[b] for a, b in combinations(count, 2))
 
-    def _codes(self, path: Path, places: Sequence[Place]) -> dict[Key, np.ndarray]:
-        out = {}
+    def _codes(self, path: Path, places: Sequence[Place]) -> tuple[dict[Key, np.ndarray], dict[Key, float]]:
+        """What the recogniser makes of the faces at ``places``, and how much detail they show."""
+        out, shows = {}, {}
         for start, chips in _read(path, places, self._threads):
-            for place, code in zip(places[start:], self._engine.recognise(chips), strict=False):
-                out[place.key] = code
-        return out
+            for place, code, chip in zip(places[start:], self._engine.recognise(chips), chips, strict=False):
+                out[place.key], shows[place.key] = code, detail(chip)
+        return out, shows
 
     def _alike(
-        self, pairs: Sequence[tuple[int, int]], left: Mapping[int, Sequence[Key]], codes: Mapping[Key, np.ndarray]
+        self,
+        pairs: Sequence[tuple[int, int]],
+        left: Mapping[int, Sequence[Place]],
+        codes: Mapping[Key, np.ndarray],
+        shows: Mapping[Key, float],
     ) -> list[Alike]:
-        """Of ``pairs``, those who are like one another, where too many faces of the clip are."""
-        apart = {
-            (a, b): _between(np.array([codes[k] for k in left[a]]), np.array([codes[k] for k in left[b]]))
-            for a, b in pairs
-            if a in left and b in left
-        }
+        """Of ``pairs``, those who are like one another, where too many faces of the clip are. Of two, those faces are
+        in the way that are less well seen."""
+        apart = {}
+        for a, b in pairs:
+            if a in left and b in left:
+                between = _between(*(np.array([codes[p.key] for p in left[of]]) for of in (a, b)))
+                apart[a, b] = between + nearer(*(np.array([shows[p.key] for p in left[of]]) for of in (a, b)))
         found = {pair: int((d < self._limit).sum()) for pair, d in apart.items()}
         if sum(found.values()) <= self._share * self._compared:
             return []
+        long = Counter(self._people.get(face.track) for here in self._shown.values() for face in here)
+        worth = {p: np.array([at.height * shows[at.key] for at in of]) * long[p] for p, of in left.items()}
         out = []
         for (a, b), distances in apart.items():
             if found[a, b]:
-                keys = [(left[a], left[b])[side][at] for side, at in cover(distances < self._limit + _BEYOND)]
-                out.append(Alike((a, b), tuple(sorted(keys, key=_order))))
+                alike = cover(distances < self._limit + _BEYOND, worth[a], worth[b])
+                keys = [(left[a], left[b])[side][at].key for side, at in alike]
+                first = min((a, b), key=lambda p: (float(np.median(worth[p])), p))
+                out.append(Alike((first, a + b - first), tuple(sorted(keys, key=_order))))
         return out
 
 
@@ -250,12 +298,21 @@ def _thinned(things: Sequence[T], most: int) -> list[T]:
     return [things[i] for i in np.linspace(0, len(things) - 1, most).round().astype(int)]
 
 
-def cover(alike: np.ndarray) -> list[tuple[int, int]]:
+def nearer(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """By how much strangers lie nearer than usual in pictures of so much detail, (n,) and (m,): (n, m)."""
+    best = np.maximum(one[:, None], other[None])
+    found: np.ndarray = np.interp(best, _DETAIL, _POORER)
+    return found
+
+
+def cover(alike: np.ndarray, *worths: np.ndarray) -> list[tuple[int, int]]:
     """Rows (0, number) and columns (1, number) of bool (n, m) without which none of it is true: always the next with
-    the most."""
+    the most for what it is worth. ``worths``: of rows, (n,), and of columns, (m,); without them all are worth the
+    same."""
     left, out = alike.copy(), []
+    worth = [np.maximum(of, 1e-6) for of in worths] or [np.ones(size) for size in left.shape]
     while left.any():
-        counts = left.sum(axis=1), left.sum(axis=0)
+        counts = left.sum(axis=1) / worth[0], left.sum(axis=0) / worth[1]
         side = int(counts[1].max() > counts[0].max())
         at = int(counts[side].argmax())
         out.append((side, at))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from deid.config import RunConfig
-from deid.models.engine import Engine
+from deid.models.engine import Engine, Met
 from deid.plan import FaceAt, Plan, Veil
 from deid.redaction import Obscurer
 from deid.released import Alike
@@ -21,20 +21,24 @@ from deid.types import Analysis, Detection, Frame, StreamInfo
 class Rendered:
     """One rendering and what its check found. ``leaks``: bare faces by frame; ``checked``: the frames that were
     searched; ``matches``: (frame, face) that are still recognised, of ``compared``, the ``nearest`` at this distance;
-    ``doubts``: (frame, face) with something before the face. ``recognised``: as :class:`deid.compare.Comparer` has it.
-    ``alike``, ``codes``, ``decoded``: people who look like one another in the finished file, the codes of their faces,
-    and how many faces were looked at there, see :class:`deid.released.Released`.
+    ``hopeless``: those of them that no other face would help; ``doubts``: (frame, face) with something before the
+    face. ``recognised``: as :class:`deid.compare.Comparer` has it.
+    ``alike``, ``codes``, ``met``, ``decoded``: people who look like one another in the finished file, the codes of
+    their faces, what else is known of who is to change, and how many faces were looked at there, see
+    :class:`deid.released.Released`.
     ``streams``, ``notes``: the writer's."""
 
     leaks: dict[int, list[Detection]]
     checked: tuple[int, ...]
     matches: tuple[tuple[int, FaceAt], ...] = ()
+    hopeless: frozenset[tuple[int, FaceAt]] = frozenset()
     compared: int = 0
     nearest: float | None = None
     doubts: tuple[tuple[int, FaceAt], ...] = ()
     recognised: Mapping[int, Sequence[tuple[int, np.ndarray]]] = field(default_factory=dict)
     alike: tuple[Alike, ...] = ()
     codes: Mapping[int, np.ndarray] = field(default_factory=dict)
+    met: Mapping[int, Met] = field(default_factory=dict)
     decoded: int = 0
     streams: tuple[StreamInfo, ...] = ()
     notes: tuple[str, ...] = ()

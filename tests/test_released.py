@@ -18,7 +18,7 @@ from deid.media import EncodeSettings, Reader, Writer
 from deid.mending import LIKE_ANOTHER, other_faces
 from deid.plan import FaceAt, Replacement
 from deid.progress import QuietProgress
-from deid.released import Alike, Check, beyond, caution, cover, reach
+from deid.released import Alike, Check, beyond, caution, cover, nearer, reach
 from deid.render import Rendered
 from tests.test_compare import OneNumber, points_at
 
@@ -43,8 +43,8 @@ class Engine(OneNumber):
         self.refused.append((track, row, why, everywhere))
         return Replacement(np.zeros(1, np.int32), np.zeros(1, np.float32), ("",))
 
-    def recast(self, matches: Any, alike: Any, seen: Any) -> dict[int, Replacement]:
-        self.asked = matches, alike, seen
+    def recast(self, matches: Any, alike: Any, seen: Any, met: Any) -> dict[int, Replacement]:
+        self.asked = matches, alike, seen, met
         return self.new
 
 
@@ -116,7 +116,8 @@ def test_two_people_who_are_alike_are_told_and_one_face_among_many_is_what_is_in
     assert not found.alike
     alike = [*apart[:5], 62, *apart[6:]]  # one face of the second person like all of the first's
     found, _ = checked(frames, tmp_path, alike, alike, track=who, owners=people)
-    assert found.alike == (Alike((7, 8), ((5, FaceAt(2, 5)),)),)
+    assert len(found.alike) == 1 and set(found.alike[0].people) == {7, 8}
+    assert found.alike[0].faces == ((5, FaceAt(2, 5)),) and set(found.met) == {7, 8}
     assert set(found.codes) == {7, 8} and found.codes[7].shape == (6, 128)
     one = {7: (1, 2)}  # the same faces, of one person
     assert not checked(frames, tmp_path, alike, alike, track=who, owners=one)[0].alike
@@ -137,6 +138,32 @@ def test_a_cover_leaves_nothing_and_takes_nothing_twice(rows: list[list[bool]]) 
     rows_left = [i for i in range(len(alike)) if (0, i) not in found]
     columns_left = [j for j in range(3) if (1, j) not in found]
     assert not alike[np.ix_(rows_left, columns_left)].any()
+
+
+def test_of_two_who_are_alike_the_one_worth_less_gives_way() -> None:
+    alike = np.zeros((3, 40), bool)
+    alike[1] = True  # one face of the first is like all of the second's: by number it would be taken
+    assert cover(alike) == [(0, 1)]
+    assert cover(alike, np.full(3, 10.0), np.ones(40)) == [(0, 1)]
+    found = cover(alike, np.full(3, 100.0), np.ones(40))
+    assert {side for side, _ in found} == {1} and len(found) == 40
+
+
+@given(st.floats(0, 40), st.floats(0, 40))
+def test_only_where_both_pictures_are_poor_strangers_lie_nearer(one: float, other: float) -> None:
+    found = float(nearer(np.array([one]), np.array([other]))[0, 0])
+    assert 0 <= found <= 0.07 and found == float(nearer(np.array([other]), np.array([one]))[0, 0])
+    assert float(nearer(np.array([one]), np.array([30.0]))[0, 0]) == 0
+    assert found >= float(nearer(np.array([one + 5]), np.array([other + 5]))[0, 0])
+
+
+def test_what_no_other_face_would_help_is_obscured_though_there_is_another() -> None:
+    engine = Engine({7: (1,)})
+    engine.new = {1: Replacement(np.zeros(1, np.int32), np.ones(1, np.float32), ("",))}
+    near, hopeless = (4, FaceAt(1, 4)), (5, FaceAt(1, 5))
+    told = Rendered({}, (), matches=(near, hopeless), hopeless=frozenset({hopeless}), recognised={1: []})
+    other_faces([0.1 * i for i in range(9)], told, QuietProgress(), cast(Any, engine), first=True, last=False)
+    assert engine.refused == [(1, 5, "", False)]
 
 
 def test_somebody_else_is_asked_for_first_then_faces_are_obscured_and_at_last_tracks() -> None:

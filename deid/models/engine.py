@@ -31,6 +31,17 @@ class Found:
     codes: Mapping[int, np.ndarray]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Met:
+    """What the finished clip shows of somebody whose new face is to change. ``before``, ``after``: float32 (n, 128),
+    codes of faces that came near their originals, and of what is in their place. ``least``: float64 (n,), how far apart
+    these are to be."""
+
+    before: np.ndarray
+    after: np.ndarray
+    least: np.ndarray
+
+
 class Engine(Protocol):
     """Replaces faces. One instance serves one run, in this order: its ``observer`` watches the first pass, ``invert``
     works out codes, :meth:`paint` is called for the frames of the second, from several threads."""
@@ -78,12 +89,13 @@ class Engine(Protocol):
         matches: Mapping[int, Sequence[tuple[int, np.ndarray]]],
         alike: Sequence[tuple[int, int]] = (),
         seen: Mapping[int, np.ndarray] | None = None,
+        met: Mapping[int, Met] | None = None,
     ) -> dict[int, Replacement]:
-        """Somebody else for the people of whom faces were still recognised, and for one of every two who are alike,
-        where there is anybody: by track, the replacements that are new. ``matches``: by track, rows of codes, and the
-        originals there as :meth:`recognise` takes them. ``alike``: pairs of people, by number. ``seen``: by person,
-        float32 (n, 128), what :meth:`recognise` made of new faces in the finished clip. To be called before any
-        :meth:`refuse`."""
+        """Another face for the people of whom faces were still recognised, and for one of every two who are alike,
+        where there is any: by track, the replacements that are new. ``matches``: by track, rows of codes, and the
+        originals there as :meth:`recognise` takes them. ``alike``: pairs of people, by number, of whom the first is to
+        change. ``seen``: by person, float32 (n, 128), what :meth:`recognise` made of new faces in the finished clip;
+        ``met``: by person, what more is known of those who are to change."""
         ...
 
     def people(self) -> tuple[PersonReport, ...]:

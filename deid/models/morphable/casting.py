@@ -3,17 +3,19 @@ that was asked for, then the others by what they look like. Who comes in first, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deid.choice import Decisions
+from deid.models.engine import Met
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.persona import from_bytes, model_mark, to_bytes
+from deid.models.morphable.shifted import aim_of, shifted
 from deid.models.morphable.surrogate import Likeness, Recognise, Surrogate, again, choose
 from deid.people import Person, kept_traits
 from deid.personas import Personas
@@ -43,7 +45,8 @@ class Shown:
 class Role:
     """``shown``: the person's best pictures. ``matching``: those in which a surrogate of the registry is too like them.
     ``remembered``: the surrogate is the registry's; ``asked``: or that of a seed that was asked for. ``seed``: what it
-    was drawn with."""
+    was drawn with. ``change``: float64 (128,), by how much codes of its faces in the finished clip are taken to differ
+    from those of who stood in before, where that is known."""
 
     person: Person
     surrogate: Surrogate
@@ -52,6 +55,7 @@ class Role:
     remembered: bool = False
     asked: bool = False
     seed: int = 0
+    change: np.ndarray | None = None
 
 
 @dataclass(slots=True)
@@ -102,13 +106,18 @@ class Casting:
         shown: Sequence[Shown],
         roles: Sequence[Role],
         seen: Mapping[int, np.ndarray] | None = None,
+        met: Met | None = None,
+        alike: Collection[int] = (),
     ) -> Role | None:
         """Somebody else in ``role``, one of ``roles``, who is a stranger in all pictures ``shown``, among them those in
         which the first one was not, and unlike all others. ``None`` where that one was asked for or is known elsewhere,
         and where there is nobody better than the first. ``seen``: by person, codes, float32 (n, 128), of new faces as
-        the finished clip has them: nobody is to be like these either."""
+        the finished clip has them: nobody is to be like these either. ``met``: what else it tells of the first one, who
+        is then moved on if that will do; ``alike``: numbers of people who are too like that one."""
         if role.asked or role.remembered:
             return None
+        if met is not None and len(met.after) and shown:
+            return self._shifted(role, shown, roles, seen or {}, met, alike)
         others = [r for r in roles if r is not role]
         beside = [_as_seen(r, seen or {}) for r in others]
         elsewhere = [seen[r.person.id] for r in others if r.person.id in seen] if seen else []
@@ -129,6 +138,30 @@ class Casting:
             return None
         self.personas.remember(role.person, to_bytes(chosen.code, self._mark))
         return replace(role, surrogate=chosen, shown=tuple(shown))
+
+    def _shifted(
+        self,
+        role: Role,
+        shown: Sequence[Shown],
+        roles: Sequence[Role],
+        seen: Mapping[int, np.ndarray],
+        met: Met,
+        alike: Collection[int],
+    ) -> Role | None:
+        """``role`` with its surrogate moved on, or with another if that is better."""
+        others = [_as_seen(r, seen) for r in roles if r is not role]
+        codes = [(r.person.id, seen.get(r.person.id, r.surrogate.codes)) for r in roles if r is not role]
+        person = replace(kept_traits(role.person, self.match), id=0)
+        chosen = shifted(
+            self.geometry, self.appearance, person, role.surrogate, [s.likeness for s in shown],
+            [r.surrogate for r in others], self.recognise, met.after, aim_of(met, codes, alike),
+            lambda turn: self._choose(role.person, role.seed + turn, shown, others), _TRIES - 1,
+        )  # fmt: skip
+        if chosen is None:
+            return None
+        found, change = chosen
+        self.personas.remember(role.person, to_bytes(found.code, self._mark))
+        return replace(role, surrogate=found, shown=tuple(shown), change=change)
 
     def _choose(self, person: Person, seed: int, shown: Sequence[Shown], roles: Sequence[Role]) -> Surrogate:
         if self.edits is None or not self.edits.changes:
@@ -153,6 +186,16 @@ class Casting:
         if made_with != mark and _OTHER_MODEL not in self.decisions.warnings:
             self.decisions.warnings.append(_OTHER_MODEL)
         return code
+
+
+def urgency(
+    person: Person, matches: Mapping[int, Sequence[object]], alike: Sequence[tuple[int, int]]
+) -> tuple[bool, bool, int, int]:
+    """Whom another face helps most come first: those still recognised, by track in ``matches``, then who is the first,
+    less well seen, of two who are ``alike``, and of these who is like most others."""
+    firsts, all_of = [pair[0] for pair in alike], [number for pair in alike for number in pair]
+    known = any(t in matches for t in person.tracks)
+    return not known, person.id not in firsts, -all_of.count(person.id), person.id
 
 
 def _room(codes: np.ndarray, elsewhere: Sequence[np.ndarray]) -> float:

@@ -7,7 +7,7 @@ with a model in which both are explicit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,12 +23,12 @@ from deid.detection.hands import Hand
 from deid.detection.landmarks import FaceLandmarker
 from deid.errors import DeidError
 from deid.models.editing.video import SurrogateEdits
-from deid.models.engine import Found
+from deid.models.engine import Found, Met
 from deid.models.morphable import photometry, side_by_side
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.before_faces import hands_by_row, hands_of, things_of
 from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, echoed, lip_readings, pose_bias
-from deid.models.morphable.casting import Casting, Role, Shown, reports
+from deid.models.morphable.casting import Casting, Role, Shown, reports, urgency
 from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
@@ -108,6 +108,7 @@ class MorphableEngine:
         self._replacements: dict[int, Replacement] = {}
         self._hopeless: dict[int, Replacement] = {}  # of tracks that are obscured throughout, for the reasons
         self._refused: dict[int, np.ndarray] = {}
+        self._refusals: dict[int, list[tuple[int, str, bool]]] = {}
         self._reports: list[PersonReport] = []
         self._people: Sequence[Person] = ()
         self._tracks: dict[int, Track] = {}
@@ -218,20 +219,26 @@ class MorphableEngine:
         matches: Mapping[int, Sequence[tuple[int, np.ndarray]]],
         alike: Sequence[tuple[int, int]] = (),
         seen: Mapping[int, np.ndarray] | None = None,
+        met: Mapping[int, Met] | None = None,
     ) -> dict[int, Replacement]:
         again: list[Role] = []
-        told = dict(seen or {})
-        for place, role in sorted(enumerate(self._roles), key=lambda at: self._urgency(at[1].person, matches, alike)):
+        told, tried = dict(seen or {}), set[int]()
+        for place, role in sorted(enumerate(self._roles), key=lambda at: urgency(at[1].person, matches, alike)):
+            number = role.person.id
             found = [(t, row, picture) for t in role.person.tracks for row, picture in matches.get(t, ())]
-            mine = [pair for pair in alike if role.person.id in pair]
+            # the first of two gives way; the other where that one could not
             done = {other.person.id for other in again}
-            if not (found or any(not done & set(pair) for pair in mine)):
+            like = {b for a, b in alike if a == number} | {a for a, b in alike if b == number and a in tried - done}
+            if not (found or like):
                 continue
-            other = self._another(role, found, told)
+            tried.add(number)
+            other = self._another(role, found, told, (met or {}).get(number), like)
             if other is not None:
                 self._roles[place] = other
                 again.append(other)
-                told.pop(role.person.id, None)
+                old = told.pop(number, None)
+                if old is not None and other.change is not None:
+                    told[number] = (old + other.change).astype(np.float32)
         if again:
             with FaceLandmarker(threads=1) as landmarker:
                 self._cast_all(again, landmarker)
@@ -240,18 +247,17 @@ class MorphableEngine:
         tracks = [track for role in again for track in role.person.tracks]
         return {track: self._replacements[track] for track in tracks if track in self._replacements}
 
-    @staticmethod
-    def _urgency(
-        person: Person, matches: Mapping[int, Sequence[object]], alike: Sequence[tuple[int, int]]
-    ) -> tuple[bool, int, int]:
-        """Whom another face helps most come first: those still recognised, then who is like most others."""
-        return not any(t in matches for t in person.tracks), -sum(person.id in pair for pair in alike), person.id
-
     def _another(
-        self, role: Role, found: Sequence[tuple[int, int, np.ndarray]], told: Mapping[int, np.ndarray]
+        self,
+        role: Role,
+        found: Sequence[tuple[int, int, np.ndarray]],
+        told: Mapping[int, np.ndarray],
+        met: Met | None = None,
+        alike: Collection[int] = (),
     ) -> Role | None:
         """Somebody else in ``role`` for whom the faces ``found`` (track, row, picture) are those of a stranger; if
-        need be, in plainer glasses. ``told``: codes of the other people's new faces in the finished clip."""
+        need be, in plainer glasses. ``told``: codes of the other people's new faces in the finished clip; ``met``: what
+        it tells of this one; ``alike``: people who are too like this one."""
         old = self._worn[role.person.id]
         for worn in (old,) if is_plain(old) or old is None else (old, plainer(old)):
             shown = [Shown(replace(s.likeness, wears=wearing(worn)), s.track, s.row) for s in role.shown]
@@ -259,7 +265,7 @@ class MorphableEngine:
                 of = self._codes[track]
                 seen = likeness_of(self._geometry, of, row, self._points(of, row), picture, wearing(worn))
                 shown.append(Shown(seen, track, row))
-            other = self._casting.another(role, shown, self._roles, told)
+            other = self._casting.another(role, shown, self._roles, told, met, alike)
             if other is not None:
                 self._worn[role.person.id] = worn
                 return other
@@ -320,6 +326,9 @@ class MorphableEngine:
             hands = hands_by_row(of, hands_of(track, self.observer.hands))
             self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands, retarget)
             self._replacements[track.id] = replacement_of(track, of, hands, self._rate, safe=surrogate.safe)
+            self._refused.pop(track.id, None)
+            for row, why, everywhere in self._refusals.pop(track.id, []):  # with whatever face
+                self.refuse(track.id, row, why, everywhere=everywhere)
         for shown in role.matching:
             if shown.track in self._casts:
                 self.refuse(shown.track, shown.row)
@@ -377,6 +386,7 @@ class MorphableEngine:
 
     def refuse(self, track: int, row: int, why: str = MATCHED, *, everywhere: bool = False) -> Replacement:
         cast, times = self._casts[track], np.asarray(self._seconds, np.float64)
+        self._refusals.setdefault(track, []).append((row, why, everywhere))
         found, self._refused[track] = refused(
             self._replacements[track], cast.track, times[cast.track.first :][: len(cast.track)],
             int(cast.codes.witnessed.frames[row]) - cast.track.first, why, self._rate,
