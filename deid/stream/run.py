@@ -16,7 +16,7 @@ from deid.config import OBSCURING, RunConfig
 from deid.errors import DeidError, UsageError
 from deid.media import EncodeSettings
 from deid.models.morphable.live import LiveEngine
-from deid.plan import rate_of
+from deid.plan import Plan, rate_of
 from deid.progress import Progress
 from deid.stream.capture import AvSource, Dropping
 from deid.stream.leaving import Found, Leaving, plan_of
@@ -150,7 +150,14 @@ class _Stream:
                 plan = plan_of(batch, self.config, replacements)
             else:
                 plan = plan_of(batch, self.config)
-            self.under_way = self.pool.submit(self.leaving, batch, plan)
+            self.under_way = self.pool.submit(self._leave, batch, plan)
+
+    def _leave(self, batch: Batch, plan: Plan) -> None:
+        try:
+            self.leaving(batch, plan)
+        except BaseException:
+            self.gate.close()  # nothing leaves any more, so nothing that waits to come in ever could
+            raise
 
     def _wait(self) -> None:
         if self.under_way is not None:
