@@ -186,6 +186,7 @@ class Renderer:
         scene = (work.fixed, work.points, model.triangles, left, top, model.box, boxes)
         facing = aside(raster.nearest, *scene, model.parts, work.depth, work.owner, part, work.front)
         edges, marked = raster.find_edges(work.depth, part, layer, work.slot, work.tiles, work.special)
+        work.make_room(edges, marked)
         aside(raster.refine, *scene, work.front, facing, work.slot, work.tiles, edges, work.depths, work.owners)
         count = raster.fragments(
             work.special, marked, work.owner, work.slot, work.depths, work.owners, model.parts, layer, work.triangle,
@@ -327,21 +328,31 @@ class _Workspace:
         self.occlusion, self.open_rgb = model.occlusion.copy(), model.open_rgb.copy()
         self.capacity = 0
         self.planes, self.nearest = np.empty(0, np.float32), np.empty(0, np.uint8)
+        self.depths, self.owners = np.empty((0, 4), np.float32), np.empty((0, 4), np.int32)
+        self.triangle, self.pixel = np.empty(0, np.int32), np.empty(0, np.int32)
 
     def resize(self, width: int, height: int) -> None:
-        """Make room for ``width`` x ``height`` pixels. Memory that no picture touches is never committed."""
+        """Make room for ``width`` x ``height`` pixels."""
         pixels, shape = width * height, (height, width)
         if pixels > self.capacity:
             # faces come nearer by and by: growing by a few pixels each time would ask for new memory every time
             self.capacity = pixels = pixels * 3 // 2
             self._flat = [np.empty(pixels, kind) for kind in (np.float32, np.int32, np.int32)]
             self.special = np.empty(pixels, np.int32)
-            self.depths, self.owners = (np.empty((pixels, 4), np.float32), np.empty((pixels, 4), np.int32))
-            self.triangle, self.pixel = (np.empty(pixels * 4, np.int32), np.empty(pixels * 4, np.int32))
-            self.place, self.weight = (np.empty((pixels * 4, 2), np.float32), np.empty(pixels * 4, np.float32))
-            self.colour = np.empty((pixels * 4, 3), np.float32)
         self.depth, self.owner, self.slot = (flat[: width * height].reshape(shape) for flat in self._flat)
         self.tiles = np.empty((height // 4 + 1, width // 4 + 1), np.uint8)
+
+    def make_room(self, edges: int, marked: int) -> None:
+        """For ``edges`` among ``marked`` pixels that are not plain skin, a tenth of a picture. Room for as many as a
+        picture has would never be touched, and yet be filled: the allocator gives what was used before."""
+        if edges > len(self.depths):
+            count = edges * 3 // 2
+            self.depths, self.owners = np.empty((count, 4), np.float32), np.empty((count, 4), np.int32)
+        if marked + 3 * edges > len(self.triangle):
+            count = (marked + 3 * edges) * 3 // 2
+            self.triangle, self.pixel = np.empty(count, np.int32), np.empty(count, np.int32)
+            self.place, self.weight = np.empty((count, 2), np.float32), np.empty(count, np.float32)
+            self.colour = np.empty((count, 3), np.float32)
 
 
 def _blank(work: _Workspace, passing: bool) -> GeneratedFace:
