@@ -17,6 +17,7 @@ from deid.models.morphable import appearance as module
 from deid.models.morphable.appearance import TILE, Appearance, load_appearance
 from deid.models.morphable.brows import COUNT, BrowStyle, brows
 from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.complexion import Complexion
 
 ROOT = Path(__file__).parents[2]
 CHEEK = (slice(310, 400), slice(210, 300))  # rows, columns of the tile
@@ -73,10 +74,25 @@ def test_draws_are_bounded_and_keep_what_was_asked_for(seed: int, gender: float,
     assert got_age == pytest.approx(age, abs=0.05)
 
 
-def test_ages_beyond_the_donors_are_held_at_the_limit(model: Appearance) -> None:
-    child = model.sample(np.random.default_rng(3), 0.0, 6.0)[0]
+def test_children_have_the_skin_of_the_youngest_donors_and_are_known_for_children(model: Appearance) -> None:
+    child = model.sample(np.random.default_rng(3), 0.0, 8.0)[0]
     youngest = model.sample(np.random.default_rng(3), 0.0, 20.0)[0]
-    np.testing.assert_array_equal(child, youngest)
+    year = 0.1 * np.linalg.norm(model.age)
+    assert 0 < np.linalg.norm(child - youngest) < year
+    assert model.traits(child)[1] == pytest.approx(8, abs=0.05)
+    assert model.traits(youngest)[1] == pytest.approx(20, abs=0.05)
+
+
+@pytest.mark.parametrize("gender", [-1.0, 1.0])
+def test_no_beard_bags_or_lipstick_on_children(model: Appearance, gender: float) -> None:
+    for seed in range(40):
+        skin, _, detail = model.sample(np.random.default_rng(seed), gender, 9.0)
+        style = Complexion.drawn(detail, *model.traits(skin))
+        grown = Complexion.drawn(detail, gender, 45.0)
+        assert style.stubble == 0
+        assert style.eyes < 0.08
+        assert style.lips <= 0.24  # bare
+        assert style.eyes <= grown.eyes
 
 
 @pytest.mark.parametrize("size", [256, 512, 1024])

@@ -47,6 +47,7 @@ _ASSET = Path(__file__).with_name("appearance.safetensors")
 TILE = 768  # texels a side of the tile that the asset's crop belongs to
 _CROP = (64, 40, 704, 700)  # x0 y0 x1 y1 of the crop in the tile, ends exclusive
 _YEARS = (20.0, 80.0)  # what the age direction is trusted for
+_CHILD, _SQUEEZED = 6.0, 14.0  # years down to which codes tell ages, and how much nearer the younger lie to the first
 _MEAN_YEARS = 57.0
 _SPREAD = 0.75  # of the donors' spread: faces from the middle of the distribution, in which no donor weighs much
 _BROW_SPREAD = 1.0  # brows are nobody's
@@ -117,7 +118,7 @@ class Appearance:
         theirs that says how light they are, see :class:`~.brows.BrowStyle`; drawn at random when ``None``.
         """
         gender = float(rng.choice((-1.0, 1.0)) if gender is None else np.clip(gender, -1, 1))
-        age = float(np.clip(rng.normal(50, 10) if age is None else age, *_YEARS))
+        age = _written(float(rng.normal(50, 10) if age is None else age))
         wide = np.repeat((_SPREAD, _BROW_SPREAD), (self.modes - COUNT, COUNT))
         free = np.clip(rng.normal(size=self.modes), -_LIMIT, _LIMIT) * self.spread * wide
         basis, _ = _trait_space(self)
@@ -154,7 +155,7 @@ class Appearance:
         """Gender (-1 to 1) and age (years) that coefficients were drawn for."""
         _, reading = _trait_space(self)
         gender, decades = reading @ (code - self.centre)
-        return float(np.clip(gender, -1, 1)), float(np.clip(_MEAN_YEARS + 10 * decades, *_YEARS))
+        return float(np.clip(gender, -1, 1)), _read(float(_MEAN_YEARS + 10 * decades))
 
     def ageless(self, change: np.ndarray) -> np.ndarray:
         """``change`` of the albedo's coefficients, (A - 8,), without what tells gender and age; brows stay as they
@@ -272,6 +273,18 @@ class Appearance:
         height, width = self.mean.shape[:2]
         image = np.ascontiguousarray(image, np.float32)
         return imaging.resize(image, (width, height), interpolation=imaging.INTER_CUBIC)
+
+
+def _written(age: float) -> float:
+    """The years that a code's coefficients have for somebody of ``age``. The skin of children is that of the youngest
+    that donors tell of, but that it is a child's must be known: no beard, bags or make-up is drawn on it."""
+    return float(np.clip(age, *_YEARS)) - (_YEARS[0] - float(np.clip(age, _CHILD, _YEARS[0]))) / _SQUEEZED
+
+
+def _read(years: float) -> float:
+    """The age, in years, of coefficients that have ``years``: undoes :func:`_written`."""
+    below = max(_YEARS[0] - years, 0.0)
+    return max(_YEARS[0] - _SQUEEZED * below, _CHILD) if below else min(years, _YEARS[1])
 
 
 _GLOSSY = (  # u, v of the centre; u, v spread; gain

@@ -21,7 +21,9 @@ from deid import imaging
 HEIGHT, WIDTH = 660, 640
 _COARSE = 4  # the reduction at which what is smooth is made
 _UNLINED = (18.0, 30.0, 48.0), (0.2, 0.4, 1.0)  # years, and the share of folds that is left
-_GROWN = 17.0  # years from which a beard can show
+_GROWN = 17.0  # years from which lips can be painted
+_BEARDED = (20.0, 38.0)  # the years in which a beard comes to show: a boy may be taken for a young man
+_BAGS = (17.0, 32.0), (0.18, 1.0)  # the same of shadows below eyes, and how much of them shows
 _BLOOD = np.array((-0.10, -1.0, -0.75), np.float32)  # log albedo that blood takes from each channel
 _MELANIN = np.array((-0.62, -1.0, -1.42), np.float32)
 _STUBBLE = np.array((-1.04, -1.0, -0.92), np.float32)  # seen through skin, hair looks blue
@@ -59,14 +61,14 @@ class Complexion:
         normal = rng.normal(size=9)
         lipstick = float(rng.uniform(0.06, 0.20)) if rng.random() < 0.35 * np.clip(gender, 0, 1) else 0.0
         old = float(np.clip((age - 25) / 40, 0, 1.2))
-        man = float(np.clip(-gender, 0, 1)) if age >= _GROWN else 0.0
+        man = float(np.clip(-gender, 0, 1)) * float(np.interp(age, _BEARDED, (0, 1)))
         return cls(
             pores=float(np.exp(0.22 * normal[0]) * (0.7 + 0.3 * old) * (1 - 0.12 * gender)),
             blotches=float(np.exp(0.3 * normal[1]) * (0.6 + 0.75 * old)),
             cheeks=float(np.clip(0.022 + 0.024 * normal[2], 0, 0.08) * (0.8 + 0.3 * old)),
             nose=float(np.clip(0.022 + 0.022 * normal[3], 0, 0.08) * (0.6 + 0.6 * old)),
             chin=float(np.clip(0.014 + 0.015 * normal[4], 0, 0.05)),
-            eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * (1.0 if age >= _GROWN else 0.18)),
+            eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * np.interp(age, *_BAGS)),
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
             stubble=float(man * np.clip(0.18 + 0.17 * normal[7], 0.0, 0.52)),
             lips=float(np.clip(0.04 + 0.07 * gender + 0.08 * normal[8] - 0.04 * old, -0.12, 0.24))
