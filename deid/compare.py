@@ -140,6 +140,20 @@ class Comparer:
         kept = {track: self._known[track] for track in sorted(set(tracks)) if track in self._known}
         return {track: [(row, picture) for _, row, picture in found] for track, found in kept.items()}
 
+    @property
+    def remembered(self) -> Mapping[int, Sequence[tuple[float, int, np.ndarray]]]:
+        """For :meth:`add` of another one."""
+        return self._known
+
+    def add(
+        self, seen: Sequence[Compared], remembered: Mapping[int, Sequence[tuple[float, int, np.ndarray]]]
+    ) -> None:
+        """What another one saw, of other tracks."""
+        done: Future[list[Compared]] = Future()
+        done.set_result(list(seen))
+        self._pending.append(done)
+        self._known.update({track: list(found) for track, found in remembered.items()})
+
     def submit(self, source: Frame, done: Frame) -> None:
         """Queue one finished frame with its source, if any of its faces was chosen, or may be."""
         sample = self._faces.get(source.index, [])

@@ -176,6 +176,9 @@ class RunConfig:
         Where the audit's page goes, ``None`` for none.
     signals:
         Where the table of expression, gaze and pose of source and output goes, ``None`` for none.
+    segments:
+        From 2 on, a clip of several long shots is finished in parts, cut at shot changes, by up to so many processes at
+        a time (:mod:`deid.segments`). Where it is cut, and so the output, does not depend on how many.
     threads:
         Processor threads to use at most; by default every core this process may use.
     detect:
@@ -227,6 +230,7 @@ class RunConfig:
     html: Path | None = None
     signals: Path | None = None
     audio: str = "copy"
+    segments: int = 1
     threads: int = field(default_factory=available_cores)
     threshold: float = 0.2
     detect: str = "balanced"
@@ -249,6 +253,7 @@ class RunConfig:
         _integer("crf", self.crf, 0, 63)
         _integer("seed", self.seed, 0, 2**63 - 1)
         _integer("threads", self.threads, 1, 1024)
+        _integer("segments", self.segments, 1, 256)
         if not _is_number(self.threshold) or not 0 < self.threshold < 1:
             raise UsageError(f"threshold is {self.threshold!r}; it must be above 0 and below 1.")
         if self.watermark is not None and (not isinstance(self.watermark, str) or not self.watermark.strip()):

@@ -40,6 +40,7 @@ from deid.redaction import Obscurer
 from deid.released import Check, Released
 from deid.render import Finisher, Rendered, finished
 from deid.report import RunReport, VerifyReport
+from deid.segments import Segments
 from deid.tell import Teller
 from deid.tracking.observe import Observer
 from deid.tracking.scan import Searchers
@@ -132,7 +133,7 @@ def _run(
     rendered: Rendered | None = None
     with ExitStack() as stack:
         ahead = early = tail = searchers = None
-        if target is not None and config.engine in OBSCURING and not config.dry_run:
+        if target is not None and config.engine in OBSCURING and not config.dry_run and config.segments < 2:
             ahead = _open_ahead(stack, source, target, config, seed, audit)
         elif target is not None and not config.dry_run and config.threads > 1:
             tail = Tail(room(open_reader(source, config).info, config.start, config.end))
@@ -141,12 +142,13 @@ def _run(
         with clock.stage("analyse"):
             analysis, seconds = analyse(source, config, progress, later.observer, ahead, tail, searchers)
         engine = later.engine
+        apart = Segments.suitable(source, target, config, seed, analysis, seconds, engine)
         if searchers is not None:
             searchers.keep_one()
         if engine is not None:
             return_memory()
             with clock.stage("invert"):
-                if tail is not None:
+                if tail is not None and apart is None:
                     early = stack.enter_context(Early(tail.after(open_reader(source, config))))
                 replacements = engine.invert(analysis, seconds, progress)
             engine.observer.close()  # its networks would stay beside the second pass
@@ -166,7 +168,7 @@ def _run(
     for attempt in range(1, _ROUNDS + 1):
         if rendered is None:
             with clock.stage("render"):
-                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, attempt)
+                rendered = _attempt(*args, analysis, plan, replacements, progress, engine, audit, attempt, apart=apart)
         if rendered.passed:
             compared = rendered.compared, rendered.nearest, rendered.decoded
             verified = VerifyReport(rendered.checked, attempt, *compared)
@@ -215,9 +217,10 @@ def _attempt(
     attempt: int = 1,
     searchers: Searchers | None = None,
     frames: Iterable[Frame] | None = None,
+    apart: Segments | None = None,
 ) -> Rendered:
     """The second pass and its check; the output gets its name when nothing is found. ``searchers``: to check
-    with. ``frames``: the source's, where they are being read already."""
+    with. ``frames``: the source's, where they are being read already. ``apart``: finishes them in parts."""
     if audit is not None:
         audit.kept = plan.kept
     sampled, compared = choose_frames(analysis), choose_faces(analysis, plan)
@@ -229,8 +232,11 @@ def _attempt(
             Verifier(config.threads, known, config.threshold, searchers) as verifier,
             Comparer(compared, engine, FAR_1E3, shown) as comparer,
         ):
-            frames = frames if frames is not None else open_reader(source, config)
-            render(frames, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
+            if apart is not None:
+                apart.render(writer, analysis, plan, known, sampled, compared, verifier, comparer, progress, engine)
+            else:
+                frames = frames if frames is not None else open_reader(source, config)
+                render(frames, writer, analysis, plan, config, seed, sampled, verifier, comparer, progress, engine)
         again = Released()
         if engine is not None:
             check = Check(engine, shown, FAR_1E3, threads=config.threads, attempt=attempt)

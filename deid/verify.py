@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 import numpy as np
@@ -58,6 +58,7 @@ class Verifier:
         self._pending: list[tuple[int, Future[list[Detection]], tuple[Region, ...]]] = []
         self.frames: list[int] = []
         self.leaks: dict[int, list[Detection]] = {}
+        self._elsewhere: list[tuple[tuple[int, ...], Mapping[int, list[Detection]]]] = []
 
     def __enter__(self) -> Verifier:
         return self
@@ -78,10 +79,17 @@ class Verifier:
         job = self._searchers.submit(frame, scale, self._threshold)
         self._pending.append((frame.index, job, tuple(regions)))
 
+    def add(self, frames: Sequence[int], leaks: Mapping[int, list[Detection]]) -> None:
+        """What another one searched and found."""
+        self._elsewhere.append((tuple(frames), leaks))
+
     def finish(self) -> None:
         """Wait for the searches, and tell what they found."""
         self.frames = [index for index, _, _ in self._pending]
         self.leaks = {}
+        for frames, leaks in self._elsewhere:
+            self.frames += frames
+            self.leaks |= leaks
         for index, job, regions in self._pending:
             bare = [d for d in job.result() if not self._covered(d, index, regions)]
             if bare:

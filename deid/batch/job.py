@@ -219,6 +219,7 @@ def digest_of(config: RunConfig, seed: int | None) -> str:
     with the contents of files they name. Raises :class:`OSError` for a file that cannot be read."""
     told: dict[str, Any] = {k: v for k, v in config.as_dict().items() if k not in _NOT_IN_DIGEST}
     told["seed"] = seed
+    told["segments"] = config.segments > 1  # where a clip is cut does not depend on how many work on it
     for name in _FILES:
         path = getattr(config, name)
         told[name] = None if path is None else content_of(path)

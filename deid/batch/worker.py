@@ -75,7 +75,7 @@ class _Told(Progress):
 
 def main() -> None:
     """Do the task on standard input; the exit code is that of :mod:`deid.errors`."""
-    _die_with_parent()
+    die_with_parent()
     # Native libraries print: what they print must not pass for a message.
     channel = Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
@@ -98,8 +98,8 @@ def main() -> None:
     os._exit(code)  # nothing is left to be tidied, and native libraries' threads have hung at exit before
 
 
-def _die_with_parent() -> None:
-    """Whatever kills the batch kills its workers; of all its processes, the system may kill these first."""
+def die_with_parent() -> None:
+    """Whatever kills the process that started this one kills this one; the system may kill this one first."""
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

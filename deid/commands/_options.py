@@ -115,6 +115,12 @@ _OPTIONS = (
     click.option("--keep-metadata", is_flag=True, help="Keep titles, dates, places and device names."),
     click.option("--salvage", is_flag=True, help="Take a damaged source; damaged frames are obscured whole."),
     click.option("--seed", type=int, metavar="N", help="Make what is drawn by chance repeatable."),
+    click.option(
+        "--segments",
+        type=int,
+        metavar="N",
+        help="Finish a clip of long shots in parts, in N processes at a time.  [default: 1]",
+    ),
     click.option("--threads", type=int, metavar="N", help="Processor threads to use at most.  [default: all cores]"),
     click.option(
         "--audit",

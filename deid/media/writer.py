@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from av.error import FFmpegError
 from ..errors import DeidError, OutputError, UnsupportedInput
 from ..types import Frame, MediaInfo, StreamInfo
 from .image_sink import GifSink, ImageSink
+from .parts import Encoding, Part, encoding_of, join
 from .settings import EncodeSettings
 from .sidestreams import other_kind_streams
 from .target import Staged, as_output_error, check_target, target_kind
@@ -93,6 +95,19 @@ class Writer:
             self._sink.write(frame)
         except DeidError:
             raise
+        except (FFmpegError, OSError, ValueError, OverflowError) as e:
+            raise self._explain(e) from e
+
+    def encoding(self, first: Fraction) -> Encoding | None:
+        """What encoders of parts have to know for :meth:`join`, ``None`` where the target takes no parts. ``first``:
+        the time of the first frame, in seconds."""
+        return encoding_of(self._sink, first) if isinstance(self._sink, VideoSink) else None
+
+    def join(self, first: Fraction, parts: Sequence[tuple[int, Part]]) -> None:
+        """Take what was encoded in parts, (open file, part) in order of time, in place of :meth:`write`."""
+        assert isinstance(self._sink, VideoSink)
+        try:
+            join(self._sink, first, parts)
         except (FFmpegError, OSError, ValueError, OverflowError) as e:
             raise self._explain(e) from e
 
