@@ -12,6 +12,7 @@ _IN, _OUT = np.float32(0.82), np.float32(1.14)  # of the rim: the ring in which 
 _TINTED = np.float32(0.004)  # squared difference of colour, without that of brightness, of skin from what is not
 _NEAR, _FAR = np.float32(0.75), np.float32(1.3)  # of the anchor: the ring in which arms are looked for
 _EAR = np.float32(1.2)  # of the anchor: how far out arms are looked for where an ear may lie
+_OWN = np.float32(0.82)  # of the anchor: where the face's own skin is looked at
 _THICK = np.float32(1.08)  # of the anchor: how far out arms are thick
 
 
@@ -168,6 +169,13 @@ def _arm(picture, cx, cy, tables, reach, blur, y, x, dx, dy, r, place, edge, thi
             for c in range(3):
                 out[c + 1] = (ends[0, c] + ends[1, c]) * np.float32(0.5)
     out[0] = edge * _smooth((best * np.float32(0.25) - np.float32(0.015)) / np.float32(0.04))
+    if thick and out[0] > 0:  # on the far side sides of skin are the face's own edge, not what glasses stand out before
+        step = _step(dx, dy)
+        inside = _OWN * _at(tables, int(step), step - np.float32(int(step)), ANCHOR) / r
+        row_at, column, apart = _held(cy + inside * dy, h), _held(cx + inside * dx, w), _ZERO
+        for c in range(3):
+            apart += (picture[row_at, column, c] - out[c + 1]) ** 2
+        out[0] *= _smooth((apart - np.float32(0.01)) / np.float32(0.03))
     for c in range(3):
         out[c + 1] *= out[0]
 

@@ -9,6 +9,8 @@ from numba import njit
 
 from ._polar import follow
 
+_ALIKE = 0.012  # squared difference of colour, with little of that of brightness, from node to node of one head of hair
+
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _ramp(x, low, width):  # type: ignore[no-untyped-def]
@@ -85,6 +87,31 @@ def counted(limit, rim, unit, cx, cy, width, height, first, pitch, low, high):  
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _first_run(seen, weight, skin):  # type: ignore[no-untyped-def]
+    """Let what lies beyond hair, farther out, count little in ``weight``, (levels,): from the first dark node on, what
+    is like those before it is hair. ``seen``: float32 (levels, 3). ``skin``: (3,)."""
+    mean, total, darkest = np.zeros(3), 0.0, 1e9
+    light = skin.sum()
+    for j in range(len(weight)):
+        if weight[j] > 0.5:
+            darkest = min(darkest, seen[j].sum())
+    for j in range(len(weight)):
+        if total > 0:
+            level = hue = 0.0
+            for c in range(3):
+                level += (seen[j, c] - mean[c] / total) / 3.0
+            for c in range(3):
+                hue += (seen[j, c] - mean[c] / total - level) ** 2
+            # strands shine: light and dark of one hue go together
+            weight[j] *= math.exp((hue + 0.75 * level * level) / -_ALIKE)
+        elif weight[j] <= 0 or light - seen[j].sum() < 0.6 * (light - darkest):  # skin that is dark where hair begins
+            continue
+        total += weight[j]
+        for c in range(3):
+            mean[c] += weight[j] * seen[j, c]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def hair_colours(seen, skin, counts, above, least):  # type: ignore[no-untyped-def]
     """float32 (n, 3): mean colour, in every direction, of what is darker than skin around the face, and (n,), how sure
     it is. Hair beside the face must not be lighter than all of that above: it may be a wall.
@@ -93,7 +120,8 @@ def hair_colours(seen, skin, counts, above, least):  # type: ignore[no-untyped-d
     levels), how much a node counts. ``above``: float32 (n,), how much a direction is forehead. ``least``: contrast
     between skin and hair, code values, below which neither can be told."""
     n, levels = counts.shape
-    weight, sums, mean = np.zeros((n, levels)), np.zeros((n, 5)), np.zeros(3)
+    weight, sums, mean = np.zeros((n, levels)), np.zeros((n, 6)), np.zeros(3)
+    dark = np.zeros((n, levels))
     part = top = 0.0
     for i in range(n):
         for j in range(levels):
@@ -102,6 +130,10 @@ def hair_colours(seen, skin, counts, above, least):  # type: ignore[no-untyped-d
                 apart += (seen[i, j, c] - skin[i, c]) ** 2
                 darker += skin[i, c] - seen[i, j, c]
             weight[i, j] = counts[i, j] * _ramp(math.sqrt(apart), 0.08, 0.12) * _ramp(darker, 0.0, 0.2) ** 2
+        for j in range(levels):
+            dark[i, j] = weight[i, j]
+        _first_run(seen[i], weight[i], skin[i])
+        for j in range(levels):
             part += counts[i, j] * above[i]
             top += weight[i, j] * above[i]
             for c in range(3):
@@ -122,6 +154,7 @@ def hair_colours(seen, skin, counts, above, least):  # type: ignore[no-untyped-d
                 sums[i, c] += w * seen[i, j, c]
             sums[i, 3] += w
             sums[i, 4] += counts[i, j]
+            sums[i, 5] += dark[i, j] * (above[i] + (1 - above[i]) * alike)
     inside = sums[:, 4].copy()
     sums = around(sums, 3.0)
     colour, trust = np.empty((n, 3), np.float32), np.empty(n, np.float32)
@@ -131,7 +164,7 @@ def hair_colours(seen, skin, counts, above, least):  # type: ignore[no-untyped-d
             colour[i, c] = (sums[i, c] + 0.1 * mean[c]) / (sums[i, 3] + 0.1)
             contrast += (skin[i, c] - colour[i, c]) ** 2
             level += colour[i, c] / 3.0
-        share = _ramp(sums[i, 3] / max(sums[i, 4], 1e-6), 0.15, 0.15)
+        share = _ramp(sums[i, 5] / max(sums[i, 4], 1e-6), 0.15, 0.15)
         # beyond the picture's border nothing was seen: what neighbours say is hair there if it is like the rest
         seen_here = _ramp(inside[i] / levels, 0.0, 0.3)
         share *= max(seen_here, _ramp(0.5 - 3 * (level - grey), 0.0, 0.3))

@@ -29,6 +29,7 @@ from .occlusion import kept_of_core
 from .outline import FaceOutline, limits
 from .rings import border, doubled, ramp, rounded, smoothed
 from .scratch import lent
+from .silhouette import silhouette
 
 if TYPE_CHECKING:
     from ..models.morphable.codes import AttributeCode
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 MARGIN = 0.03
 """How far beyond the mesh's outline the source's face may still show, in face widths (measured on real clips)."""
+_CLEAR_MARGIN = 0.008  # the same where the picture shows clearly that the face has ended
+_TOLD_STAYS = 0.75  # how much less a hairline moves that is a skull's edge before a background
 _FADE = 0.42  # face widths over which, at most, the surroundings come back to their place
 _GENTLY = 5.0  # lengths of the shift over which they do
 _STEEPEST = 0.7  # largest change of the shift per pixel: 1 would fold
@@ -315,14 +318,17 @@ def _tables(
     faint, alike, bright, dark, ended = _beyond(picture, centre, rim)
     # hair that hugs temple and cheek is no face: a thin strip of it before a wall would vanish in the margin
     margin = MARGIN * max(width, 0.8 * source.height) * (1 - np.maximum(above * dark, beside * ended))
+    place, told = silhouette(picture, centre, rim, above)
+    told = told * (1 - above * (1 - bright)) * (1 - ramp(-height, *_CHIN))
+    margin += told * (np.maximum(_CLEAR_MARGIN * width, 1.5 * blur) + rim * (place - 1) - margin)
     anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
-    new = np.minimum(rounded(target.reach(centre)), whole)
+    new = np.minimum(rounded(target.reach(centre)) * (1 + told * (place - 1)), whole)
     new = anchor * smoothed(new / anchor, 3.0)
     room = border(centre, unit, h, w)
     fade = np.clip(np.minimum(_FADE * width, room - np.maximum(anchor, new)), 0.02 * width, None)
     most = _STEEPEST * fade / 1.5
-    follows = 1 - (1 - _FOREHEAD_FOLLOWS) * above
+    follows = 1 - (1 - _FOREHEAD_FOLLOWS * (1 - _TOLD_STAYS * told)) * above
     # beside and below, what lies around moves less than the outline differs: a wider face covers it, and the rim of a
     # narrower one is drawn out to meet it
     beyond = new - anchor
@@ -336,7 +342,7 @@ def _tables(
     )
     inner = face_edge - (1 - above) * feather
     # where a bright background and no hair meets the temple, that has an edge
-    blurred = 1 - bright * (1 - ramp(height, 0.6, 0.9))
+    blurred = 1 - np.maximum(bright * (1 - ramp(height, 0.6, 0.9)), told)
     outer = face_edge + above * np.maximum(blurred * _FOREHEAD_FEATHER * width, 2 * soft)
     reached = (1 - above) * np.minimum(whole, new) + above * skin
     stretch = np.clip(reached / outer, 0.6, 1 + _MOST_PRESSED * (1 - above))
