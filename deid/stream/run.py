@@ -199,7 +199,8 @@ def _run(
 ) -> StreamReport:  # fmt: skip
     info = source.info
     rate = rate_of(info)
-    schedule = Schedule.plan(info.width, info.height, rate, config.detect)
+    # where frames may be dropped those that are left lie farther apart, and are searched more often
+    schedule = Schedule.plan(info.width, info.height, rate / 2 if source.live else rate, config.detect)
     timing = Timing.of(delay, rate, schedule)
     engine = None
     if config.engine not in OBSCURING:

@@ -33,7 +33,6 @@ _CUT_DELAY = 2  # frames by which cuts are known late
 _PAST_SECONDS = 1.2  # what is seen of the time before
 _KEPT_SECONDS = 4.0  # of what is followed
 _INSIDE = 0.3  # share of a box within the picture from which on a lost face is still held to be there
-_FAR = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,16 +217,16 @@ class Window:
         past = self._since(round(self._timing.rate * _PAST_SECONDS))
         newest = self._waiting[-1].index
         pieces = [since(t, past) for t in tracker.tracklets() if t.last >= past]
-        shots = tuple(Shot(a, b - 1) for a, b in pairwise([*self._shots, _FAR]))
+        shots = tuple(Shot(a, b - 1) for a, b in pairwise([*self._shots, newest + 1]))
         tracks = stitch(pieces, list(shots), self._timing.rate)
-        tracks = held_on(tracks, shots, self._timing, newest, (self._info.width, self._info.height))
+        tracks = held_on(tracks, shots, self._timing, (self._info.width, self._info.height))
         frames = [self._waiting.popleft() for _ in range(limit - begin)]
         analysis = Analysis(self._info, newest + 1, shots, tuple(tracks), (), 0)
         yield Batch(frames, analysis, self._times.array())
 
 
 def held_on(
-    tracks: Sequence[Track], shots: Sequence[Shot], timing: Timing, newest: int, size: tuple[int, int]
+    tracks: Sequence[Track], shots: Sequence[Shot], timing: Timing, size: tuple[int, int]
 ) -> list[Track]:
     """``tracks``, and for faces that were lost within the picture tracks that hold their places: were they found again
     a little later, the gap would be bridged, which cannot be known here. As long as the window falls short of that."""
@@ -238,7 +237,7 @@ def held_on(
         if not len(seen) or not track.confirmed:
             continue
         last = track.first + int(seen[-1])
-        end = min(last + longer, shots[track.shot].last, newest)
+        end = min(last + longer, shots[track.shot].last)
         box = track.boxes[-1]
         if end <= track.last or boxes.visible_share(box, *size) < _INSIDE:
             continue

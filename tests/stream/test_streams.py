@@ -1,0 +1,273 @@
+"""Whole streams: frames leave in order, on time, with nobody in them, however the stream ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from deid.config import RunConfig
+from deid.demo import encode_clip
+from deid.errors import DamagedInput, InputNotFound, NoVideoStream, UsageError
+from deid.media import Reader, pipes
+from deid.media.pipes import Layout
+from deid.progress import Progress
+from deid.stream.run import StreamReport, run
+from deid.stream.sinks import Target
+from deid.stream.sources import Stop, Wanted
+from deid.virtual_camera import COLLINS, Pose, ShotPlan, film, hang
+
+RATE = Fraction(25)
+SOLID = RunConfig(engine="solid", seed=1, threads=2)
+
+
+def y4m_of(clip: Path) -> tuple[bytes, int]:
+    """A clip as YUV4MPEG2, and how many frames it has."""
+    out, count = b"", 0
+    for frame in Reader(clip):
+        layout = Layout(frame.width, frame.height, RATE, "yuv420p")
+        out += b"" if out else pipes.header_of(layout)
+        out += b"FRAME\n" + pipes.bytes_of(frame, layout)
+        count += 1
+    return out, count
+
+
+@pytest.fixture(scope="module")
+def faceless(faceless_clip: Path) -> bytes:
+    return y4m_of(faceless_clip)[0]
+
+
+@pytest.fixture(scope="module")
+def with_face(face_clip: Path) -> bytes:
+    return y4m_of(face_clip)[0]
+
+
+@contextlib.contextmanager
+def piped(data: bytes, folder: Path, piece: int = 1 << 20, after: Callable[[], None] | None = None) -> Iterator[Path]:
+    """A named pipe that somebody writes ``data`` to, in pieces of so many bytes."""
+    path = folder / "pipe"
+    os.mkfifo(path)
+
+    def feed() -> None:
+        with contextlib.suppress(BrokenPipeError), open(path, "wb", buffering=0) as pipe:
+            for start in range(0, len(data), piece):
+                pipe.write(data[start : start + piece])
+            if after is not None:
+                after()
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    yield path
+    thread.join(10)
+
+
+def streamed(
+    source: str, target: Path, config: RunConfig = SOLID, delay: float = 1.2, stop: Stop | None = None, **more: object
+) -> StreamReport:
+    stop = Stop() if stop is None else stop
+    return run(Wanted(source, **more), Target(str(target)), config, delay, Progress(), stop)  # type: ignore[arg-type]
+
+
+def bare(target: Path, source: Path) -> list[int]:
+    """Frames of ``target`` in which a face of ``source`` (the same frames) is as it was."""
+    from deid.detection.centerface import CenterFace
+    from deid.media.convert import bgr
+
+    detector, found = CenterFace(threshold=0.5, threads=1), []
+    for before, after in zip(Reader(source), Reader(target), strict=True):
+        for face in detector.detect(bgr(before)):
+            x0, y0, x1, y1 = (int(v) for v in face.box)
+            if x0 < 0 or x1 >= before.width or y1 >= before.height:
+                continue
+            middle = np.s_[(3 * y0 + y1) // 4 : (y0 + 3 * y1) // 4, (3 * x0 + x1) // 4 : (x0 + 3 * x1) // 4]
+            apart = np.abs(before.planes[0][middle].astype(int) - after.planes[0][middle]).mean()
+            if apart < 8:
+                found.append(before.index)
+    detector.close()
+    return found
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 997])
+def test_frames_without_faces_pass_a_pipe_bit_for_bit(faceless: bytes, tmp_path: Path, piece: int) -> None:
+    with piped(faceless, tmp_path, piece) as source:
+        report = streamed(str(source), tmp_path / "out.y4m")
+    assert (tmp_path / "out.y4m").read_bytes().split(b"FRAME\n")[1:] == faceless.split(b"FRAME\n")[1:]
+    assert report.frames == 12 and report.dropped == 0 and report.longest <= 1.2
+
+
+def test_raw_frames_pass_as_they_are(faceless: bytes, tmp_path: Path) -> None:
+    raw = b"".join(faceless.split(b"FRAME\n")[1:])
+    with piped(raw, tmp_path, 10_007) as source:
+        streamed(str(source), tmp_path / "out.yuv", form="raw", raw=Layout(480, 360, RATE, "yuv420p"))
+    assert (tmp_path / "out.yuv").read_bytes() == raw
+
+
+def test_a_face_that_comes_on_the_way_is_covered_from_its_first_frame(tmp_path: Path) -> None:
+    shot = ShotPlan(hang([COLLINS]), (Pose(0, 1000, 190, 480), Pose(1.2, 1000, 190, 480), Pose(2.4, 240, 160, 420)), 75)
+    pictures = [picture.pixels for picture in film([shot], width=480, height=360, fps=25)]
+    clip, out = tmp_path / "clip.mp4", tmp_path / "out.mkv"
+    encode_clip(clip, pictures, width=480, height=360, fps=25, seconds=3)
+    report = streamed(str(clip), out, delay=1.0)
+    assert report.frames == 75 and report.faces > 20
+    assert bare(out, clip) == []
+    assert report.longest <= 1.0
+
+
+def test_what_a_slow_stream_drops_is_never_seen(with_face: bytes, face_clip: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "in.y4m", tmp_path / "out.y4m"
+    path.write_bytes(with_face)
+    report = streamed(str(path), out, form="y4m", live=True)
+    assert report.dropped > 0 and report.frames + report.dropped == 24
+    shown = out.read_bytes().split(b"FRAME\n")[1:]
+    sources = with_face.split(b"FRAME\n")[1:]
+    assert not set(shown) & set(sources)
+    for data in shown:  # one colour lies over the face
+        luma = np.frombuffer(data, np.uint8, 480 * 360).reshape(360, 480)
+        assert luma[150:200, 220:260].std() < 12
+    assert len(shown) >= report.frames
+
+
+def test_faces_are_replaced_within_the_window(face_clip: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mkv"
+    report = streamed(str(face_clip), out, RunConfig(seed=3, threads=2), delay=2.0)
+    assert report.frames == 24 and report.replaced >= 20 and report.people == 1
+    assert report.compared > 0 and report.recognised == 0
+    assert bare(out, face_clip) == []
+
+
+def test_somebody_who_asks_for_the_end_gets_a_whole_file(with_face: bytes, tmp_path: Path) -> None:
+    stop = Stop()
+
+    def ask() -> None:
+        time.sleep(0.5)
+        stop()
+        time.sleep(0.5)
+
+    with piped(with_face[: len(with_face) * 2 // 3], tmp_path, after=ask) as source:
+        report = streamed(str(source), tmp_path / "out.mp4", stop=stop)
+    assert report.stopped and 12 <= report.frames <= 16
+    assert sum(1 for _ in Reader(tmp_path / "out.mp4")) == report.frames
+
+
+def test_a_pipe_that_breaks_off_leaves_what_came_before(with_face: bytes, tmp_path: Path) -> None:
+    with piped(with_face[:-1000], tmp_path) as source, pytest.raises(DamagedInput, match="23 frames before"):
+        streamed(str(source), tmp_path / "out.mkv")
+    assert sum(1 for _ in Reader(tmp_path / "out.mkv")) == 23
+
+
+@pytest.mark.parametrize(("data", "kind"), [(b"", NoVideoStream), (b"YUV4MPEG2 W64 H64 F25:1\n", NoVideoStream)])
+def test_a_pipe_without_a_frame_leaves_nothing(data: bytes, kind: type[Exception], tmp_path: Path) -> None:
+    with piped(data, tmp_path) as source, pytest.raises(kind):
+        streamed(str(source), tmp_path / "out.mkv")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pipe"]
+
+
+def ts_of(width: int, height: int, count: int, shade: int) -> bytes:
+    """A few frames of H.264 as an MPEG transport stream."""
+    import io
+
+    out = io.BytesIO()
+    with av.open(out, "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for n in range(count):
+            picture = np.full((height, width, 3), shade, np.uint8)
+            picture[:, (7 * n) % width :] //= 2
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def test_pictures_that_change_their_size_are_scaled_to_the_first(tmp_path: Path) -> None:
+    with piped(ts_of(320, 240, 10, 90) + ts_of(240, 176, 10, 160), tmp_path) as source:
+        report = streamed(str(source), tmp_path / "out.mkv")
+    sizes = {(frame.width, frame.height) for frame in Reader(tmp_path / "out.mkv")}
+    assert sizes == {(320, 240)} and report.frames >= 18
+    assert any("240 x 176" in note for note in report.notes)
+
+
+def test_a_source_that_goes_is_opened_again_and_at_last_given_up(tmp_path: Path) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+
+    def serve() -> None:
+        for _ in range(2):
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(ts_of(320, 240, 15, 90))
+        server.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    with pytest.raises(InputNotFound, match="did not come back") as raised:
+        streamed(f"tcp://127.0.0.1:{port}", tmp_path / "out.mkv", retries=1)
+    report = raised.value.report  # type: ignore[attr-defined]
+    assert report.reconnects == 1 and report.frames + report.dropped >= 28
+    times = [frame.seconds for frame in Reader(tmp_path / "out.mkv")]
+    assert len(times) == report.frames and (np.diff(times) > 0).all()
+
+
+def test_a_source_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputNotFound):
+        streamed("tcp://127.0.0.1:1", tmp_path / "out.mkv")
+    with pytest.raises(InputNotFound):
+        streamed(str(tmp_path / "no.mp4"), tmp_path / "out.mkv")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("delay", "engine"), [(0.5, "solid"), (99, "solid"), (2.0, "stylegan")])
+def test_what_a_stream_cannot_do_is_refused(faceless_clip: Path, tmp_path: Path, delay: float, engine: str) -> None:
+    with pytest.raises(UsageError):
+        streamed(str(faceless_clip), tmp_path / "out.mkv", RunConfig(engine=engine), delay)
+    assert not list(tmp_path.iterdir())
+
+
+def command(*words: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "deid", "stream", *words, "--engine", "solid", "--threads", "1"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_a_signal_finishes_the_file(with_face: bytes, tmp_path: Path) -> None:
+    with command("-", "-o", str(tmp_path / "out.mp4"), "--report", str(tmp_path / "it.json")) as process:
+        assert process.stdin is not None
+        process.stdin.write(with_face[: len(with_face) * 2 // 3])
+        process.stdin.flush()
+        for _ in range(200):  # until it has begun: before that there is nothing to finish
+            if b"deid" in Path(f"/proc/{process.pid}/cmdline").read_bytes() and _reads(process.pid):
+                break
+            time.sleep(0.05)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert sum(1 for _ in Reader(tmp_path / "out.mp4")) >= 1
+    assert b'"stopped": true' in (tmp_path / "it.json").read_bytes()
+
+
+def _reads(pid: int) -> bool:
+    """Whether the process has a thread that reads frames."""
+    return len(os.listdir(f"/proc/{pid}/task")) > 3
+
+
+def test_nobody_who_reads_is_one_sentence(with_face: bytes) -> None:
+    with command("-", "-o", "-", "--delay", "0.8") as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(with_face)
+            process.stdin.close()
+        said = process.stderr.read().decode()
+        assert process.wait(60) == 5
+    assert "has gone" in said and "Traceback" not in said
