@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,12 +45,12 @@ class Setting:
     def shares(self, shapes: np.ndarray) -> np.ndarray:
         """float64 (n, 7), 0 and more: how far heads of identity ``shapes``, (n, K), placed as
         :meth:`~.painter.Sitter.in_place_of` does, are off in each line and width, 1 being as far as looks right."""
-        mean, modes = _points(self.geometry)
-        heads = (np.asarray(shapes, np.float64) @ modes).reshape(len(shapes), -1, 3) + mean
-        heads -= heads.mean(axis=1, keepdims=True)
+        forms, codes = _forms(self.geometry), np.asarray(shapes, np.float64)
         aim = self.subject - self.subject.mean(axis=0)
-        sizes = (heads * aim).sum(axis=(1, 2)) / (heads**2).sum(axis=(1, 2))
-        off = _measures(heads * sizes[:, None, None]) - _measures(aim[None])
+        along = codes @ (forms.modes @ aim.ravel()) + forms.mean @ aim.ravel()
+        square = ((codes @ forms.squares + 2 * forms.cross) * codes).sum(axis=1) + forms.mean @ forms.mean
+        measures = codes @ forms.mode_measures + forms.mean_measures
+        off = measures * (along / square)[:, None] - _measures(aim[None])
         out: np.ndarray = np.abs(off) / (aim[_EYES[1], 0] - aim[_EYES[0], 0]) / _LIMITS
         return out
 
@@ -66,9 +67,25 @@ def _measures(points: np.ndarray) -> np.ndarray:
     return np.stack(heights + widths, axis=1)
 
 
+class _Forms(NamedTuple):
+    """What :meth:`Setting.shares` needs of all heads, float64, their mesh points about their own middle: the ``mean``
+    head's (1404,) and each mode's (K, 1404), their measures (7,) and (K, 7), the modes' products with one another,
+    ``squares`` (K, K), and with the mean, ``cross`` (K,). Points by the hundred need not be made to be measured."""
+
+    mean: np.ndarray
+    modes: np.ndarray
+    mean_measures: np.ndarray
+    mode_measures: np.ndarray
+    squares: np.ndarray
+    cross: np.ndarray
+
+
 @lru_cache(maxsize=2)
-def _points(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """The mean head's mesh points, float64 (468, 3), and each mode's, (K, 1404)."""
+def _forms(geometry: Geometry) -> _Forms:
     mean = surface_points(geometry, geometry.vertices).astype(np.float64)
     modes = surface_points(geometry, geometry.identity).astype(np.float64)
-    return mean, modes.reshape(len(modes), -1)
+    mean, modes = mean - mean.mean(axis=0), modes - modes.mean(axis=1, keepdims=True)
+    flat = modes.reshape(len(modes), -1)
+    return _Forms(
+        mean.ravel(), flat, _measures(mean[None])[0], _measures(modes), flat @ flat.T, flat @ mean.ravel()
+    )
