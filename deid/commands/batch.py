@@ -136,7 +136,7 @@ def batch(
     if dry_run:
         _tell_plan(found, names, place, ledger_path, config, as_json, quiet)
         return 0
-    with _crews(executor, address, gpus, jobs, config.threads, stall, debug) as crew:
+    with _crews(executor, address, gpus, jobs, config.threads * config.segments, stall, debug) as crew:
         return _run(
             stop, found, names, place, ledger_path, config, crew, as_json, quiet, retries=retries, again=retry_failed,
             overwrite=overwrite, report=report_path, forget=forget, debug=debug, far=executor == "ray",
@@ -145,17 +145,17 @@ def batch(
 
 @contextmanager
 def _crews(
-    executor: str, address: str | None, gpus: float, jobs: int | None, threads: int, stall: float, debug: bool
+    executor: str, address: str | None, gpus: float, jobs: int | None, cores: int, stall: float, debug: bool
 ) -> Iterator[Callable[[], Crew]]:
     """What gathers those who work on files."""
     if executor == "local":
         from deid.batch.pool import Pool
 
-        yield partial(Pool, jobs or _suitable(threads), stall, debug)
+        yield partial(Pool, jobs or _suitable(cores), stall, debug)
         return
     from deid.batch.cluster import Cluster
 
-    with Cluster(address, jobs, stall, cores=threads, gpus=gpus, debug=debug) as cluster:
+    with Cluster(address, jobs, stall, cores=cores, gpus=gpus, debug=debug) as cluster:
         yield cluster.crew
 
 
@@ -174,9 +174,9 @@ def _names(found: Found, template: str, ledger: Path) -> list[str]:
     return [name_of(item, template, partial(content, item.source)) for item in found.items]
 
 
-def _suitable(threads: int) -> int:
-    """How many files at a time."""
-    cores = max(1, available_cores() // threads)
+def _suitable(each: int) -> int:
+    """How many files at a time, where ``each`` takes so many cores."""
+    cores = max(1, available_cores() // each)
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

@@ -51,6 +51,18 @@ def test_a_batch_gives_what_single_runs_give_and_reports(tmp_path: Path) -> None
     assert str(tmp_path) not in index + (pages / "0.mp4.json").read_text() + (pages / "0.mp4.html").read_text()
 
 
+def test_an_audit_later_makes_nothing_again(tmp_path: Path) -> None:
+    source, out = clips(tmp_path, 1), tmp_path / "out"
+    options = ["--engine", "solid", "--seed", 5, "--quiet"]
+    assert deid("batch", source, "-o", out, *options).returncode == 0
+    before = (out / "0.mp4").stat().st_mtime_ns
+    done = deid("batch", source, "-o", out, *options, "--report", tmp_path / "pages")
+    assert done.returncode == 0, done.stderr
+    assert (out / "0.mp4").stat().st_mtime_ns == before
+    report = json.loads((tmp_path / "pages" / "0.mp4.json").read_text())
+    assert report["audit"]["passed"] and report["frames"] == 5 and (tmp_path / "pages" / "0.mp4.html").is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_fifty_kills_of_anything_over_twenty_clips(tmp_path: Path) -> None:

@@ -215,6 +215,41 @@ def test_a_file_that_is_no_ledger_is_left_alone(bench: Bench, tmp_path: Path) ->
     assert done.returncode == 3 and "no ledger of this version" in done.stderr
 
 
+def test_an_audit_that_is_asked_for_later_judges_what_is_there(bench: Bench, tmp_path: Path) -> None:
+    bench.put("leaky.mp4", "leaky clip")
+    bench.run("--seed", 4)
+    before, stamps = bench.outputs(), [p.stat().st_mtime_ns for p in sorted(bench.out.rglob("*.mp4"))]
+    due = {entry["due"] for entry in bench.run("--seed", 4, "--audit", "--dry-run")["files"]}
+    assert due == {"finished, to be audited"}
+    bench.starts()
+    told = bench.run("--seed", 4, "--audit")
+    assert set(bench.fates(told).values()) == {"judged"} and len(bench.starts()) == 4
+    assert {e["target"]: e["audit"] for e in told["files"]}["leaky.mp4"] is False
+    assert bench.outputs() == before and stamps == [p.stat().st_mtime_ns for p in sorted(bench.out.rglob("*.mp4"))]
+    bench.run("--seed", 4, "--audit")
+    bench.run("--seed", 4)
+    assert bench.starts() == []
+    pages = tmp_path / "pages"  # a page is made where there is none yet
+    assert set(bench.fates(bench.run("--seed", 4, "--report", pages)).values()) == {"judged"}
+    assert (pages / "day/1.mp4.html").read_text() == "<p>page</p>" and len(bench.starts()) == 4
+    told = bench.run("--seed", 4, "--strict", code=9)
+    assert bench.fates(told)["leaky.mp4"] == "failed" and "taken away again" in bench.said
+    assert bench.starts() == ["leaky.mp4"] and bench.outputs() == {n: m for n, m in before.items() if n != "leaky.mp4"}
+
+
+def test_a_ledger_of_the_version_before_is_taken_on(bench: Bench) -> None:
+    bench.run("--seed", 4)
+    bench.starts()
+    base = sqlite3.connect(bench.out / ".deid-batch" / "ledger.sqlite")
+    base.execute("ALTER TABLE files DROP COLUMN judged")
+    base.execute("PRAGMA user_version = 1")
+    base.commit()
+    base.close()
+    assert {e["due"] for e in bench.run("--seed", 4, "--dry-run")["files"]} == {"finished"}
+    assert set(bench.fates(bench.run("--seed", 4)).values()) == {"skip"} and bench.starts() == []
+    assert set(bench.fates(bench.run("--seed", 4, "--audit")).values()) == {"judged"}
+
+
 def killed_again_and_again(
     command: list[str], environment: dict[str, str], kills: int, longest: float, seed: int
 ) -> int:
