@@ -99,6 +99,15 @@ def test_eyes_that_hardly_differ_are_alike_and_a_wink_is_a_wink() -> None:
     assert openness[40:50, 1].max() < 0.1 and openness[40:50, 0].min() > 0.9
 
 
+def test_eyes_that_differ_in_one_frame_close_together() -> None:
+    aperture = np.full((40, 2), 0.26)
+    aperture[20:24] = 0.05
+    aperture[20, 0] = 0.22
+    openness = apertures.relative_openness(aperture, np.ones((40, 2)))
+    assert np.abs(openness[:, 0] - openness[:, 1]).max() < 0.02
+    assert openness[21:24].max() < 0.1 and openness[20].max() < 0.6
+
+
 def test_brows_that_rise_are_not_lowered_at_once() -> None:
     geometry = load_geometry()
     at = geometry.expression_names.index

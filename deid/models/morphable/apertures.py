@@ -80,17 +80,28 @@ def relative_openness(aperture: np.ndarray, trust: np.ndarray) -> np.ndarray:
     """(n, 2), 0 closed, 1 as this person usually holds the eye, at most 1.5.
 
     An eye that turns away follows the other: people close both, and the hidden one is guessed by the landmark model.
+    So do both where they differ in one frame only, as at the start of a blink behind glasses: winks last longer.
     """
     out = np.empty_like(aperture)
     for eye in range(2):
         usual, closed = open_and_closed(aperture[:, eye], trust[:, eye])
         out[:, eye] = (aperture[:, eye] - closed) / (usual - closed)
+    differ = out[:, 0] - out[:, 1]
+    out = out - (differ - _without_spikes(differ))[:, None] * (0.5, -0.5) * trust.min(axis=1, keepdims=True)
     apart = (out[:, 0] - out[:, 1])[:, None] * (0.5, -0.5)
     believed = np.clip((np.abs(apart).max(axis=1, keepdims=True) * 2 - _ALIKE) / (_APART - _ALIKE), 0.0, 1.0)
     out = out - (1 - believed) * apart * trust.min(axis=1, keepdims=True)
     weight = np.maximum(trust, 1e-3)
     both = (out * weight).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
     return np.clip(trust * out + (1 - trust) * both, 0.0, _WIDEST)
+
+
+def _without_spikes(values: np.ndarray) -> np.ndarray:
+    """``values`` (n,) without what is in one row alone: their running median of three; the first and last as they are."""
+    out = values.copy()
+    if len(values) > 2:
+        out[1:-1] = np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=1)
+    return out
 
 
 def mouth_gap(neutral: np.ndarray, track: AttributeTrack, observations: Observations) -> np.ndarray:
