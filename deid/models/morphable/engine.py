@@ -370,8 +370,7 @@ class MorphableEngine:
 
     def _points(self, codes: TrackCodes, row: int) -> np.ndarray:
         with self._records_lock:
-            seen, _ = codes.witnessed.read(self._records, np.array([row]), (0, 0))
-        return seen.points[0]
+            return codes.witnessed.points(self._records, row)
 
     def recognise(self, chips: np.ndarray) -> np.ndarray:
         recogniser = self._ready_recogniser()

@@ -64,6 +64,12 @@ class Witnessed:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def points(self, records: RecordFile, row: int) -> np.ndarray:
+        """float32 (478, 3): the mesh of one row, as :meth:`read` has it, in a fraction of the time."""
+        first, second, share = int(self.before[row]), int(self.after[row]), self.share[row]
+        seen = RecordFile.points(records.read(np.array([first] if first == second else [first, second])))
+        return np.asarray(seen[0] * (1 - share) + seen[-1] * share, np.float32)
+
     def read(self, records: RecordFile, rows: np.ndarray, size: tuple[int, int]) -> tuple[Observations, np.ndarray]:
         """Observations of some rows, and their photometric notes."""
         numbers, place = np.unique(np.concatenate([self.before[rows], self.after[rows]]), return_inverse=True)
