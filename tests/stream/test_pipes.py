@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from deid.errors import DamagedInput, DeidError, NotMedia, UnsupportedInput, UsageError
 from deid.media import pipes
-from deid.media.pixels import Look, PlaneReader, Turn, plan_pixels
 from deid.media.pipes import Layout
+from deid.media.pixels import Look, PlaneReader, Turn, plan_pixels
 from deid.types import Frame
 
 EXACT = [name for name in pipes.PLANES if name not in ("rgb24", "bgr24", "gray")]
