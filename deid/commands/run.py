@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from deid.commands.audit import page_options
 from deid.config import RunConfig, default_target, preset_options
 from deid.errors import OutputError, OutputExists, UsageError
 from deid.progress import progress_for
+from deid.remote import Url, delivered, fetched, place_of
 
 if TYPE_CHECKING:
     from deid.report import RunReport
@@ -38,6 +39,7 @@ Examples:
   deid run ward.mkv --strict --html ward.html    no output unless the audit of every frame passes
   deid run frames/ -o frames-out/                a folder of pictures, in order of name
   deid run photo.jpg -o photo-out.jpg --json --quiet
+  deid run s3://ward/day1.mkv -o s3://public/day1.mkv     from store to store; see README, Beyond one machine
 """
 
 
@@ -54,10 +56,11 @@ class TracksParam(click.ParamType):
 
 
 @click.command(epilog=_EXAMPLES, short_help="De-identify a video, an image or a folder of frames.")
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.option(
-    "-o", "--output", "target", type=click.Path(path_type=Path), metavar="TARGET",
-    help="Where the result goes; the ending chooses the format.  [default: SOURCE's name with .deid before the ending]",
+    "-o", "--output", "target", metavar="TARGET",
+    help="Where the result goes, a file or a URL; the ending chooses the format.  [default: SOURCE's name with .deid "
+    "before the ending]",
 )
 @source_options
 @click.option("--keep", type=TracksParam(), multiple=True, help="Leave the face of this track as it is; repeat, or "
@@ -73,8 +76,8 @@ class TracksParam(click.ParamType):
 @click.pass_obj
 def run(
     stop: StopRequest,
-    source: Path,
-    target: Path | None,
+    source: str,
+    target: str | None,
     report_path: Path | None,
     no_mark: bool,
     keep: tuple[tuple[int, ...], ...],
@@ -95,9 +98,17 @@ def run(
     # what is said outright goes before what a preset stands for
     given = preset_options(presets, dry_run=bool(given.get("dry_run"))) | given
     config = RunConfig(**given, mark=not no_mark, keep=tuple(number for numbers in keep for number in numbers))
-    chosen = None if config.dry_run else (target or default_target(source))
-    with _report_file(report_path, source, chosen, config.overwrite) as save:
-        report = _run(source, chosen, config, stop, quiet)
+    origin = place_of(source)
+    chosen: Path | Url | None = place_of(target) if target else None
+    if config.dry_run:
+        chosen = None
+    elif chosen is None:
+        if isinstance(origin, Url):
+            raise UsageError(f"{origin} is on no disk of this machine; say where the result goes with -o.")
+        chosen = default_target(origin)
+    with _report_file(report_path, origin, chosen, config.overwrite) as save:
+        with _near(origin, chosen, config.overwrite) as (local, own):
+            report = _run(local, own, config, stop, quiet)
         stop.disarm()
         if save is not None:
             _save(save, report, chosen)
@@ -111,6 +122,15 @@ def run(
     except OutputError as error:
         # The video is there and whole: a result that cannot be shown does not undo it.
         say(f"warning: {error}")
+
+
+@contextmanager
+def _near(source: Path | Url, target: Path | Url | None, overwrite: bool) -> Iterator[tuple[Path, Path | None]]:
+    """Source and target on this machine: what is fetched is gone afterwards, what is to be sent is sent at the end."""
+    with ExitStack() as stack:
+        own = stack.enter_context(delivered(target, overwrite=overwrite)) if isinstance(target, Url) else target
+        local = stack.enter_context(fetched(source))[0] if isinstance(source, Url) else source
+        yield local, own
 
 
 def _run(source: Path, target: Path | None, config: RunConfig, stop: StopRequest, quiet: bool) -> RunReport:
@@ -133,14 +153,14 @@ def _run(source: Path, target: Path | None, config: RunConfig, stop: StopRequest
 
 @contextmanager
 def _report_file(
-    path: Path | None, source: Path, target: Path | None, overwrite: bool
+    path: Path | None, source: Path | Url, target: Path | Url | None, overwrite: bool
 ) -> Iterator[Path | None]:
     """A temporary file beside ``path``, made before the run so that an impossible place fails early; gets its name
     at the end if all went well."""
     if path is None:
         yield None
         return
-    if os.path.abspath(path) in {os.path.abspath(p) for p in (source, target) if p is not None}:
+    if os.path.abspath(path) in {os.path.abspath(p) for p in (source, target) if isinstance(p, Path)}:
         raise UsageError(f"--report names {path}, which is the source or the target; choose another file.")
     if os.path.lexists(path) and not overwrite:
         raise OutputExists(f"{path} exists; choose another name for the report, or add --overwrite.")
@@ -159,7 +179,7 @@ def _report_file(
             os.unlink(name)
 
 
-def _save(path: Path, report: RunReport, target: Path | None) -> None:
+def _save(path: Path, report: RunReport, target: Path | Url | None) -> None:
     """Write the report; without it the run has not done what it was asked, so the output goes."""
     try:
         path.write_text(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -176,8 +196,10 @@ def _umask() -> int:
     return mask
 
 
-def _remove(target: Path) -> None:
-    if target.is_dir():
+def _remove(target: Path | Url) -> None:
+    if isinstance(target, Url):
+        target.remove()
+    elif target.is_dir():
         shutil.rmtree(target, ignore_errors=True)
     else:
         target.unlink(missing_ok=True)

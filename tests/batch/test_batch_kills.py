@@ -116,3 +116,27 @@ def test_one_face_in_all_files_whatever_the_order_the_jobs_and_the_kills(tmp_pat
         process.wait()
     assert subprocess.run(command).returncode == 0
     assert sums(tmp_path / "out") == sums(tmp_path / "whole")
+
+
+def test_by_url_a_batch_and_a_run_give_the_same_bytes_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own tmp"
+    own.mkdir()
+    monkeypatch.setenv("TMPDIR", str(own))
+    source, out, ledger = clips(tmp_path, 2), tmp_path / "out", tmp_path / "ledger.sqlite"
+    options = ["--engine", "solid", "--seed", 5, "--threads", 1]
+    done = deid("batch", source.as_uri(), "-o", out.as_uri(), "--ledger", ledger, *options, "--report", tmp_path / "p")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "p" / "sub" / "1.mp4.html").is_file()
+    assert deid("run", (source / "0.mp4").as_uri(), "-o", (tmp_path / "one.mp4").as_uri(), *options).returncode == 0
+    assert deid("run", source / "0.mp4", "-o", tmp_path / "near.mp4", *options).returncode == 0
+    assert (tmp_path / "one.mp4").read_bytes() == (tmp_path / "near.mp4").read_bytes() == (out / "0.mp4").read_bytes()
+    assert sorted(sums(out)) == ["0.mp4", "sub/1.mp4"] and list(own.iterdir()) == []
+    before = (out / "0.mp4").stat().st_mtime_ns
+    again = deid("batch", source.as_uri(), "-o", out.as_uri(), "--ledger", ledger, *options)
+    assert again.returncode == 0 and "2 finished before" in again.stdout
+    assert (out / "0.mp4").stat().st_mtime_ns == before
+    bad = deid("run", (source / "none.mp4").as_uri(), "-o", tmp_path / "x.mp4")
+    assert bad.returncode == 3 and bad.stderr.startswith("deid: there is no file://")
+    assert deid("run", (source / "0.mp4").as_uri()).returncode == 2
