@@ -23,9 +23,16 @@ from deid.types import Analysis, Shot
 
 
 def film(path: Path, shots: int = 3, frames: int = 12, rate: int = 25, faces: bool = False) -> Path:
-    """A clip of several shots with sound, in which something moves."""
-    from deid.virtual_camera import COLLINS, HOPPER
+    """A clip of several shots with sound, in which something moves; with ``faces``, every other shot is of a person."""
+    from deid.virtual_camera import COLLINS, HOPPER, Pose, ShotPlan, hang
+    from deid.virtual_camera import film as filmed
 
+    near = Pose(0, 225, 140, 420, 3)
+    plans = [
+        ShotPlan(hang([who]), (near, Pose(1.0, near.x + 6, near.y, near.height * 0.97, near.roll)), frames)
+        for who in (COLLINS, HOPPER)
+    ]
+    people = [[p.pixels for p in filmed([plan], width=320, height=240, fps=rate)] for plan in plans if faces]
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=rate, options={"crf": "12"})
         video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
@@ -36,11 +43,7 @@ def film(path: Path, shots: int = 3, frames: int = 12, rate: int = 25, faces: bo
                 y, x = np.mgrid[:240, :320]
                 picture = np.stack([(x * (shot + 1) + 3 * number) % 256, (y + 90 * shot) % 256, x * 0 + 60 * shot], 2)
                 if faces and shot % 2 == 0:
-                    from PIL import Image
-
-                    size = 150 + number
-                    face = Image.fromarray((COLLINS, HOPPER)[shot // 2 % 2].pixels).resize((size, size))
-                    picture[40 : 40 + size, 60 : 60 + size] = np.asarray(face)
+                    picture = people[shot // 2 % 2][number]
                 frame = av.VideoFrame.from_ndarray(picture.astype(np.uint8), "rgb24")
                 out.mux(video.encode(frame))
                 tone = av.AudioFrame.from_ndarray(np.zeros((2, 1920), np.float32), "fltp", "stereo")
