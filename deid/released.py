@@ -173,13 +173,17 @@ class Check:
         alike = self._alike(pairs, {person: of for person, of in left.items() if of}, codes, shows)
         told = {p: np.array([codes[at.key] for at in _thinned(of, _HANDED_ON)]) for p, of in clear.items() if of}
         changing = {self._people[track] for track in tracks} | {person for of in alike for person in of.people}
-        met = {person: self._met(person, compared, codes) for person in sorted(changing)}
+        bad = {key: wanted[key].height for key in (*matches, *(key for of in alike for key in of.faces))}
+        met = {person: self._met(person, compared, codes, bad) for person in sorted(changing)}
         least = min(apart.values(), default=None)
         found = tuple(sorted(matches, key=_order))
         return Released(found, hopeless, tracks, tuple(alike), told, met, len(wanted), least)
 
-    def _met(self, person: int, compared: Sequence[Compared], codes: Mapping[Key, np.ndarray]) -> Met:
-        """What was seen of somebody's faces that can be told from others', the nearest to their originals."""
+    def _met(
+        self, person: int, compared: Sequence[Compared], codes: Mapping[Key, np.ndarray], bad: Mapping[Key, float]
+    ) -> Met:
+        """What was seen of somebody's faces that can be told from others', the nearest to their originals. ``bad``:
+        heights of faces that cannot stay as they are."""
         found = []
         for c in compared:
             if self._people.get(c.place.face.track) == person and c.legible:
@@ -190,7 +194,11 @@ class Check:
         found.sort(key=lambda of: of[:2])
         found = found[:_MET]
         before, after = (np.array([of[i] for of in found], np.float32).reshape(-1, 128) for i in (2, 3))
-        return Met(before, after, np.array([of[4] for of in found]))
+        heights = [c.place.height for c in compared if self._people.get(c.place.face.track) == person]
+        shown = sum(self._people.get(face.track) == person for here in self._shown.values() for face in here)
+        lost = sum(height for key, height in bad.items() if self._people.get(key[1].track) == person)
+        share = lost / max(float(np.mean(heights)) * shown, 1e-6) if heights else 1.0
+        return Met(before, after, np.array([of[4] for of in found]), min(share, 1.0))
 
     def _suspects(self, compared: Sequence[Compared]) -> list[tuple[int, int]]:
         """Pairs of people of whom some faces come near one another, as far as was seen."""

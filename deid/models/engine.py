@@ -35,11 +35,13 @@ class Found:
 class Met:
     """What the finished clip shows of somebody whose new face is to change. ``before``, ``after``: float32 (n, 128),
     codes of faces that came near their originals, and of what is in their place. ``least``: float64 (n,), how far apart
-    these are to be."""
+    these are to be. ``share``: how much is at stake: faces that are recognised, or like another person's, by height,
+    of all faces of this one's that are replaced."""
 
     before: np.ndarray
     after: np.ndarray
     least: np.ndarray
+    share: float = 1.0
 
 
 class Engine(Protocol):

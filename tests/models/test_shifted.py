@@ -57,7 +57,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return SimpleNamespace(code=code, codes=codes, safe=code < 5)
 
     def moved(_g: Any, _a: Any, code: float, _f: Any, _t: Any, aim: Frames, look: Any, _s: Any, within: float) -> None:
-        look(code + 0.05)
+        look(code + 0.05 * within)
 
     monkeypatch.setattr(module, "rejudged", rejudged)
     monkeypatch.setattr(module, "moved", moved)
@@ -68,17 +68,27 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def moved_on(met: Met, drawn: float, turns: int = 2) -> Any:
-    likenesses = [SimpleNamespace(neutral=None, loses=0.02)] * 5
+def moved_on(met: Met, drawn: float, turns: int = 2, share: float = 1.0, loses: float = 0.02) -> Any:
+    likenesses = [SimpleNamespace(neutral=None, loses=loses)] * 5
     aim = aim_of(met, [], ())
     args: Any = (None, None, None, SimpleNamespace(code=0.0, draws=1), likenesses, [], None, met.after, aim)
-    return shifted(*args, lambda turn: cast(Any, SimpleNamespace(code=drawn)), turns)
+    return shifted(*args, lambda turn: cast(Any, SimpleNamespace(code=drawn)), turns, share)
 
 
 def test_a_face_is_moved_until_no_frame_is_too_near_and_judged_by_all_pictures(looks: list[Any]) -> None:
     found, change = moved_on(met_at(0.52, 0.7), drawn=0.0)
     assert 0.05 < found.code <= 0.2 and change[0] == pytest.approx(found.code) and not change[1:].any()
     assert looks[-1] == (found.code, 5) and all(count == 3 for _, count in looks[:-1])
+
+
+@pytest.mark.parametrize(
+    ("share", "loses", "within"), [(0.1, 0.02, 0.8), (0.4, 0.02, 1.8), (0.9, 0.02, 3.2), (0.1, 0.09, 1.4)]
+)
+def test_what_is_well_seen_gets_no_odder_for_a_few_frames(
+    looks: list[Any], share: float, loses: float, within: float
+) -> None:
+    moved_on(met_at(0.2, 0.2), drawn=0.0, turns=0, share=share, loses=loses)
+    assert max(code for code, _ in looks) == pytest.approx(0.05 * within)
 
 
 def test_another_draw_is_taken_where_it_is_better(looks: list[Any]) -> None:

@@ -15,7 +15,7 @@ from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.persona import from_bytes, model_mark, to_bytes
-from deid.models.morphable.shifted import aim_of, shifted
+from deid.models.morphable.shifted import FEW, aim_of, shifted
 from deid.models.morphable.surrogate import Likeness, Recognise, Surrogate, again, choose
 from deid.people import Person, kept_traits
 from deid.personas import Personas
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from deid.models.editing.video import SurrogateEdits
 
 _OTHER_MODEL = "the registry was made with another version of the face model, so its people look different from now on"
+JUDGED = 4
+"""Pictures of a person that a surrogate is tried on at first."""
 _TRIES, _SURELY = 3, 0.09  # seeds, unless one is so far beyond the threshold: frames come out nearer than first looks
 _MIDDLE = 0.7  # between two people's new faces in the finished clip: frames lie 0.045 around it (standard deviation)
 _APART = 0.03  # beyond the match threshold, from other surrogates of the clip
@@ -152,10 +154,11 @@ class Casting:
         others = [_as_seen(r, seen) for r in roles if r is not role]
         codes = [(r.person.id, seen.get(r.person.id, r.surrogate.codes)) for r in roles if r is not role]
         person = replace(kept_traits(role.person, self.match), id=0)
+        tried = role.shown[:JUDGED] if met.share < FEW else shown  # draws are moved as far as their pictures ask
         chosen = shifted(
             self.geometry, self.appearance, person, role.surrogate, [s.likeness for s in shown],
             [r.surrogate for r in others], self.recognise, met.after, aim_of(met, codes, alike),
-            lambda turn: self._choose(role.person, role.seed + turn, shown, others), _TRIES - 1,
+            lambda turn: self._choose(role.person, role.seed + turn, tried, others), _TRIES - 1, met.share,
         )  # fmt: skip
         if chosen is None:
             return None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deid.models.morphable.casting import Shown
+from deid.models.morphable.casting import JUDGED, Shown
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.eyewear_sheet import eyes_of, unrolled
@@ -23,7 +23,6 @@ from deid.released import reach
 from deid.tracking.observe import Chip
 
 _TONED = 2  # frames of a track that tell in how much haze a surrogate is tried on
-JUDGED = 4  # pictures of a person that a surrogate is tried on
 _GLASSES_TO = 32.0  # degrees of yaw to which pictures tell of glasses: from the side a brow or a temple looks like them
 
 _STRONG, _DARK = 0.09, 0.2  # half thickness from which on, and reflectance below which, rims are strong

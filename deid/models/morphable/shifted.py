@@ -28,7 +28,8 @@ _NEAREST = 0.05  # share of the pairs of two people's faces that count: those th
 _APART = 0.045  # beyond the match threshold, what these are to be on average
 _SPARE = 0.02  # of distance, what is asked of a step beyond enough: frames do not all go the same way
 _LOOKED_AT = 3  # pictures by which is told what a step changes, the last: those in which somebody was recognised
-_SMALL = 0.05  # of distance, what encoding may lose of faces so small that nobody sees how unusual a head is
+_SMALL = 0.08  # of distance, what encoding may lose of faces so small that nobody sees how unusual a head is
+FEW, _SOME = 0.25, 0.5  # shares of somebody's faces for whose sake the others become no less usual, or little
 _BETTER = 0.6  # of what lacks now, more than which is not worth another face
 
 
@@ -105,11 +106,13 @@ def shifted(
     aim: Frames,
     drawn: Callable[[int], Surrogate],
     turns: int,
+    share: float = 1.0,
 ) -> tuple[Surrogate, np.ndarray] | None:
     """``surrogate`` moved on until the codes ``after``, float (n, 128), of its frames are as ``aim`` says, or as far
     towards that as people differ, or one of ``turns`` others as ``drawn`` gives them, whichever comes nearer to it; and
     what the frames' codes change by, float64 (128,). ``None`` where nothing is much better. ``likenesses``: pictures
-    that it is tried on, the last those that tell most. Depends on the arguments only."""
+    that it is tried on, the last those that tell most. ``share``: of the person's faces, how much is at stake: what is
+    well seen does not become odd for a few poor frames. Depends on the arguments only."""
     if aim.score(after) >= 0:
         return None
     likenesses = _toned(sketched(geometry, appearance, surrogate.code), likenesses)
@@ -135,7 +138,8 @@ def shifted(
     for turn in range(1, turns + 1):
         if best()[0] < 0:
             told(drawn(turn).code)
-    for within in AT_WORST[-1:] if small else (WITHIN, *AT_WORST):
+    odd = AT_WORST[: 0 if share < FEW else 1 if share < _SOME else None]
+    for within in AT_WORST[-1:] if small else (WITHIN, *odd):
         score, code, there = best()
         if score < 0:
             moved(geometry, appearance, code, apparent(person), there, aim, told, setting, within)
