@@ -60,8 +60,8 @@ units of :func:`~.mouths.holds`. Corners of full lips hang below the middle of t
 corners hang as far frown."""
 _RIDGE = 0.1  # of the mean diagonal: corrections that only noise asks for stay small
 _GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one radian across, and up
-_MOST_GAZE = np.radians([4.0, 1.5])
-_GAINS = np.array([[0.7, 0.75], [1.5, 1.25]])  # least and most, across and up
+_MOST_GAZE = np.radians([4.0, 2.5])
+_GAINS = np.array([[0.7, 1.0], [1.5, 1.35]])  # least and most, across and up
 _GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
 _LID_RANGE, _LIP_RANGE = (0.75, 1.15), (0.6, 1.3)
 _LEAST_GAP = 0.04  # outer eye distances: lips that are closer say little about a factor
