@@ -97,7 +97,7 @@ def relative_openness(aperture: np.ndarray, trust: np.ndarray) -> np.ndarray:
 
 
 def _without_spikes(values: np.ndarray) -> np.ndarray:
-    """``values`` (n,) without what is in one row alone: their running median of three, but for the first and the last."""
+    """``values`` (n,) without what is in one row alone: their running median of three; ends stay."""
     out = values.copy()
     if len(values) > 2:
         out[1:-1] = np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=1)
