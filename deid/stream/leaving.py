@@ -56,7 +56,8 @@ class _Alarm:
 @dataclass(slots=True)
 class Leaving:
     """``write``: hands a finished frame on. ``refuse``: told of (track, frame, seconds around it) that are not to be
-    replaced. ``threads``: that paint."""
+    replaced. ``recognised``: told, by track, of rows and originals in which somebody still is. ``threads``: that
+    paint."""
 
     config: RunConfig
     seed: int
@@ -64,6 +65,7 @@ class Leaving:
     searchers: Searchers
     write: Callable[[Frame], None]
     refuse: Callable[[int, int, float], None]
+    recognised: Callable[[Mapping[int, Sequence[tuple[int, np.ndarray]]]], None] | None = None
     threads: int = 1
     found: Found = field(default_factory=Found)
     _alarms: list[_Alarm] = field(default_factory=list)
@@ -103,6 +105,8 @@ class Leaving:
                 comparer.submit(frame, finished_one)
         near = [s.place for s in comparer.seen if s.distance < FAR_1E3 + beyond(s.place.height)]
         out: set[tuple[int, int]] = set()
+        if near and self.recognised is not None:
+            self.recognised(comparer.pictures(p.face.track for p in near))
         for at, track in sorted({(p.frame, p.face.track) for p in near}):
             out |= self._around(batch, tracks[track], at, _AROUND)
         doubts = self.engine.doubts()

@@ -215,7 +215,10 @@ def _run(
         gate.leave()
 
     refuse: Callable[[int, int, float], None] = engine.refuse_around if engine is not None else lambda *_: None
-    leaving = Leaving(config, seed, engine, searchers, write, refuse, config.threads)
+    leaving = Leaving(
+        config, seed, engine, searchers, write, refuse, engine.recognised if engine is not None else None,
+        config.threads,
+    )  # fmt: skip
     pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="leave"))
     stream = _Stream(config, source, sink, timing, gate, leaving, engine, progress, stop, pool)
     progress.stage("streaming", info.frames)

@@ -10,8 +10,8 @@ that was seen.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,17 +21,16 @@ from deid.config import RunConfig
 from deid.detection.landmarks import FaceLandmarker
 from deid.models.engine import Found
 from deid.models.morphable.before_faces import hands_by_row, hands_of, things_of
-from deid.models.morphable.casting import Casting, Role
+from deid.models.morphable.casting import Casting, Role, Shown
 from deid.models.morphable.engine import MorphableEngine, _Cast
-from deid.models.morphable.fit import IdentityFit
 from deid.models.morphable.inversion import TrackCodes, invert_track
 from deid.models.morphable.light_track import LightTrack
+from deid.models.morphable.likenesses import likeness_of, wearing
+from deid.models.morphable.live_faces import Face, Known, Part
 from deid.models.morphable.live_light import beginning_at, in_haze, mixed, seldom_lit, shown_in
 from deid.models.morphable.recent import RecentRecords
 from deid.models.morphable.replacing import leave_out_heads, replacement_of
-from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.surrogate import again
-from deid.models.morphable.tracks import evenly
 from deid.models.morphable.trust import coverage
 from deid.people import Person, chips_of, clear_ones, find_people, telling
 from deid.plan import Replacement, rate_of
@@ -41,66 +40,18 @@ from deid.tracking.observe import Observer
 from deid.types import Track
 
 if TYPE_CHECKING:
-    from deid.models.morphable.painter import Sitter
     from deid.personas import Book
     from deid.stream.window import Batch
 
 _LEAST_ROWS, _ENOUGH_SECONDS = 8, 1.0  # meshes from which on somebody may be chosen, and seconds that are enough
 _AGAIN = 1.5  # times as many meshes before it is tried again
-_PAST_SHARE, _PAST_ROWS = 0.5, 40  # rows of the past beside those of the window: share of these, and at most
 _KEPT_SECONDS = 4.0  # of meshes, beside those rows
 _SETTLING = 0.4  # seconds in which what a window says differently from the one before is taken over
 _FADE = 0.16  # seconds from obscured to replaced, at least
 _MANY, _SPELL, _REST = 3, 1.0, 2.0  # refusals within so many seconds after which a face is obscured for so long
 _OTHERS = 12  # people whom a new surrogate is kept unlike, the latest
 _TEMPLATES = 12  # codes of a person that are kept
-
-
-@dataclass(slots=True, eq=False)
-class _Part:
-    """What stands in for somebody in the place of one face. ``turn``: multiplied to rotations from the right. ``haze``,
-    ``glow``: as they are shown. ``safe``: whether it is a stranger to the person."""
-
-    person: int
-    identity: IdentityFit
-    retarget: Retargeter
-    sitter: Sitter
-    turn: np.ndarray
-    haze: float
-    glow: float
-    safe: bool
-
-
-@dataclass(slots=True, eq=False)
-class Face:
-    """A face that is followed from window to window. ``numbers``: of its records, by frame. ``past``: some of them, of
-    what is behind the window, one in ``every``. ``planned``: how far it was replaced in the last frame that was
-    planned, ``None`` before the first. ``ready``: the first frame that may be replaced. ``refused``: (seconds,
-    around)."""
-
-    id: int
-    first: int
-    last: int
-    numbers: dict[int, int] = field(default_factory=dict)
-    past: list[int] = field(default_factory=list)
-    every: int = 1
-    taken: int = -1
-    part: _Part | None = None
-    job: Future[_Part | None] | None = None
-    tried: int = 0
-    ready: int = 0
-    planned: tuple[int, float] | None = None
-    refused: list[tuple[float, float]] = field(default_factory=list)
-    lights: tuple[np.ndarray, LightTrack] | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Known:
-    """Somebody who was in the stream. ``codes``: float32 (n, 128). ``role``: who stands in."""
-
-    id: int
-    codes: np.ndarray
-    role: Role
+_RECOGNISED, _CHANGES = 4, 2  # pictures of a face that are kept; times that somebody else stands in for it
 
 
 class LiveEngine(MorphableEngine):
@@ -116,7 +67,7 @@ class LiveEngine(MorphableEngine):
         self._ahead, self._waits = ahead, waits
         self._faces: dict[int, Face] = {}
         self._shown: dict[int, Face] = {}  # by the tracks of the batch that was looked at last
-        self._known: list[_Known] = []
+        self._known: list[Known] = []
         self._count = 0
         self._numbers = 1 << 30  # of tracks, beside those of faces
         self._choosing = ThreadPoolExecutor(1, thread_name_prefix="choose")
@@ -171,6 +122,19 @@ class LiveEngine(MorphableEngine):
         face.refused.append((at, seconds))
         if sum(at - _SPELL <= when <= at for when, _ in face.refused) >= _MANY:
             face.refused.append((at, _REST))
+            face.wanting = bool(face.recognised) and face.changed < _CHANGES
+
+    def recognised(self, pictures: Mapping[int, Sequence[tuple[int, np.ndarray]]]) -> None:
+        """By track, rows and originals in which somebody was still recognised after being replaced: whoever stands in
+        next is to be a stranger there, too."""
+        for track, found in pictures.items():
+            face, made = self._shown.get(track), self._casts.get(track)
+            if face is None or made is None or face.part is None:
+                continue
+            worn = wearing(self._worn.get(face.part.person))
+            for row, picture in found:
+                seen = likeness_of(self._geometry, made.codes, row, self._points(made.codes, row), picture, worn)
+                face.recognised = [*face.recognised, seen][-_RECOGNISED:]
 
     def _fresh(self) -> int:
         self._numbers += 1
@@ -234,6 +198,10 @@ class LiveEngine(MorphableEngine):
         if face.job is not None and (self._waits or face.job.done()):
             face.part, face.job = face.job.result(), None
             face.ready = batch.begin
+        if face.wanting and face.job is None and len(matched) >= _LEAST_ROWS:
+            face.part, face.wanting, face.tried = None, False, 0
+            face.changed += 1
+            face.ready = batch.end
         if face.part is not None or face.job is not None or not track.confirmed:
             return
         due = face.first < batch.end if self._waits else True
@@ -257,10 +225,10 @@ class LiveEngine(MorphableEngine):
     def _part_of(
         self, number: int, track: Track, matched: np.ndarray, shown: Sequence[Any], seconds: Sequence[float],
         size: tuple[int, int], hands: Any, things: Any, beside: set[int],
-    ) -> _Part | None:  # fmt: skip
+    ) -> Part | None:  # fmt: skip
         """Who stands in for a face, made ready to be rendered; ``None`` when too little is seen of it."""
         self._made_ready.join()
-        frames = self._records.frames(matched)
+        face, frames = self._faces[number], self._records.frames(matched)
         of = invert_track(
             self._geometry, self._records, frames, matched, seconds, self._rate, size, hands, things
         )
@@ -273,13 +241,18 @@ class LiveEngine(MorphableEngine):
         person = find_people([track], chips, known, clear)[0]
         there = {f.part.person for f in self._faces.values() if f.id in beside and f.part is not None}
         met = self._met(person, there)
+        if face.changed:
+            met = next((k for k in self._known if k.id == face.person), met)
         person = replace(person, id=met.id if met is not None else len(self._known) + 1, tracks=(number,))
         found = Found((person,), chips, telling(known, clear))
         worn = self.glasses(person, found)
         self._worn[person.id] = worn
-        role = self._role(person, found, met)
+        role = self._role(face, person, found, met)
+        face.person = person.id
         if met is None:
-            self._known.append(_Known(person.id, person.codes[:_TEMPLATES], role))
+            self._known.append(Known(person.id, person.codes[:_TEMPLATES], role))
+        elif face.changed:
+            met.role = role
         elif len(person.codes):
             met.codes = np.concatenate([met.codes, person.codes])[-_TEMPLATES:]
         with FaceLandmarker(threads=1) as landmarker:
@@ -287,12 +260,12 @@ class LiveEngine(MorphableEngine):
         made = self._casts.pop(number)
         assert made.retarget is not None
         turn = of.attributes.rotation[0].T @ made.attributes.rotation[0]
-        return _Part(
+        return Part(
             person.id, of.identity, made.retarget, made.sitter, turn, *shown_in(of.lights, made.codes.lights),
             role.surrogate.safe,
         )  # fmt: skip
 
-    def _met(self, person: Person, there: set[int]) -> _Known | None:
+    def _met(self, person: Person, there: set[int]) -> Known | None:
         """Who of those who were in the stream, and are not ``there`` now, this is."""
         if person.template is None:
             return None
@@ -304,28 +277,37 @@ class LiveEngine(MorphableEngine):
         nearest = min(apart, key=lambda a: a[:2], default=None)
         return nearest[2] if nearest is not None and nearest[0] < FAR_1E3 else None
 
-    def _role(self, person: Person, found: Found, met: _Known | None) -> Role:
+    def _role(self, face: Face, person: Person, found: Found, met: Known | None) -> Role:
         worn = self._worn[person.id]
         shown = tuple(self.likenesses(person, found, lambda: worn))
+        if met is not None and face.changed:
+            seen = [*shown, *(Shown(likeness, face.id, 0) for likeness in face.recognised)]
+            others = [known.role for known in self._known[-_OTHERS:] if known is not met]
+            role = replace(met.role, person=person, shown=shown)
+            other = self._casting_of(shown).another(role, seen, [*others, role])
+            unsafe = replace(role, surrogate=replace(role.surrogate, safe=False))
+            return unsafe if other is None else replace(other, shown=shown)
         if met is not None:
             likenesses = [s.likeness for s in shown]
             code = met.role.surrogate.code
             same, match = again(self._geometry, self._appearance, code, likenesses, self.recognise)
             return Role(person, same, shown, tuple(shown[i] for i in match), remembered=True)
-        casting = Casting(
+        before = [known.role for known in self._known[-_OTHERS:]]
+        roles = self._casting_of(shown).roles([person], Progress(), before)
+        return next(role for role in roles if role.person.id == person.id)
+
+    def _casting_of(self, shown: Sequence[Shown]) -> Casting:
+        return Casting(
             self._geometry, self._appearance, self._match, lambda _: list(shown), self.recognise, self._personas,
             self._decisions, self._edits,
         )  # fmt: skip
-        before = [known.role for known in self._known[-_OTHERS:]]
-        roles = casting.roles([person], Progress(), before)
-        return next(role for role in roles if role.person.id == person.id)
 
     # -- every window -------------------------------------------------------------------------------------------------
 
-    def _inverted(self, face: Face, part: _Part, track: Track, batch: Batch) -> TrackCodes:
+    def _inverted(self, face: Face, part: Part, track: Track, batch: Batch) -> TrackCodes:
         """The window's codes of a face with somebody who stands in, ready to be painted under the track's number."""
         own = sorted(frame for frame in face.numbers if track.first <= frame <= track.last)
-        past = self._past(face, own)
+        past = face.past_of(own)
         frames = np.array([*past, *own], np.int32)
         numbers = np.array([face.numbers[frame] for frame in frames.tolist()], np.int64)
         size = (batch.analysis.media.width, batch.analysis.media.height)
@@ -350,20 +332,6 @@ class LiveEngine(MorphableEngine):
     def _person(self, number: int) -> Person:
         return next(known.role.person for known in self._known if known.id == number)
 
-    def _past(self, face: Face, own: Sequence[int]) -> list[int]:
-        """Frames of before the window that go along, at most so many as leave the window the greater part."""
-        begin = own[0] if own else 1 << 40
-        for frame in sorted(f for f in face.numbers if face.taken < f < begin):
-            face.taken = frame
-            if frame % face.every == 0:
-                face.past.append(frame)
-        while len(face.past) > 2 * _PAST_ROWS:
-            face.every *= 2
-            face.past = [frame for frame in face.past if frame % face.every == 0]
-        most = min(_PAST_ROWS, int(_PAST_SHARE * len(own)))
-        behind = np.array([frame for frame in face.past if frame < begin])
-        return [int(f) for f in evenly(behind, most)] if most and len(behind) else []
-
     def _steady(self, face: Face, codes: TrackCodes, begin: int) -> LightTrack:
         """The window's light, beginning where the one before ended: what differs is taken over by and by, since a
         face must not change from one batch of frames to the next."""
@@ -380,7 +348,7 @@ class LiveEngine(MorphableEngine):
         return lights
 
     def _planned(
-        self, face: Face, part: _Part, track: Track, codes: TrackCodes, batch: Batch
+        self, face: Face, part: Part, track: Track, codes: TrackCodes, batch: Batch
     ) -> Replacement:
         """How far the face is replaced in the frames of its track, heeding what was decided before."""
         hands = self._casts[track.id].hands
