@@ -119,7 +119,7 @@ def _work(task: dict[str, Any], channel: Channel) -> None:
     source = place_of(task["source"])
     progress = _Told(channel)
     progress.stage("reading")
-    _require_same_place(task)
+    require_same_place(task)
     with ExitStack() as stack:
         try:
             stamp = stamp_of(source)
@@ -157,7 +157,7 @@ def _unchanged(source: Path | Url, stamp: str) -> Callable[[], None]:
     return check
 
 
-def _require_same_place(task: dict[str, Any]) -> None:
+def require_same_place(task: dict[str, Any]) -> None:
     """Whether DST is, on this machine, the folder that the batch gives names in."""
     if task.get("proof") is None:
         return

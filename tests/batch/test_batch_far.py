@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -11,11 +12,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import mediagen
 import pytest
 
 from batch.fake_worker import DRIVER
 from batch.test_batch_runs import Bench, killed_again_and_again
-from deid.errors import InputError, OutputError
+from deid.batch.cluster import serve
+from deid.batch.worker import require_same_place
+from deid.errors import InputError, OutputError, UsageError
 from deid.remote import Url, fetched
 
 OWN = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -183,3 +187,48 @@ def test_a_cluster_that_is_not_there_is_a_sentence(bench: Bench) -> None:
     bench.run("--executor", "ray", "--address", "ray://127.0.0.1:9", code=2)
     bench.run("--executor", "ray", "--address", "127.0.0.1:9", code=1)
     assert "there is no Ray cluster at 127.0.0.1:9" in bench.said and len(bench.said.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_real_work_on_a_cluster_gives_the_same_bytes(shelf: Shelf, tmp_path: Path) -> None:
+    """From store to store, and from folder to folder, which the workers find to be the same folder."""
+    pytest.importorskip("ray", reason="no ray: pip install 'deid-video[ray]'")
+    source, deid = tmp_path / "clips", [sys.executable, "-m", "deid", "batch"]
+    source.mkdir()
+    for number in range(2):
+        mediagen.clip(source / f"{number}.mp4", seconds=0.2 + 0.04 * number, audio=[["aac"]])
+        (shelf.inside / f"real/{number}.mp4").put(source / f"{number}.mp4", may_replace=False)
+    options = ["--engine", "solid", "--seed", "5", "--threads", "1", "--quiet"]
+    ray = ["--executor", "ray"]
+    near, far, shared = tmp_path / "near", shelf.outside / "real", tmp_path / "shared"
+    for words in (
+        [str(source), "-o", str(near)],
+        [(shelf.inside / "real").text, "-o", far.text, "--ledger", str(tmp_path / "far.sqlite"), *ray],
+        [str(source), "-o", str(shared), *ray],
+    ):
+        done = subprocess.run([*deid, *words, *options], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    for name in ("0.mp4", "1.mp4"):
+        made = (near / name).read_bytes()
+        assert (shared / name).read_bytes() == made
+        assert (far / name).content() == hashlib.sha256(made).hexdigest()
+    assert list(far.walk()) == ["0.mp4", "1.mp4"]
+    assert not list((shared / ".deid-batch").glob("unnamed*"))
+    done = subprocess.run([*deid, str(source), "-o", str(shared), *ray, "--gpus", "1"], capture_output=True, text=True)
+    assert done.returncode == 2 and "the 1 GPUs of --gpus" in done.stderr
+
+
+def test_a_folder_that_is_another_one_elsewhere_is_found_out(tmp_path: Path) -> None:
+    proof = tmp_path / "out" / ".deid-batch" / "unnamed" / "proof"
+    proof.parent.mkdir(parents=True)
+    proof.write_text("this one")
+    require_same_place({"proof": [str(proof), "this one"]})
+    require_same_place({"proof": None})
+    for wrong in ([str(proof), "another"], [str(proof.with_name("none")), "this one"]):
+        with pytest.raises(UsageError, match=f"{tmp_path}/out is not the same folder on"):
+            require_same_place({"proof": wrong})
+
+
+def test_another_version_on_a_machine_is_told() -> None:
+    told = list(serve({}, 10.0, False, "", "0.0.1"))
+    assert [message["t"] for message in told] == ["fail", "over"] and "the batch is of 0.0.1" in told[0]["message"]
