@@ -11,7 +11,7 @@ from types import TracebackType
 from deid.memory import free_memory
 from deid.types import Frame, MediaInfo
 
-MOST = 96 << 20
+MOST = 64 << 20
 """Bytes of planes that may wait for the second pass to begin; the first pass's networks, which took more, are gone."""
 KEPT = 64 << 20
 """Bytes of planes that are kept from the first pass."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from deid.models.morphable.creases import depth_at
 from deid.models.morphable.finish import soften
 from deid.models.morphable.geometry import Geometry, Part, load_geometry
 from deid.models.morphable.raster_lashes import resolve
-from deid.models.morphable.render import NOTHING, GeneratedFace, Renderer
+from deid.models.morphable.render import NOTHING, GeneratedFace, Renderer, _Workspace, _workspace
 from deid.models.morphable.shade import light_rig, occlusion_rgb
 from deid.models.morphable.shade_texture import build_pyramid, fill_holes, look_up, oil
 
@@ -340,6 +341,17 @@ def test_a_passing_picture_is_the_same_and_the_next_one_takes_its_place(geometry
     first = renderer.render(posed(geometry), view, light(), SIZE, SIZE, passing=True)
     again = renderer.render(posed(geometry), view, light(), SIZE, SIZE, passing=True)
     assert np.shares_memory(first.rgb, again.rgb)
+
+
+def test_memory_is_kept_for_edges_and_not_for_pixels(geometry: Geometry, renderer: Renderer) -> None:
+    def work() -> _Workspace:
+        renderer.render(posed(geometry), camera(400, (320, 320)), light(), 640, 640)
+        return _workspace(renderer._model, 640, 640)
+
+    with ThreadPoolExecutor(1) as fresh:
+        kept = fresh.submit(work).result()
+    arrays = (kept.depths, kept.owners, kept.triangle, kept.pixel, kept.place, kept.weight, kept.colour)
+    assert 0 < sum(array.nbytes for array in arrays) < 640 * 640 * 24
 
 
 def test_a_window_shows_what_the_whole_picture_shows_there(geometry: Geometry, renderer: Renderer) -> None:

@@ -336,7 +336,7 @@ class _Workspace:
         pixels, shape = width * height, (height, width)
         if pixels > self.capacity:
             # faces come nearer by and by: growing by a few pixels each time would ask for new memory every time
-            self.capacity = pixels = pixels * 3 // 2
+            self.capacity = pixels = pixels * 5 // 4
             self._flat = [np.empty(pixels, kind) for kind in (np.float32, np.int32, np.int32)]
             self.special = np.empty(pixels, np.int32)
         self.depth, self.owner, self.slot = (flat[: width * height].reshape(shape) for flat in self._flat)
