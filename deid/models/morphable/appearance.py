@@ -40,6 +40,7 @@ from deid.models.morphable.complexion import (
     tint,
     unlined,
 )
+from deid.models.morphable.features import features
 from deid.models.morphable.side_by_side import side_by_side
 from deid.models.morphable.spots import spots
 
@@ -179,7 +180,7 @@ class Appearance:
             unlined(low, age)
             nostrils(low)
             log = low + self._fine(code)[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
-            log += self._resized(tint(style, code.detail))
+            log += self._resized(tint(style, code.detail) + features(code.detail, age))
             lips(log, style)
             return log
 
@@ -205,7 +206,8 @@ class Appearance:
         log = mean + self._modes(code.appearance, (width, height))
         unlined(log, age)
         nostrils(log)
-        log += imaging.resize(tint(style, code.detail), (width, height), interpolation=imaging.INTER_LINEAR)
+        shown = tint(style, code.detail) + features(code.detail, age)
+        log += imaging.resize(shown, (width, height), interpolation=imaging.INTER_LINEAR)
         lips(log, style)
         crop = np.exp(np.clip(log, -3, 0.9))
         crop /= crop[core].mean(axis=0)

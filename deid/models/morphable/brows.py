@@ -51,11 +51,11 @@ class BrowStyle:
         """From :data:`COUNT` standard normal numbers; ``gender``: -1 (a man's, which lie lower) to 1."""
         n = np.clip(np.asarray(numbers, np.float64), -2.5, 2.5)
         return cls(
-            rise=2.2 * n[0] - 0.5 + 1.7 * gender,
-            tilt=2.4 * n[1],
-            arch=2.2 * n[2] + 1.0,
-            thick=float(np.clip(0.67 * np.exp(0.20 * n[3]), 0.54, 0.86)),
-            inner=4.0 * n[4],
+            rise=3.3 * n[0] - 0.5 + 1.7 * gender,
+            tilt=2.8 * n[1],
+            arch=3.0 * n[2] + 1.0,
+            thick=float(np.clip(0.67 * np.exp(0.26 * n[3]), 0.48, 0.95)),
+            inner=5.0 * n[4],
             dense=float(np.clip(np.exp(0.25 * n[5]), 0.95, 1.4)),
             dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),
             grey=float(np.clip(0.10 + 0.16 * n[7], 0.0, 0.7)),

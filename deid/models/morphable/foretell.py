@@ -18,9 +18,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from deid.errors import ModelError
+from deid.models.morphable import features
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.complexion import Complexion
+from deid.models.morphable.geometry import load_geometry
 from deid.people import traits
 
 _ASSET = Path(__file__).with_name("foretelling.safetensors")
@@ -34,10 +36,16 @@ def numbers(code: IdentityCode) -> np.ndarray:
 
 @lru_cache(maxsize=1024)
 def _shows(detail: int, appearance: bytes) -> np.ndarray:
-    """float64 (4,): what of a complexion shows; kept, since every draw is asked about more than once. ``appearance``:
+    """float64 (n,): what a code's details show; kept, since every draw is asked about more than once. ``appearance``:
     float32 coefficients."""
-    style = Complexion.drawn(detail, *load_appearance().traits(np.frombuffer(appearance, np.float32)))
-    return 10 * np.array([style.stubble, style.lips, style.eyes, style.cheeks])
+    return _of_detail(detail, *load_appearance().traits(np.frombuffer(appearance, np.float32)))
+
+
+def _of_detail(detail: int, gender: float, age: float) -> np.ndarray:
+    """float64 (n,): what of a complexion, and of the places of a face, shows of a seed of details."""
+    style = Complexion.drawn(detail, gender, age)
+    shows = 10 * np.array([style.stubble, style.lips, style.eyes, style.cheeks])
+    return np.concatenate([shows, features.strengths(detail, age)])
 
 
 def foretold(codes: Sequence[IdentityCode]) -> np.ndarray:
@@ -48,6 +56,17 @@ def foretold(codes: Sequence[IdentityCode]) -> np.ndarray:
     if found.shape[1] != len(matrix):
         return np.zeros((len(codes), matrix.shape[1]))
     out: np.ndarray = found @ matrix
+    return out
+
+
+def foretold_details(seeds: Sequence[int], gender: float, age: float) -> np.ndarray:
+    """float64 (n, 128): what each of ``seeds`` of details adds to what is foretold of a face of that ``gender``, -1 to
+    1, and ``age`` in years. All zero when the packaged map belongs to another face model."""
+    matrix = _matrix()
+    found = np.stack([_of_detail(seed, gender, age) for seed in seeds])
+    if len(matrix) != len(load_geometry().identity) + load_appearance().modes + 3 + found.shape[1]:
+        return np.zeros((len(seeds), matrix.shape[1]))
+    out: np.ndarray = found @ matrix[-found.shape[1] :]
     return out
 
 

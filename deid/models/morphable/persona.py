@@ -10,6 +10,7 @@ import numpy as np
 from deid.errors import DamagedRegistry
 from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.codes import IdentityCode
+from deid.models.morphable.features import places
 from deid.models.morphable.geometry import Geometry
 
 _HEAD = struct.Struct("<B8sqHH3f")
@@ -19,7 +20,7 @@ _VERSION = 1
 def model_mark(geometry: Geometry, appearance: Appearance) -> bytes:
     """8 bytes that change when the face model does: then the same numbers are another face."""
     words = hashlib.sha256()
-    for array in (geometry.identity[:, ::29], geometry.vertices, appearance.spread, appearance.centre):
+    for array in (geometry.identity[:, ::29], geometry.vertices, appearance.spread, appearance.centre, places()):
         words.update(np.ascontiguousarray(array).tobytes())
     return words.digest()[:8]
 

@@ -18,6 +18,7 @@ from deid.models.morphable.appearance import Appearance
 from deid.models.morphable.brow_match import browed, fitting, refitting, weighed
 from deid.models.morphable.clear_draws import chance, clear_draws
 from deid.models.morphable.codes import AttributeCode, Camera, IdentityCode
+from deid.models.morphable.details import detailed
 from deid.models.morphable.farther import AT_WORST, WITHIN, Aim, moved
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.foretell import foretold
@@ -49,6 +50,7 @@ _BETWEEN = 0.235  # the same between two people of a clip on average, of whose f
 _NEAREST = 0.09  # beyond dlib's own threshold, the same of the nearest pictures of two people of a clip
 _LEAST_MEAN, _LEAST_EACH = 0.8, 0.72  # distances from the subject below which the best draw is moved away
 _SET, _ILL_SET = 0.25, 0.15  # what it weighs how a head sits, and of distance, what it costs to sit ill
+_AGE = 50.0  # years, where it is of no matter
 _PIXEL = 0.5  # of the footage's pixels, standard deviation: what these and their enlargement blur
 _DRAW_TEXTURE = 256  # texture samples a side while draws are judged: a chip shows no more
 
@@ -117,11 +119,7 @@ def choose(
     codes = _wider(codes, likenesses)
     told = foretold(codes)
     way = _leaning(told, np.random.default_rng([seed, person.id, DRAWS]))
-    lean = (told - told.mean(axis=0)) @ way
-    lean *= _LEAN / max(float(lean.std()), 1e-9)
-    apart = _apart(told, foretold([o.code for o in others]) if others else told[:0])
-    if taken:
-        apart = np.minimum(apart, _apart(told, foretold(taken), _UNLIKE_ELSEWHERE))
+    apart = _clear(told, others, taken)
     if not likenesses:
         nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
         return Surrogate(codes[_first(apart)], None, None, *nothing, 1, True)
@@ -133,6 +131,12 @@ def choose(
     likenesses = _toned(sitter, likenesses)
     tried = in_place(geometry, sitter, likenesses[0])
     offsets = [recognise(tried[None]) - told[number]]
+    away = offsets[0] + told - before[0]
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
+    rng = np.random.default_rng([seed, person.id, DRAWS, 1])
+    codes = detailed(codes, told, away, (apparent(person), float(np.nan_to_num(years_shown(person), nan=_AGE))), rng)
+    told = foretold(codes)
+    apart, lean = _clear(told, others, taken), _leans(told, way)
     shade = _shade(geometry, appearance, sitter, tried, likenesses[0])
     looked: dict[int, Surrogate] = {}
     scores: dict[int, float] = {}
@@ -349,6 +353,19 @@ def _leaning(told: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     way -= reads @ (reads.T @ way)  # nobody leans towards another gender or age
     found: np.ndarray = way / max(float(np.linalg.norm(way)), 1e-9)
     return found
+
+
+def _leans(told: np.ndarray, way: np.ndarray) -> np.ndarray:
+    """(n,): how far draws, foretold as ``told``, (n, 128), lean ``way``, in oddness that this outweighs."""
+    lean = (told - told.mean(axis=0)) @ way
+    found: np.ndarray = lean * (_LEAN / max(float(lean.std()), 1e-9))
+    return found
+
+
+def _clear(told: np.ndarray, others: Sequence[Surrogate], taken: Sequence[IdentityCode]) -> np.ndarray:
+    """(n,): how much more than enough draws, foretold as ``told``, (n, 128), differ from all other surrogates."""
+    apart = _apart(told, foretold([o.code for o in others]) if others else told[:0])
+    return np.minimum(apart, _apart(told, foretold(taken), _UNLIKE_ELSEWHERE)) if taken else apart
 
 
 def _apart(told: np.ndarray, others: np.ndarray, unlike: float = _UNLIKE) -> np.ndarray:
