@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from deid.personas import Book
     from deid.stream.window import Batch
 
-_LEAST_ROWS, _ENOUGH_SECONDS = 8, 1.0  # meshes from which on somebody may be chosen, and seconds that are enough
-_AGAIN = 1.5  # times as many meshes before it is tried again
+_LEAST_ROWS, _ENOUGH_SECONDS = 8, 0.6  # meshes from which on somebody may be chosen, and seconds of them that suffice
+_LEAST_HEIGHT = 38.0  # pixels of a face, as :mod:`.trust` has it
+_AGAIN_SECONDS, _LONGEST_WAIT = 0.6, 5.0  # before it is tried again, each time twice as long
 _KEPT_SECONDS = 4.0  # of meshes, beside those rows
 _SETTLING = 0.4  # seconds in which what a window says differently from the one before is taken over
 _FADE = 0.16  # seconds from obscured to replaced, at least
@@ -177,16 +178,16 @@ class LiveEngine(MorphableEngine):
         for face in list(self._faces.values()):
             if face.last < horizon and face.job is None:
                 del self._faces[face.id]
-                for of in (self._codes, self._tracks):
+                for of in (self._codes, self._tracks, self._replacements):
                     of.pop(face.id, None)
                 continue
             for frame in [frame for frame in face.numbers if frame < horizon and frame not in face.past]:
                 del face.numbers[frame]
             kept.update(face.numbers.values())
+            kept.update(face.held)
             now = float(self._seconds[batch.begin])
             face.refused = [(at, around) for at, around in face.refused if at + around >= now - _KEPT_SECONDS]
-        if not any(face.job is not None for face in self._faces.values()):
-            self._recent.forget(horizon, kept)
+        self._recent.forget(horizon, kept)
         self.observer.forget(horizon)
 
     # -- choosing -----------------------------------------------------------------------------------------------------
@@ -196,21 +197,22 @@ class LiveEngine(MorphableEngine):
     ) -> None:
         """Have somebody chosen for a face when it is time."""
         if face.job is not None and (self._waits or face.job.done()):
-            face.part, face.job = face.job.result(), None
+            face.part, face.job, face.held = face.job.result(), None, frozenset()
             face.ready = batch.begin
         if face.wanting and face.job is None and len(matched) >= _LEAST_ROWS:
-            face.part, face.wanting, face.tried = None, False, 0
+            face.part, face.wanting, face.tries, face.next_try = None, False, 0, 0
             face.changed += 1
             face.ready = batch.end
         if face.part is not None or face.job is not None or not track.confirmed:
             return
-        due = face.first < batch.end if self._waits else True
-        enough = len(matched) >= max(_LEAST_ROWS, _AGAIN * face.tried)
-        if not enough or not (due or len(matched) >= _ENOUGH_SECONDS * self._rate):
+        if self._waits and face.first >= batch.end:
+            return  # until the face's first frame is about to leave, more is seen of it
+        least = max(_LEAST_ROWS, 0 if self._waits else _ENOUGH_SECONDS * self._rate)
+        large = float(np.median(track.boxes[:, 3])) >= _LEAST_HEIGHT
+        if not large or len(matched) < least or batch.end < face.next_try:
             return
-        if not self._waits and len(matched) < 0.6 * _ENOUGH_SECONDS * self._rate:
-            return
-        face.tried = len(matched)
+        wait = min(_AGAIN_SECONDS * 2**face.tries, _LONGEST_WAIT)
+        face.tries, face.next_try = face.tries + 1, batch.end + round(wait * self._rate)
         shown = chips_of([track], list(chips))[track.id]
         own = replace(track, id=face.id)
         size = (batch.analysis.media.width, batch.analysis.media.height)
@@ -220,6 +222,7 @@ class LiveEngine(MorphableEngine):
         if self._waits:
             face.part = work()
         else:
+            face.held = frozenset(matched.tolist())
             face.job = self._choosing.submit(work)
 
     def _part_of(

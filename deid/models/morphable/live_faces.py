@@ -37,8 +37,9 @@ class Part:
 @dataclass(slots=True, eq=False)
 class Face:
     """A face that is followed from window to window. ``numbers``: of its records, by frame. ``past``: some of them, of
-    what is behind the window, one in ``every``. ``planned``: how far it was replaced in the last frame that was
-    planned, ``None`` before the first. ``ready``: the first frame that may be replaced. ``refused``: (seconds,
+    what is behind the window, one in ``every``. ``held``: numbers that a ``job`` reads. ``tries``, ``next_try``:
+    attempts to find somebody, and the frame of the next. ``planned``: how far it was replaced in the last frame that
+    was planned, ``None`` before the first. ``ready``: the first frame that may be replaced. ``refused``: (seconds,
     around). ``recognised``: pictures in which it still was after it had been replaced.
     ``person``: who it is of, 0 before that is known. ``wanting``: whether somebody else is to stand in; ``changed``:
     how often that was so."""
@@ -52,7 +53,9 @@ class Face:
     taken: int = -1
     part: Part | None = None
     job: Future[Part | None] | None = None
-    tried: int = 0
+    held: frozenset[int] = frozenset()
+    tries: int = 0
+    next_try: int = 0
     ready: int = 0
     planned: tuple[int, float] | None = None
     refused: list[tuple[float, float]] = field(default_factory=list)
