@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -191,6 +191,31 @@ def _series(points: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def _read_often(
+    m: TrackMeasures, rows: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, float]]:
+    """Each measure of source and output in ``rows``, bool (n,), means of all readings, and how well two readings of the
+    source agree where eyes are open (a correlation): an output that is read once cannot be expected to do better."""
+    if m.readings:
+        readings = np.stack(m.readings)[rows]
+    else:
+        readings = np.stack([m.track.points[m.rows], np.stack(m.points)], axis=1)[rows][:, :, None]
+    source, output = ([_series(readings[:, which, k]) for k in range(readings.shape[2])] for which in (0, 1))
+    before, after = ({name: np.mean([s[name] for s in many], axis=0) for name in many[0]} for many in (source, output))
+    wide = np.minimum(before["eye left"], before["eye right"]) >= attributes.SHUT
+    agree = {}
+    for name in before:
+        x, y = source[0][name][wide], source[-1][name][wide]
+        sound = len(source) > 1 and len(x) > 2 and min(x.std(), y.std()) > 0
+        agree[name] = float(np.corrcoef(x, y)[0, 1]) if sound else float("nan")
+    return before, after, agree
+
+
+def _seen(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """``values`` (n,), NaN where ``like`` is."""
+    return np.where(np.isfinite(like), values, np.nan)
+
+
 _KEYS = {"eye left": "eye", "eye right": "eye", "mouth": "mouth", "gaze x": "gaze_x", "gaze y": "gaze_y"}
 _KEYS |= {"width": "width", "smile": "smile", "brow": "brow"}
 
@@ -209,15 +234,19 @@ def _expression(measures: Sequence[TrackMeasures], detail: dict) -> dict[str, fl
         entry: dict[str, Any] = {"track": m.track.id, "judged": int(rows.sum())}
         height = float(np.median(_posed(m)[0][rows])) if rows.any() else 0.0
         if rows.sum() >= 3:
-            before, after = _series(m.track.points[m.rows][rows]), _series(np.stack(m.points)[rows])
-            entry["means"] = means(m.track.points[m.rows][rows], np.stack(m.points)[rows])
-            shut = np.minimum(before["eye left"], before["eye right"]) < attributes.SHUT
+            source, output = m.track.points[m.rows][rows], np.stack(m.points)[rows]
+            before, after, entry["read twice"] = _read_often(m, rows)
+            once = _series(source), _series(output)
+            entry["means"] = means(source, output)
+            shut = np.minimum(once[0]["eye left"], once[0]["eye right"]) < attributes.SHUT
             for name, key in _KEYS.items():
                 x, y = before[name].copy(), after[name]
                 if key.startswith("gaze"):
                     x[shut] = np.nan
                 least = attributes.least_range(name if name in attributes.LEAST_RANGE else key, height)
-                fit = attributes.agreement(x, y, m.frames[rows], least)
+                # whether a source varies is asked of single readings, as of every clip before
+                varies = attributes.agreement(_seen(once[0][name], x), once[1][name], m.frames[rows], least).varies
+                fit = replace(attributes.agreement(x, y, m.frames[rows], least), varies=varies)
                 entry[name] = asdict(fit)
                 if name in offsets and np.isfinite(fit.offset):
                     offsets[name].append((fit.offset, fit.count))

@@ -3,7 +3,8 @@
 Takes sources and outputs, looks at nothing else, and measures every face of the source with a pass of its own: whether
 it was replaced, obscured or left, as the pictures show; whether a recogniser, aligned on the source frame, takes source
 and output for one person at one false match in a thousand; whether outputs of one person match each other and those of
-two people do not; how eyes, mouth, gaze and pose follow, and what they are on average;
+two people do not; how eyes, mouth, gaze and pose follow (means of three readings, since a single one of an iris is as
+much noise as glance), and what they are on average;
 how steady the mesh is; colour, softness, seams, flicker.
 Prints a table against the targets and can write all of it.
 

@@ -169,3 +169,20 @@ def test_a_contact_sheet_shows_source_output_and_difference(face_clip: Path, fou
     assert cells[:, :, :100].std() > 20
     assert not cells[:, :, 200:].any()
     assert folded(picture, 120, 2).shape == (240, 600, 3)
+
+
+def test_readings_of_one_picture_are_averaged_and_compared() -> None:
+    from _replacement_score import score
+
+    rng = np.random.default_rng(5)
+    source = talking(120)
+    once = made(source, source)
+    often = made(source, source)
+    noise = rng.normal(0, 0.6, (120, 2, 3, 478, 3)).astype(np.float32)
+    often.readings = list(np.broadcast_to(source[:, None, None], noise.shape) + noise)
+    single = made(source, source)
+    single.readings = [r[:, :1] for r in often.readings]
+    r = {name: score([m], [])["values"]["gaze_x"] for name, m in (("once", once), ("often", often), ("single", single))}
+    assert r["once"] > r["often"] > r["single"]
+    agree = score([often], [])["detail"]["tracks"][0]["read twice"]
+    assert 0 < agree["gaze x"] < r["often"] < 1
