@@ -17,7 +17,7 @@ from deid.models.morphable.codes import AttributeCode, Camera, Light, head_rotat
 from deid.models.morphable.eyewear import Eyewear, Outline, wire
 from deid.models.morphable.eyewear_draw import _thinned, without_remains, worn
 from deid.models.morphable.eyewear_find import likely
-from deid.models.morphable.eyewear_style import eyewear_of, outline_on, styled
+from deid.models.morphable.eyewear_style import _colour, eyewear_of, outline_on, styled
 from deid.models.morphable.geometry import load_geometry
 
 SIZE = 256
@@ -209,3 +209,46 @@ def test_what_stands_out_is_taken_off_as_arrays_would_say() -> None:
     assert np.array_equal(out[~changed], picture[~changed])
     expected = picture + share[..., None] * (usual / np.float32(255) - picture)
     assert np.allclose(out[changed], expected[changed], atol=1e-6)
+
+
+def test_the_hinge_that_stands_out_on_the_far_side_goes():
+    geometry = load_geometry()
+    shown = attributes()
+    middle = sheet.eyes_of(geometry, geometry.vertices)
+    mesh = shown.camera.project(
+        (geometry.vertices[geometry.triangles[geometry.landmark_triangles]]
+         * geometry.landmark_weights[..., None]).sum(axis=1)
+    )  # fmt: skip
+    points = mesh.copy()
+    points[:, 0] = (mesh[:, 0] - SIZE / 2) * 0.55 + SIZE / 2
+    for ends in ((33, 133), (362, 263)):
+        points[list(ends), :2] = mesh[list(ends), :2]
+    end = PAIR.own.points()[0]
+    at = shown.camera.project(sheet.surface(end[0] + 0.7, end[1] + 0.6, middle))[:2].round().astype(int)
+    picture = np.full((SIZE, SIZE, 3), 0.8, np.float32)
+    half = max(2, round(0.3 * shown.camera.scale))  # thicker than arms are
+    stub = np.s_[at[1] - half : at[1] + half + 1, at[0] - half : at[0] + half + 1]
+    picture[stub] = 0.1
+    head = (PAIR, geometry, geometry.vertices, geometry.vertices)
+    out, gone = without_remains(picture, points.astype(np.float32), *head, shown.camera)
+    assert out[stub].min() > 0.7 and gone[stub].all()
+    frontal, _ = without_remains(picture, mesh.astype(np.float32), *head, shown.camera)
+    assert frontal[stub].min() < 0.2  # which only a turned head tells from hair
+
+
+def test_a_thin_rim_darker_than_skin_is_dark_and_only_a_warm_one_gold():
+    skin = np.array([137.0, 105.0, 105.0])
+    assert _colour(np.array([102.0, 75.0, 76.0]), skin, 0.07) == ("gunmetal", True)
+    assert _colour(np.array([150.0, 112.0, 90.0]), skin, 0.07) == ("gold", True)
+    assert _colour(np.array([130.0, 108.0, 108.0]), skin, 0.07) == ("silver", True)
+
+
+def test_several_pictures_need_to_be_less_sure_and_those_from_the_side_more(monkeypatch):
+    said: list[float] = [0.9]
+    monkeypatch.setattr("deid.models.morphable.eyewear_style.likely", lambda sheets: said[0])
+    sheets = np.stack([with_rims(face_sheet(), Outline(3.35, -0.35, 2.7, 1.8, 4.0), 2, (20, 20, 20))] * 5)
+    assert eyewear_of(sheets[:1]) is None and eyewear_of(sheets) is not None
+    said[0] = 2.0
+    assert eyewear_of(sheets[:1]) is not None and eyewear_of(sheets, aside=True) is None
+    said[0] = 6.0
+    assert eyewear_of(sheets[:1], aside=True) is not None

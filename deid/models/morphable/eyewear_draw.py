@@ -24,6 +24,9 @@ from deid.models.morphable.geometry import Geometry, Part
 _REMAINS = 0.36  # centimetres beside the rim's middle, over its half thickness, that are looked at for remains
 _WINGS = 0.5  # centimetres farther, where only what stands out clearly is taken for remains
 _THICK = 0.4  # centimetres: half of what is thinner than the pieces of pairs that stand out beside faces
+_HINGE, _STUB_REACH = 1.0, 1.5  # centimetres: half of what is thicker than hinges, and how far they reach beyond rims
+_HIGHER = 0.3  # centimetres: rims rise towards their hinges more often than not
+_FAR_LENS = 0.12  # share of a rim that stands out beside the face, from which on it is on the far side
 _STANDS_OUT = (0.03, 0.06)  # contrast from which something is a rim, or an arm
 _EYES = (33, 133, 362, 263)  # mesh points: the corners of both eyes
 _DEPTH_SIDE = 140  # pixels across the head in the picture of what is near
@@ -127,10 +130,41 @@ def without_remains(
     if not mask.any():
         return picture, changed
     out = picture if in_place else picture.copy()
+    hinge = _far_hinge(own, lenses, lines - corner, camera, slip - corner, inside)
+    if hinge is not None:  # before the rest, which would leave it without what it stands out from
+        _thinned(out[box], hinge, changed[box], _HINGE * float(camera.scale))
     middle_column = int(np.clip(oval[:, 0].mean() - corner[0], 0, mask.shape[1]))
     for half in (np.s_[:, :middle_column], np.s_[:, middle_column:]):
         _thinned(out[box][half], mask[half], changed[box][half], _THICK * float(camera.scale))
     return out, changed
+
+
+def _outside(line: np.ndarray, inside: np.ndarray) -> float:
+    """Share of the points of ``line``, (n, 2), at which ``inside``, (h, w), is 0, or beyond it."""
+    x, y = np.rint(line.T).astype(np.intp)
+    held = (x >= 0) & (y >= 0) & (x < inside.shape[1]) & (y < inside.shape[0])
+    return 1 - float(inside[y[held], x[held]].sum()) / len(line)
+
+
+def _far_hinge(
+    own: Outline, lenses: np.ndarray, lines: np.ndarray, camera: Camera, shift: np.ndarray, inside: np.ndarray
+) -> np.ndarray | None:
+    """uint8 like ``inside``, (h, w), which is 1 where the face is: 1 where the hinge of the arm on the far side of a
+    turned head stands out before the background; ``None`` where no side is the far one. ``lenses``: (2, n, 3), the
+    rims' places on the head, and ``lines``, (2, n, 2), in the picture, where ``shift`` is added to what is projected.
+    """
+    beside = [_outside(line[:-2], inside) for line in lines]
+    far = int(np.argmax(beside))
+    if beside[far] < _FAR_LENS:
+        return None
+    out = np.zeros_like(inside)
+    end = lenses[far, -2] + np.array([0, _HIGHER, 0])
+    outwards = end + np.array([np.sign(end[0]) * _STUB_REACH, 0, 0])
+    place = camera.project(np.stack([end, outwards]))[:, :2] + shift
+    thickness = max(1, round(2 * _HINGE * float(camera.scale)))
+    imaging.polylines(out, [np.round(place * 16).astype(np.int32)], False, 1, thickness, imaging.LINE_8, 4)
+    out[inside > 0] = 0
+    return out if out.any() else None
 
 
 def _thinned(picture: np.ndarray, mask: np.ndarray, changed: np.ndarray, thick: float) -> None:

@@ -18,6 +18,8 @@ from deid.models.morphable.eyewear import Eyewear, Outline
 from deid.models.morphable.eyewear_find import likely
 
 _SURE = 1.2  # log odds: fewer than one bare portrait in a hundred is beyond, held out
+_TOGETHER, _MANY = 0.4, 4  # how much less will do for the mean of several pictures, and how many those are
+_ASIDE = 4.0  # log odds that pictures from the side must reach, where brows and temples look like rims
 _DIRECTIONS = 12
 _REACHES = (1.6, 2.6, 4.0)  # samples from a line's middle to where it has ended
 _FAINT = 0.07  # contrast, share of the brightness, of half a line
@@ -37,6 +39,8 @@ _BLACKEST, _BLACKS = 0.01, 0.95
 haze is as bright as a light one without."""
 _FAINT = 0.85  # of the skin's brightness as filmed: rims that show fainter than this
 _DARK = 0.72  # of the skin's brightness, below which a rim is dark
+_DARK_THIN = 0.88  # the same for thin rims
+_GOLDEN = 1.2  # of the skin's warmth, above which a thin rim is gold
 _TINTED = (0.62, 0.42)  # brightness of skin through a lens from which on it is tinted, and dark
 
 _COLOURS = {
@@ -221,10 +225,13 @@ def styled(sheets: np.ndarray) -> Eyewear:
     return Eyewear(_generic(own), own, rim, below, np.array(_COLOURS[name], np.float32), metal, lens)
 
 
-def eyewear_of(sheets: np.ndarray) -> Eyewear | None:
+def eyewear_of(sheets: np.ndarray, aside: bool = False) -> Eyewear | None:
     """What the subject of ``sheets``, uint8 (n, h, w, 3), wears before the eyes; ``None`` for nothing, or for what is
-    not certain."""
-    if not len(sheets) or likely(sheets) < _SURE:
+    not certain. ``aside``: the pictures show the face from the side."""
+    if not len(sheets):
+        return None
+    least = _SURE - _TOGETHER * min((len(sheets) - 1) / (_MANY - 1), 1)
+    if likely(sheets) < (_ASIDE if aside else least):
         return None
     return styled(sheets)
 
@@ -278,9 +285,11 @@ def _colour(rim: np.ndarray, skin: np.ndarray, half: float) -> tuple[str, bool]:
     bright = float(rim.mean() / max(float(skin.mean()), 1.0))
     warm = [float((c[0] - c[2]) / max(float(c.sum()), 1.0)) for c in (rim, skin)]
     if half < 0.1:
-        if bright < _DARK:
-            return "gunmetal", True
-        return ("gold", True) if warm[0] > 0.85 * warm[1] and bright < 1.1 else ("silver", True)
+        # a thin rim shows through skin's colour, most of which pictures this small mix with it: gold is what is warmer
+        # than skin all the same, and what is darker at all is dark
+        if bright > _DARK and warm[0] > _GOLDEN * warm[1] and bright < 1.1:
+            return "gold", True
+        return ("gunmetal", True) if bright < _DARK_THIN else ("silver", True)
     if bright < _DARK:
         red = float(rim[0] / max(float(rim[1]), 1.0)) / max(float(skin[0] / max(float(skin[1]), 1.0)), 1e-3)
         if red > 1.5 and bright > 0.35:

@@ -24,6 +24,7 @@ from deid.tracking.observe import Chip
 
 _TONED = 2  # frames of a track that tell in how much haze a surrogate is tried on
 _GLASSES_TO = 32.0  # degrees of yaw to which pictures tell of glasses: from the side a brow or a temple looks like them
+_GLASSES_ASIDE = 60.0  # the same where nothing better is seen, and only for what is very clear
 
 _STRONG, _DARK = 0.09, 0.2  # half thickness from which on, and reflectance below which, rims are strong
 _THIN, _SILVER = 0.05, (0.5, 0.5, 0.5)  # half thickness, centimetres, and reflectance of the plainest rims
@@ -105,17 +106,19 @@ def glasses_of(
     shown: Mapping[int, list[Chip]],
     points: Points,
 ) -> Eyewear | None:
-    """What kind of glasses the person's pictures show, but for those from the side."""
-    sheets = []
+    """What kind of glasses the person's pictures show; those from the side count where there are no others."""
+    sheets: list[np.ndarray] = []
+    aside: list[np.ndarray] = []
     for track in person.tracks:
         of = codes[track]
         middle = eyes_of(geometry, geometry.neutral(of.identity.shape))
         for chip in shown[track]:
             row = of.attributes.row_of(chip.frame)
-            if row is not None and abs(chip.yaw) <= _GLASSES_TO:
+            if row is not None and abs(chip.yaw) <= _GLASSES_ASIDE:
                 seen = in_chip(code_at(of, of.attributes, row), chip_from_picture(points(of, row)))
-                sheets.append(unrolled(chip.picture, seen.camera, middle))
-    return eyewear_of(np.array(sheets, np.uint8))
+                kept = sheets if abs(chip.yaw) <= _GLASSES_TO else aside
+                kept.append(unrolled(chip.picture, seen.camera, middle))
+    return eyewear_of(np.array(sheets or aside, np.uint8), aside=not sheets)
 
 
 def wearing(worn: Eyewear | None) -> Worn:
