@@ -87,7 +87,8 @@ class HandFinder:
             if not (package_root() / model).is_file():
                 raise ModelError("the hand models are missing: install them with `pip install mediapipe==0.10.21`")
         self._palm = Graph(_graph_config(_PALM, _PALM_SIDE, 2, threads), ("floats0", "floats1"))
-        self._hand = Graph(_graph_config(_HAND, _HAND_SIDE, 4, threads), ("floats0", "floats1"))
+        self._threads = threads
+        self._hand: Graph | None = None  # the larger one, which is loaded with the first palm: most clips show none
 
     def run(self, picture: np.ndarray, *, rgb: bool = False, least: float = 0.7) -> list[Hand]:
         """Hands, surest first, with a presence of ``least`` or more.
@@ -109,7 +110,8 @@ class HandFinder:
     def close(self) -> None:
         """Free both networks. A second call does nothing."""
         self._palm.close()
-        self._hand.close()
+        if self._hand is not None:
+            self._hand.close()
 
     def __enter__(self) -> HandFinder:
         return self
@@ -147,6 +149,8 @@ class HandFinder:
         c, s = np.cos(turn) * size / _HAND_SIDE, np.sin(turn) * size / _HAND_SIDE
         linear = np.array([[c, -s], [s, c]])
         picture_from_input = np.column_stack([linear, centre - linear @ np.full(2, _HAND_SIDE / 2)])
+        if self._hand is None:
+            self._hand = Graph(_graph_config(_HAND, _HAND_SIDE, 4, self._threads), ("floats0", "floats1"))
         packets = self._hand.run(sampled(picture, picture_from_input, _HAND_SIDE, imaging.BORDER_REPLICATE))
         points = floats(packets["floats0"]).reshape(21, 3)
         points[:, :2] = points[:, :2] @ linear.T + picture_from_input[:, 2]

@@ -33,6 +33,14 @@ def test_nothing_in_noise_and_tiny_pictures(finder):
     assert finder.run(np.zeros((8, 8, 3), np.uint8)) == []
 
 
+def test_the_larger_network_is_loaded_with_the_first_palm():
+    with HandFinder() as fresh:
+        noise = np.random.default_rng(0).integers(0, 256, (120, 90, 3), np.uint8)
+        assert fresh.run(noise) == [] and fresh._hand is None
+        assert fresh._landmarks(noise, np.array([45.0, 60.0]), 80.0, 0.0).points.shape == (21, 3)
+        assert fresh._hand is not None
+
+
 def test_other_dtypes_are_refused(finder):
     with pytest.raises(ValueError):
         finder.run(np.zeros((64, 64, 3), np.float32))
