@@ -57,6 +57,7 @@ unless the audit passes. ``max-privacy``: whole heads under one flat colour, loo
 SCOPES = ("video", "batch", "key")
 """How far one person keeps one surrogate: in a clip, in the files of a batch, in every file of a key."""
 
+DEVICES = ("cpu", "cuda")
 _NETWORKS = ("generator", "encoder", "mapper", "identity_encoder")
 
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
@@ -116,6 +117,8 @@ class RunConfig:
         mapper's file; the mapper, trained for that generator; weights of the identity encoder that the mapper was
         trained with,
         by default dlib's. ``None`` is what ships.
+    device:
+        Where engine ``stylegan``'s networks compute, one of :data:`DEVICES`.
     fallback:
         How a face is obscured that an engine cannot replace well: one of :data:`OBSCURING`.
     match:
@@ -200,6 +203,7 @@ class RunConfig:
     encoder: Path | None = None
     mapper: Path | None = None
     identity_encoder: Path | None = None
+    device: str = "cpu"
     fallback: str = "blur"
     match: str = "age,gender"
     surrogate_edit: tuple[str, ...] = ()
@@ -272,6 +276,9 @@ class RunConfig:
             object.__setattr__(self, name, None if value is None else _path(name, value))
             if value is not None and self.engine != "stylegan":
                 raise UsageError(f"{name} is for engine stylegan, not {self.engine}; leave one of them out.")
+        _one_of("device", self.device, DEVICES)
+        if self.device != "cpu" and (self.engine != "stylegan" or self.surrogate_edit):
+            raise UsageError("device cuda is for engine stylegan without surrogate_edit; leave one of them out.")
 
     def _settle_edits(self) -> None:
         """Words that are attributes, for engines that have such."""

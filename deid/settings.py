@@ -135,7 +135,7 @@ def _pointless(given: Mapping[str, Any]) -> set[str]:
         out |= {"audit", "strict", "recogniser", "recogniser_threshold", "recogniser_bgr", "html", "signals"}
     engine = given.get("engine")
     if engine is not None and engine != "stylegan":
-        out |= {"generator", "encoder", "mapper", "identity_encoder"}
+        out |= {"generator", "encoder", "mapper", "identity_encoder", "device"}
     if engine in OBSCURING:
         out |= {"key", "registry", "plan", "keep_like", "scope"}
     if given.get("scope") in ("video", "batch"):

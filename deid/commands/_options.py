@@ -10,7 +10,7 @@ import click
 
 from deid.commands._shell import TimeParam
 from deid.commands.audit import judge_options
-from deid.config import AUDIO, CODECS, COVERS, DETECTS, ENGINES, MATCHES, OBSCURING, POLICIES, PRESETS, SCOPES
+from deid.config import AUDIO, CODECS, COVERS, DETECTS, DEVICES, ENGINES, MATCHES, OBSCURING, POLICIES, PRESETS, SCOPES
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -39,6 +39,11 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         metavar="FILE",
         help="Engine stylegan: weights of the recogniser that the mapper was trained with.  [default: dlib's]",
+    ),
+    click.option(
+        "--device",
+        type=click.Choice(DEVICES),
+        help="Engine stylegan: where its networks compute; cuda is a GPU.  [default: cpu]",
     ),
     click.option(
         "--fallback",

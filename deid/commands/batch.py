@@ -66,8 +66,8 @@ _MEMORY = 2 << 30  # bytes that one file may need
               "this machine, or a Ray cluster.  [default: local]")
 @click.option("--address", metavar="HOST:PORT", help="The Ray cluster, or auto for the one this machine belongs to.  "
               "[default: $RAY_ADDRESS, or a new one here]")
-@click.option("--gpus", type=click.FloatRange(0), default=0.0, metavar="N", help="GPUs of the cluster that each file's "
-              "task takes; parts of one count.  [default: 0]")
+@click.option("--gpus", type=click.FloatRange(0), metavar="N", help="GPUs of the cluster that each file's task takes; "
+              "parts of one count.  [default: 1 with --device cuda, else 0]")
 @click.option("--forget", is_flag=True, help="Delete what is kept of people's faces at the end, though not every file "
               "is finished.")
 @source_options
@@ -92,7 +92,7 @@ def batch(
     ledger_path: Path | None,
     executor: str,
     address: str | None,
-    gpus: float,
+    gpus: float | None,
     forget: bool,
     dry_run: bool,
     report_path: Path | None,
@@ -136,6 +136,7 @@ def batch(
     if dry_run:
         _tell_plan(found, names, place, ledger_path, config, as_json, quiet)
         return 0
+    gpus = float(config.device == "cuda") if gpus is None else gpus
     with _crews(executor, address, gpus, jobs, config.threads * config.segments, stall, debug) as crew:
         return _run(
             stop, found, names, place, ledger_path, config, crew, as_json, quiet, retries=retries, again=retry_failed,

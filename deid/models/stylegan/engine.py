@@ -72,7 +72,9 @@ class StyleganEngine(MorphableEngine):
 
     def __init__(self, config: RunConfig, seed: int, book: Book | None = None) -> None:
         torch.set_num_threads(1)  # frames are painted side by side
-        networks = Networks.load(config.generator, config.encoder, config.mapper, config.identity_encoder)
+        networks = Networks.load(
+            config.generator, config.encoder, config.mapper, config.identity_encoder, config.device
+        )  # fmt: skip
         self._networks = SurrogateEdits.of(config.surrogate_edit).networks(networks)
         super().__init__(config, seed, book)
         self._seen: dict[int, Seen] = {}

@@ -28,13 +28,15 @@ what lies farther is no face that the generator was ever asked for."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Networks:
-    """G, E_id, E_attr and M of Nitzan et al. 2020, frozen. ``files``: what they were read from, for reports."""
+    """G, E_id, E_attr and M of Nitzan et al. 2020, frozen. ``files``: what they were read from, for reports.
+    ``device``: where they compute; what goes in and comes out is on the processor."""
 
     generator: Generator
     recogniser: DlibIdentity | FacenetIdentity
     attributes: AttributeEncoder
     mapper: Mapper
     files: tuple[str, ...]
+    device: str = "cpu"
 
     @classmethod
     def load(
@@ -43,10 +45,13 @@ class Networks:
         encoder: Path | None = None,
         mapper: Path | None = None,
         recogniser: Path | None = None,
+        device: str = "cpu",
     ) -> Networks:
         """``mapper``: a file with M and, unless ``encoder`` names another, E_attr. ``recogniser``: weights of E_id, by
-        default dlib's network; M has to be trained with it. Whatever is ``None`` is the shipped one. Raises
-        :class:`ModelError` when a file is missing, broken, or does not go with the others."""
+        default dlib's network; M has to be trained with it. Whatever is ``None`` is the shipped one. ``device``: as
+        torch calls it. Raises :class:`ModelError` when a file is missing, broken, or does not go with the others, and
+        where there is no such device."""
+        _require(device)
         if generator is not None and mapper is None:
             raise ModelError(
                 f"a mapper goes with one generator only, and none is given for {generator.name}; train one with "
@@ -56,11 +61,12 @@ class Networks:
         mapped_by = mapper or SHIPPED / _MAPPER
         told_by = encoder or mapped_by
         out = cls(
-            build.generator(open_checkpoint(made_by)),
-            build.frozen(identity_encoder(recogniser)),
-            build.attributes(open_checkpoint(told_by)),
-            build.mapper(open_checkpoint(mapped_by)),
+            build.generator(open_checkpoint(made_by)).to(device),
+            build.frozen(identity_encoder(recogniser)).to(device),
+            build.attributes(open_checkpoint(told_by)).to(device),
+            build.mapper(open_checkpoint(mapped_by)).to(device),
             tuple(dict.fromkeys(path.name for path in (made_by, told_by, mapped_by))),
+            device,
         )
         out._check(made_by, told_by, mapped_by)
         return out
@@ -86,32 +92,37 @@ class Networks:
         for rows in _batches(len(pictures)):
             places = [inverse(chip_from_picture(mesh) * (side / CHIP)) for mesh in points[rows]]
             where = torch.from_numpy(np.stack(places).astype(np.float32))
-            out.append(self.recogniser(aligned(_unit(pictures[rows]), where, side)))
+            out.append(self.recogniser(aligned(self._unit(pictures[rows]), where.to(self.device), side)).cpu())
         return np.asarray(torch.cat(out).numpy(), np.float32)
 
     @torch.no_grad()
     def attribute_codes(self, pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
         """E_attr: float32 (n, width) of aligned ``pictures``, uint8 (n, S, S, 3) RGB; ``points``: float32 (n, 478, 3),
         -1 to 1 over the picture."""
-        where = torch.from_numpy(np.ascontiguousarray(points, np.float32))
-        out = [self.attributes(_unit(pictures[rows]), where[rows]) for rows in _batches(len(pictures))]
+        where = torch.from_numpy(np.ascontiguousarray(points, np.float32)).to(self.device)
+        out = [self.attributes(self._unit(pictures[rows]), where[rows]).cpu() for rows in _batches(len(pictures))]
         return np.asarray(torch.cat(out).numpy(), np.float32)
 
     @torch.no_grad()
     def mapped(self, identities: np.ndarray, attributes: np.ndarray) -> np.ndarray:
         """M: float32 (n, width), drawn in where it lies farther out than the generator's own codes do."""
-        codes = self.mapper(torch.from_numpy(identities), torch.from_numpy(attributes))
+        codes = self.mapper(*(torch.from_numpy(told).to(self.device) for told in (identities, attributes)))
         away = (codes - self.mapper.mean) / self.mapper.scale
         size = away.square().mean(1, keepdim=True).sqrt()
         near = self.mapper.mean + away * (_FARTHEST / size.clamp_min(_FARTHEST)) * self.mapper.scale
-        return np.asarray(near.numpy(), np.float32)
+        return np.asarray(near.cpu().numpy(), np.float32)
 
     @torch.no_grad()
     def pictures(self, codes: np.ndarray) -> np.ndarray:
         """G: float32 (n, S, S, 3 or 4), code values and opacity, 0 to 1."""
-        out = [self.generator(torch.from_numpy(np.ascontiguousarray(codes[rows]))) for rows in _batches(len(codes))]
+        told = torch.from_numpy(np.ascontiguousarray(codes))
+        out = [self.generator(told[rows].to(self.device)).cpu() for rows in _batches(len(codes))]
         made = (torch.cat(out) / 2 + 0.5).clamp(0, 1)
         return np.ascontiguousarray(made.permute(0, 2, 3, 1).numpy(), np.float32)
+
+    def _unit(self, pictures: np.ndarray) -> torch.Tensor:
+        made = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
+        return made.permute(0, 3, 1, 2).float() / 255
 
 
 def normalised(points: np.ndarray, crop_from_frame: np.ndarray, side: int) -> np.ndarray:
@@ -126,8 +137,14 @@ def normalised(points: np.ndarray, crop_from_frame: np.ndarray, side: int) -> np
     return out
 
 
-def _unit(pictures: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+def _require(device: str) -> None:
+    """Raises :class:`ModelError` where there is no such device; has one compute the same way every time."""
+    if not device.startswith("cuda"):
+        return
+    if not torch.cuda.is_available():
+        raise ModelError("there is no GPU that torch can use here; leave --device out, or install torch for GPUs.")
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _batches(count: int) -> Sequence[slice]:

@@ -63,3 +63,14 @@ def test_meshes_are_told_in_the_crops_own_unit(scale: float, shift: float, side:
     told = normalised(frame, crop_from_frame, side)
     np.testing.assert_allclose(told[..., :2], (2 * inside[..., :2] + 1) / side - 1, atol=1e-4)
     assert abs(told[0, :468, 2].mean()) < 1e-4 and np.abs(told).max() < 2.01
+
+
+def test_a_gpu_that_is_not_there_is_told_and_a_device_is_taken(
+    small_files, loaded: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ModelError, match="no GPU that torch can use"):
+        Networks.load(small_files.generator, None, small_files.mapper, device="cuda")
+    other = Networks.load(small_files.generator, None, small_files.mapper, device="cpu:0")
+    codes = np.zeros((1, loaded.generator.shape.width), np.float32)
+    assert np.array_equal(other.pictures(codes), loaded.pictures(codes))
