@@ -258,3 +258,11 @@ def test_teeth_whose_colour_is_blurred_with_the_lips_are_seen_in_small_mouths_on
 def test_few_rows_of_teeth_are_as_bright_as_the_brightest() -> None:
     edge = (150, 125, 118)
     assert seen([edge, TOOTH, edge, DARK, DARK, DARK], gap=12).lit[1, 0] > seen([edge, DARK], gap=12).lit[1, 0] * 1.3
+
+
+def test_teeth_below_gums_are_upper_ones_and_teeth_below_a_dark_gap_lower_ones() -> None:
+    gum = (150, 80, 80)
+    laugh = seen([gum, gum, TOOTH, TOOTH])
+    assert laugh.upper[1] > 0.9 and laugh.free[1] == 0 and laugh.lower[1] == 0
+    speech = seen([DARK, DARK, TOOTH, TOOTH])
+    assert speech.upper[1] == 0 and speech.lower[1] > 0.3

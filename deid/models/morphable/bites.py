@@ -29,6 +29,7 @@ _LIT_FRAMES = 1.5  # standard deviation
 _DOUBT = 0.7  # frames' weight of the track as a whole, and of what is usual
 _BORDER, _ASTRAY = 3, 3.0  # rows at each end, and pixels, that may show the lip itself
 _USUAL_LIP, _LIKE_LIP, _MOST_LIP = 0.5, (0.6, 0.3), 5  # luminance, shares of it (mean, least), rows
+_LEAST_GUM, _EDGE, _LIT_GUM = 4, 1, 0.3  # rows, of these in the lip's own shade, and luminance beside skin's
 _LIT_PIXELS = np.array([5.0, 12.0])  # between the lips: in fewer, nothing is told about the light
 _BLURRED = np.array([2.5, 7.0])  # pixels of teeth: in few they are blurred with what is around, and the peak tells
 _SHARPER = 1.12  # by how much brighter than its peak a blurred row of teeth is
@@ -77,6 +78,8 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
             continue
         first, last = int(at[0]), int(at[-1])
         breaks = np.flatnonzero(np.diff(at) > 1)
+        if _gums(grey[i, :first]):
+            first = 0
         if first <= border[i] + 1:
             end = int(at[breaks[0]]) if len(breaks) else last
             upper[i] = (end + 1 - first) / count
@@ -88,6 +91,8 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
             lower[i] = (below[-1] + 1 - below[0]) / count
             free[i] = (int(below[0]) - end - 1) / count
             below_rows[i, below] = True
+        elif upper[i] and not first and last >= count - 1 - border[i] and not tooth[i, 0]:
+            upper[i], free[i] = 1.0, 0.0  # gums, and teeth that reach the lower lip
         elif upper[i] and first <= _BORDER and last >= count - 2:
             free[i] = 0.0  # teeth from lip to lip
             below_rows[i, first + round(0.6 * upper[i] * count) :] = tooth[i, first + round(0.6 * upper[i] * count) :]
@@ -102,6 +107,12 @@ def bites_of(records: np.ndarray, track: AttributeTrack, tone: np.ndarray, white
     clear = known * np.clip((pixels - _LIT_PIXELS[0]) / (_LIT_PIXELS[1] - _LIT_PIXELS[0]), 0.0, 1.0)
     lit = _lit(rows, tooth, below_rows, behind, clear, pixels, track.frames, np.asarray(tone, np.float64))
     return Bites(*(np.asarray(values, np.float32) for values in (known, upper, free, lower, lit, lips)))
+
+
+def _gums(above: np.ndarray) -> bool:
+    """Whether what is seen above teeth, luminance (k,) beside skin's, is what they grow from: flesh in the light, and
+    no dark gap that leaves them lower ones."""
+    return len(above) >= _LEAST_GUM and bool(above[_EDGE:].min() > _LIT_GUM)
 
 
 def _is_lip(below: np.ndarray, lip: float) -> bool:
