@@ -91,6 +91,11 @@ class Url:
             system.invalidate_cache()
         return system, path
 
+    def require_writable(self) -> None:
+        """Raises :class:`UsageError` for places that are only read."""
+        if self.scheme in ("http", "https"):
+            raise UsageError(f"{self.scheme}:// is only read; let -o name a store, such as s3://, or a file.")
+
     def exists(self) -> bool:
         return self._info() is not None
 
@@ -144,10 +149,10 @@ class Url:
     def fetch(self, into: int, tick: Callable[[], None] = lambda: None) -> str:
         """Copy the file into the open file ``into``; returns its SHA-256."""
         digest = hashlib.sha256()
+        if not self.exists():
+            raise InputNotFound(f"there is no {self}; check the name, the bucket and the endpoint.")
         with _explained(self):
             system, path = self._open()
-            if not system.exists(path):
-                raise InputNotFound(f"there is no {self}; check the name, the bucket and the endpoint.")
             with system.open(path, "rb") as stream:
                 while block := stream.read(_BLOCK):
                     digest.update(block)
@@ -253,6 +258,7 @@ def fetched(source: Url, tick: Callable[[], None] = lambda: None) -> Iterator[tu
 @contextmanager
 def delivered(target: Url, *, overwrite: bool) -> Iterator[Path]:
     """Where to finish a file of this machine, which then goes to ``target``. Nothing goes there if the block fails."""
+    target.require_writable()
     if not overwrite and target.exists():
         raise OutputExists(f"{target} exists already; choose another target, or use --overwrite.")
     with private_folder() as folder:

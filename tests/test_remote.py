@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -137,6 +140,27 @@ def test_errors_are_sentences(tmp_path: Path) -> None:
             Url("gs://bucket/clip.mp4").exists()
     with pytest.raises(InputError, match="localhost:1.clip.mp4 cannot be reached"):
         Url("https://localhost:1/clip.mp4").stamp()
+
+
+def test_from_the_web(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp", reason="no aiohttp: pip install 'deid-video[cloud]'")
+    (tmp_path / "a.mp4").write_bytes(b"a clip")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = Url(f"http://127.0.0.1:{server.server_port}")
+        with fetched(base / "a.mp4?signature=secret") as (local, _):
+            assert local.read_bytes() == b"a clip" and local.name == "a.mp4"
+        with pytest.raises(InputNotFound, match="there is no http://127.0.0.1:[0-9]+/b.mp4; "):
+            with fetched(base / "b.mp4?signature=secret"):
+                pass
+        with pytest.raises(UsageError, match="http:// is only read"):
+            with delivered(base / "c.mp4", overwrite=True) as local:
+                raise AssertionError
+        server.shutdown()
+    with pytest.raises(InputError, match="a.mp4 cannot be reached"):
+        with fetched(base / "a.mp4"):
+            pass
 
 
 class _without:

@@ -222,6 +222,7 @@ def refuse_clashes(items: Sequence[Item], names: Sequence[str], destination: Pat
     """Raises :class:`UsageError` where two copies would have one name or one would lie among the sources, and
     :class:`OutputError` where DST cannot be a folder."""
     if isinstance(destination, Url):
+        destination.require_writable()
         if any(item.folder for item in items):
             raise UsageError(f"a folder of frames cannot go to {destination}; give -o a folder of this machine.")
         if destination.exists() and not destination.is_folder():
