@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--delay", type=float, default=2.0)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--source", choices=("waits", "live"), help="by default both")
     parser.add_argument("--clip", type=Path)
     parser.add_argument("--max-height", type=int)
     parser.add_argument("--json", type=Path)
@@ -133,7 +134,7 @@ def main() -> None:
     for size in [args.clip.name] if args.clip else [args.only] if args.only else list(SIZES):
         layout, frames = read(args.clip, args.seconds, args.max_height) if args.clip else filmed(size, args.seconds)
         for engine in [args.engine] if args.engine else ENGINES:
-            for live in (False, True):
+            for live in [args.source == "live"] if args.source else (False, True):
                 found = streamed(layout, frames, engine, live=live, delay=args.delay, threads=args.threads)
                 results.append({"clip": size, **found})
                 print(row(size, found), flush=True)

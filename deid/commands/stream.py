@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deid.commands._shell import StopRequest, common_options, emit, emit_json, say
+from deid.commands._shell import Stopped, StopRequest, common_options, emit, emit_json, say
 from deid.config import CODECS, COVERS, DETECTS, ENGINES, MATCHES, OBSCURING, RunConfig
 from deid.errors import DeidError, OutputError, UsageError
 from deid.media.settings import AUDIO, PRESETS
@@ -137,6 +137,8 @@ def stream(
             report = run(wanted, asked, config, delay, progress, stop)
     except DeidError as error:
         report = getattr(error, "report", None)
+        if report is None and stop:  # before there was a frame
+            raise Stopped(signal.SIGINT) from error
         if report is None:
             raise
         failure = error

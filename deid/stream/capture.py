@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from deid.errors import DeidError, InputNotFound, NoVideoStream, UnsupportedInput
+from deid.errors import DamagedInput, DeidError, InputNotFound, NoVideoStream, UnsupportedInput
 from deid.media import colour
 from deid.media.pixels import Look, PixelPlan, PlaneReader, plan_pixels, turn_of
 from deid.media.source import MOST_PIXELS, codec_name, main_video
@@ -33,7 +33,8 @@ _OPENING, _READING = 10.0, 5.0  # seconds after which a source that says nothing
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 8.0  # seconds before a source that failed is opened again: each time twice as long
 _QUEUE = 3  # frames that wait in front of the work; more are too old when their turn comes
 _BASE = Fraction(1, 90000)
-_PROTOCOLS = "file,pipe,udp,rtp,rtsp,rtsps,rtmp,rtmps,tcp,tls,http,https,hls,crypto,srt,unix"
+_FAR = "udp,rtp,rtsp,rtsps,rtmp,rtmps,tcp,tls,http,https,httpproxy,hls,crypto,srt,unix"
+_NEAR = "file,pipe"  # what is here may name nothing that is elsewhere, and the other way round
 _MOST_SOUND = 4000  # packets of sound that wait for their picture
 
 
@@ -68,7 +69,7 @@ class AvSource:
         if self._piped is None:
             options["timeout"] = (_OPENING, _READING)
         if form != "lavfi" and self._piped is None:
-            options["options"]["protocol_whitelist"] = _PROTOCOLS
+            options["options"]["protocol_whitelist"] = _FAR if "://" in self._name else _NEAR
         try:
             file: Any = self._name if self._piped is None else _Readable(self._piped)
             return av.open(file, format=form, metadata_errors="replace", **options)
@@ -153,24 +154,34 @@ class AvSource:
                 yield from self._once(clock)
             except (FFmpegError, OSError, ValueError) as error:
                 failure = error
-            if self._stop or not self.live or (failure is None and self._wanted.form == "lavfi"):
+            if self._stop or self._is_finite():
                 if failure is not None and not self._stop:
-                    raise UnsupportedInput(f"{self._name} cannot be read on ({_reason(failure)}).") from failure
+                    raise DamagedInput(
+                        f"{self._name} cannot be read on ({_reason(failure)}): get an intact copy."
+                    ) from failure
                 return
             if not self._again(failure, began):
                 return
+
+    def _is_finite(self) -> bool:
+        """Whether what ends has ended; what is live has only failed."""
+        return not self.live or self._wanted.form == "lavfi" or bool(self._container.duration)
 
     def _once(self, clock: _Clock) -> Iterator[tuple[VideoFrame, Fraction]]:
         stream = main_video(self._container, self._name)
         stream.codec_context.thread_type, stream.codec_context.thread_count = "SLICE", 0  # frame threads would wait
         stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
         voice = self.sound_template
+        early: list[Packet] = []  # sound before the first picture, which sets the time
         for packet in self._container.demux([s for s in (stream, voice) if s is not None]):
             if self._stop:
                 return
             if voice is not None and packet.stream.index == voice.index:
                 if packet.pts is not None and packet.size:
-                    self.sound.append((clock.sound(packet), packet))
+                    early.append(packet)
+                if clock.shift is not None:
+                    self.sound.extend((clock.sound(sound), sound) for sound in early)
+                    early.clear()
                 continue
             with _damage_passes():
                 for frame in packet.decode():

@@ -136,7 +136,7 @@ class AvSink:
         options["g"] = str(max(1, round(2 * float(rate_or(info)))))
         self._first: Fraction | None = None
         self._base = info.time_base if form != "flv" else Fraction(1, 1000)
-        self._last = -1
+        self._last = self._heard = -1
         try:
             self._out = av.open(target, "w", format=form)
             self._stream: Any = self._out.add_stream(choice.encoder, rate=rate_or(info), options=options)
@@ -180,6 +180,9 @@ class AvSink:
                 continue
             base = packet.time_base
             packet.pts = packet.dts = round((at - self._first) / base)
+            if packet.pts <= self._heard:
+                continue
+            self._heard = packet.pts
             packet.stream = self._voice
             self._out.mux(packet)
 

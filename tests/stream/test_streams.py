@@ -197,6 +197,40 @@ def ts_of(width: int, height: int, count: int, shade: int) -> bytes:
     return out.getvalue()
 
 
+def test_sound_goes_along_in_step(tmp_path: Path) -> None:
+    import io
+
+    out = io.BytesIO()
+    with av.open(out, "w", format="mpegts") as container:
+        video = container.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        sound = container.add_stream("aac", rate=48000)
+        for n in range(25):
+            picture = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 4 * n, np.uint8), "rgb24")
+            picture.pts, picture.time_base = n, Fraction(1, 25)
+            container.mux(video.encode(picture))
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), "fltp", "mono")
+            tone.sample_rate, tone.pts = 48000, 1920 * n
+            container.mux(sound.encode(tone))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    with piped(out.getvalue(), tmp_path) as source:
+        streamed(str(source), tmp_path / "out.ts")
+
+    def starts(file: object) -> tuple[int, float]:
+        with av.open(file) as container:  # type: ignore[call-overload]
+            begin: dict[str, float] = {}
+            count = 0
+            for packet in container.demux():
+                if packet.pts is not None:
+                    begin.setdefault(packet.stream.type, float(packet.pts * packet.time_base))
+                    count += packet.stream.type == "audio"
+            return count, begin["audio"] - begin["video"]
+
+    (count, apart), (wanted, asked) = starts(str(tmp_path / "out.ts")), starts(io.BytesIO(out.getvalue()))
+    assert wanted - 3 <= count <= wanted and abs(apart - asked) < 0.05
+
+
 def test_pictures_that_change_their_size_are_scaled_to_the_first(tmp_path: Path) -> None:
     with piped(ts_of(320, 240, 10, 90) + ts_of(240, 176, 10, 160), tmp_path) as source:
         report = streamed(str(source), tmp_path / "out.mkv")
