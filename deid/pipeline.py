@@ -37,7 +37,7 @@ from deid.plan import Plan, Replacement, make_plan, rate_of
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
 from deid.redaction import Obscurer
-from deid.released import Check, Released
+from deid.released import MENDED, Check, Released
 from deid.render import Finisher, Rendered, finished
 from deid.report import RunReport, VerifyReport
 from deid.segments import Segments
@@ -296,7 +296,7 @@ def _repair(
     repair is the last: a check of samples would go on finding others."""
     last = attempt == _ROUNDS - 1
     if (rendered.matches or rendered.alike) and engine is not None:
-        others = other_faces(seconds, rendered, progress, engine, first=attempt <= 2, last=last)
+        others = other_faces(seconds, rendered, progress, engine, first=attempt <= MENDED, last=last)
         replacements = {**replacements, **others}
     if rendered.doubts and engine is not None:
         progress.note("something lies before a face that could not be told from it: obscuring there, rendering again")

@@ -39,6 +39,8 @@ _OF_EACH = 120  # faces of a person that are compared with another's, at most
 _SHARE = 0.0005  # of pairs of two people's faces that may be alike after one rendering; after each more, twice that
 _BEYOND = 0.015  # beyond the limit, what counts as alike where too much is: the next encoding will be another
 _CAUTION, _AGAIN = 0.25, 0.25  # of what encoding may do to a distance: what other landmarks may, and another encoding
+MENDED = 2
+"""Renderings after which who is recognised, or like somebody else, gets another face; later ones are obscured."""
 _HOPELESS = 0.2  # of distance, how much nearer than the limit a face lies that no other stand-in will help
 _MET = 48  # faces of a person by which another stand-in is judged, the nearest
 _BATCH = 16
@@ -147,7 +149,7 @@ class Check:
     ) -> None:
         self._engine, self._shown, self._limit, self._threads = engine, shown, limit, threads
         self._share = _SHARE * 2 ** (attempt - 1)
-        self._again = _AGAIN * 2 ** (attempt - 1)
+        self._again, self._lasting = _AGAIN * 2 ** max(attempt - MENDED, 0), attempt > MENDED
         self._people = {track: person.id for person in engine.people() for track in person.tracks}
         self._compared = 0
 
@@ -165,7 +167,7 @@ class Check:
         apart = {
             key: float(np.linalg.norm(codes[key] - c.before)) if c.distance > 0 else 0.0 for key, c in near.items()
         }
-        matches = _still(apart, wanted, limit, self._again)
+        matches = _still(apart, wanted, limit, self._again, everywhere=self._lasting)
         hopeless = frozenset(key for key in matches if apart[key] < limit - _HOPELESS)
         tracks = frozenset(key[1].track for key in matches - hopeless if near[key].legible and shows[key] > 0)
         clear = {person: [p for p in of if shows[p.key] > 0] for person, of in places.items()}
@@ -273,16 +275,21 @@ def _judged(place: Place) -> bool:
     return place.height >= FACE and abs(place.yaw) <= _TURNED
 
 
-def _still(apart: Mapping[Key, float], places: Mapping[Key, Place], limit: float, again: float) -> set[Key]:
-    """Who is still recognised. Where there is anybody, what comes nearly as near counts, too: the next encoding will be
-    another. ``again``: how near, in what encoding may do; more with every rendering, so that there is an end to it
-    before somebody has to be obscured throughout."""
-    if not any(distance < limit + caution(places[key].height) for key, distance in apart.items()):
+def _still(
+    apart: Mapping[Key, float], places: Mapping[Key, Place], limit: float, again: float, *, everywhere: bool
+) -> set[Key]:
+    """Who is still recognised. Where there is anybody, what comes nearly as near in the same track, or ``everywhere``,
+    counts, too: the next encoding will be another. ``again``: how near, in what encoding may do; once nobody gets
+    another face any more it grows with every rendering, so that there is an end to it before somebody has to be
+    obscured throughout."""
+    over = {key: distance - limit - caution(places[key].height) for key, distance in apart.items()}
+    known = {key[1].track for key, by in over.items() if by < 0}
+    if not known:
         return set()
     return {
         key
-        for key, distance in apart.items()
-        if distance < limit + caution(places[key].height) + again * reach(places[key].height)
+        for key, by in over.items()
+        if by < again * reach(places[key].height) and (by < 0 or everywhere or key[1].track in known)
     }
 
 

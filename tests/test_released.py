@@ -18,7 +18,7 @@ from deid.media import EncodeSettings, Reader, Writer
 from deid.mending import LIKE_ANOTHER, other_faces
 from deid.plan import FaceAt, Replacement
 from deid.progress import QuietProgress
-from deid.released import Alike, Check, beyond, caution, cover, nearer, reach
+from deid.released import Alike, Check, _still, beyond, caution, cover, nearer, reach
 from deid.render import Rendered
 from tests.test_compare import OneNumber, points_at
 
@@ -147,6 +147,16 @@ def test_of_two_who_are_alike_the_one_worth_less_gives_way() -> None:
     assert cover(alike, np.full(3, 10.0), np.ones(40)) == [(0, 1)]
     found = cover(alike, np.full(3, 100.0), np.ones(40))
     assert {side for side, _ in found} == {1} and len(found) == 40
+
+
+def test_what_comes_nearly_as_near_counts_in_the_same_track_and_in_the_end_everywhere() -> None:
+    place = SimpleNamespace(height=64.0)  # encoding may do 0.1
+    apart = {(0, FaceAt(1, 0)): 0.10, (1, FaceAt(1, 1)): 0.24, (2, FaceAt(2, 2)): 0.24, (3, FaceAt(2, 3)): 0.26}
+    places = cast(Any, dict.fromkeys(apart, place))
+    keys = list(apart)
+    assert _still(apart, places, LIMIT, 0.25, everywhere=False) == set(keys[:2])
+    assert _still(apart, places, LIMIT, 0.25, everywhere=True) == set(keys[:3])
+    assert _still(dict.fromkeys(keys, 0.24), places, LIMIT, 0.25, everywhere=True) == set()
 
 
 @given(st.floats(0, 40), st.floats(0, 40))

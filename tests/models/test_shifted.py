@@ -78,11 +78,12 @@ def moved_on(met: Met, drawn: float, turns: int = 2, share: float = 1.0, loses: 
 def test_a_face_is_moved_until_no_frame_is_too_near_and_judged_by_all_pictures(looks: list[Any]) -> None:
     found, change = moved_on(met_at(0.52, 0.7), drawn=0.0)
     assert 0.05 < found.code <= 0.2 and change[0] == pytest.approx(found.code) and not change[1:].any()
-    assert looks[-1] == (found.code, 5) and all(count == 3 for _, count in looks[:-1])
+    assert looks[-1] == (found.code, 5)
+    assert {count for code, count in looks[:-1] if code} == {3}, "steps are tried on few pictures"
 
 
 @pytest.mark.parametrize(
-    ("share", "loses", "within"), [(0.1, 0.02, 0.8), (0.4, 0.02, 1.8), (0.9, 0.02, 3.2), (0.1, 0.09, 1.4)]
+    ("share", "loses", "within"), [(0.1, 0.02, 0.8), (0.4, 0.02, 1.8), (0.9, 0.02, 3.2), (0.1, 0.09, 2.8)]
 )
 def test_what_is_well_seen_gets_no_odder_for_a_few_frames(
     looks: list[Any], share: float, loses: float, within: float

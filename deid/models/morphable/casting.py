@@ -154,11 +154,12 @@ class Casting:
         others = [_as_seen(r, seen) for r in roles if r is not role]
         codes = [(r.person.id, seen.get(r.person.id, r.surrogate.codes)) for r in roles if r is not role]
         person = replace(kept_traits(role.person, self.match), id=0)
+        turns = 0 if role.change is not None and met.share < FEW else _TRIES - 1  # what nearly did is not given up
         tried = role.shown[:JUDGED] if met.share < FEW else shown  # draws are moved as far as their pictures ask
         chosen = shifted(
             self.geometry, self.appearance, person, role.surrogate, [s.likeness for s in shown],
             [r.surrogate for r in others], self.recognise, met.after, aim_of(met, codes, alike),
-            lambda turn: self._choose(role.person, role.seed + turn, tried, others), _TRIES - 1, met.share,
+            lambda turn: self._choose(role.person, role.seed + turn, tried, others), turns, met.share,
         )  # fmt: skip
         if chosen is None:
             return None
@@ -192,13 +193,14 @@ class Casting:
 
 
 def urgency(
-    person: Person, matches: Mapping[int, Sequence[object]], alike: Sequence[tuple[int, int]]
-) -> tuple[bool, bool, int, int]:
-    """Whom another face helps most come first: those still recognised, by track in ``matches``, then who is the first,
-    less well seen, of two who are ``alike``, and of these who is like most others."""
+    person: Person, matches: Mapping[int, Sequence[object]], alike: Sequence[tuple[int, int]], met: Mapping[int, Met]
+) -> tuple[bool, float, bool, int, int]:
+    """Whom another face helps most come first: those still recognised, by track in ``matches``, in most of their faces,
+    then who is the first, less well seen, of two who are ``alike``, and of these who is like most others."""
     firsts, all_of = [pair[0] for pair in alike], [number for pair in alike for number in pair]
     known = any(t in matches for t in person.tracks)
-    return not known, person.id not in firsts, -all_of.count(person.id), person.id
+    share = met[person.id].share if known and person.id in met else 0.0
+    return not known, -round(share, 3), person.id not in firsts, -all_of.count(person.id), person.id
 
 
 def _room(codes: np.ndarray, elsewhere: Sequence[np.ndarray]) -> float:

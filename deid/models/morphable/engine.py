@@ -55,6 +55,7 @@ from deid.tracking.records import RecordFile
 from deid.types import Analysis, Frame, Track
 
 _DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
+_MENDED = 8  # people who get another face after a rendering, at most: in crowds all of them would take minutes
 _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
 
 
@@ -223,16 +224,17 @@ class MorphableEngine:
     ) -> dict[int, Replacement]:
         again: list[Role] = []
         told, tried = dict(seen or {}), set[int]()
-        for place, role in sorted(enumerate(self._roles), key=lambda at: urgency(at[1].person, matches, alike)):
+        known = met or {}
+        for place, role in sorted(enumerate(self._roles), key=lambda at: urgency(at[1].person, matches, alike, known)):
             number = role.person.id
             found = [(t, row, picture) for t in role.person.tracks for row, picture in matches.get(t, ())]
             # the first of two gives way; the other where that one could not
             done = {other.person.id for other in again}
             like = {b for a, b in alike if a == number} | {a for a, b in alike if b == number and a in tried - done}
-            if not (found or like):
+            if not (found or like) or len(tried) == _MENDED:
                 continue
             tried.add(number)
-            other = self._another(role, found, told, (met or {}).get(number), like)
+            other = self._another(role, found, told, known.get(number), like)
             if other is not None:
                 self._roles[place] = other
                 again.append(other)

@@ -9,7 +9,7 @@ to be the same in every frame. It stays the same person, a little farther on.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from deid.recognition.thresholds import FAR_1E3
 _NEAREST = 0.05  # share of the pairs of two people's faces that count: those that are most alike
 _APART = 0.045  # beyond the match threshold, what these are to be on average
 _SPARE = 0.02  # of distance, what is asked of a step beyond enough: frames do not all go the same way
+_UNSURE = 0.02  # of distance, what frames may differ by from what is told of quite another face
 _LOOKED_AT = 3  # pictures by which is told what a step changes, the last: those in which somebody was recognised
 _SMALL = 0.08  # of distance, what encoding may lose of faces so small that nobody sees how unusual a head is
 FEW, _SOME = 0.25, 0.5  # shares of somebody's faces for whose sake the others become no less usual, or little
@@ -116,18 +117,18 @@ def shifted(
     if aim.score(after) >= 0:
         return None
     likenesses = _toned(sketched(geometry, appearance, surrogate.code), likenesses)
-    some = likenesses[-_LOOKED_AT:]
+    seen, few = after.astype(np.float64), likenesses[-_LOOKED_AT:]
 
-    def look(code: IdentityCode, at: Sequence[Likeness] = some) -> Surrogate:
+    def look(code: IdentityCode, at: Sequence[Likeness]) -> Surrogate:
         return rejudged(geometry, appearance, code, at, others, recognise, surrogate.draws)
 
-    start, seen = look(surrogate.code), after.astype(np.float64)
+    start = look(surrogate.code, likenesses).codes
     tried = [(aim.score(seen), surrogate.code, seen)]
 
-    def told(code: IdentityCode) -> np.ndarray:
+    def told(code: IdentityCode, at: Sequence[Likeness] = few, to: Frames = aim) -> np.ndarray:
         """What the frames' codes become."""
-        there: np.ndarray = seen + (look(code).codes - start.codes).mean(axis=0)
-        tried.append((aim.score(there), code, there))
+        there: np.ndarray = seen + (look(code, at).codes - start[-len(at) :]).mean(axis=0)
+        tried.append((to.score(there), code, there))
         return there
 
     def best() -> tuple[float, IdentityCode, np.ndarray]:
@@ -137,9 +138,9 @@ def shifted(
     small = float(np.median([likeness.loses for likeness in likenesses])) > _SMALL
     for turn in range(1, turns + 1):
         if best()[0] < 0:
-            told(drawn(turn).code)
+            told(drawn(turn).code, likenesses, replace(aim, each=aim.each + _UNSURE))
     odd = AT_WORST[: 0 if share < FEW else 1 if share < _SOME else None]
-    for within in AT_WORST[-1:] if small else (WITHIN, *odd):
+    for within in 2 * AT_WORST[-1:] if small else (WITHIN, *odd):
         score, code, there = best()
         if score < 0:
             moved(geometry, appearance, code, apparent(person), there, aim, told, setting, within)
