@@ -149,7 +149,7 @@ class _Space:
         self._population = load_population()
         self._heads, skins = len(self._population.centre), appearance.modes - COUNT
         self._spread = np.maximum(appearance.spread[:skins].astype(np.float64), 1e-6)
-        self._root = self._population.root * self._population.wider
+        self._root = self._population.spread
         matrix = sensitivity(self._heads + skins)
         self.rows = np.concatenate(
             [self._root.T @ matrix[: self._heads], self._spread[:, None] * matrix[self._heads :]]

@@ -36,7 +36,7 @@ from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
 _LOOKS, _AT_MOST = 5, 9  # draws that are looked at, and how many when none of these was safe
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
-_LEANING, _LEAN = 12, 1.2  # directions that a choice leans to one of; oddness that a standard deviation so is worth
+_LEANING, _LEAN = 12, 2.0  # directions that a choice leans to one of; oddness that a standard deviation so is worth
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
 _OTHERS, _FEW = 0.82, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
 _SMALLER = 2.0  # of what encoding loses, what else lies between a picture that is tried on and poor frames of its size
