@@ -10,10 +10,18 @@ from ._kernels import ANCHOR, RIM, SKIN, _at, _grid_at, _held, _smooth, _step
 _ZERO, _HALF, _ONE, _TWO, _EIGHTH = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2), np.float32(0.125)
 _IN, _OUT = np.float32(0.82), np.float32(1.14)  # of the rim: the ring in which colours are compared
 _TINTED = np.float32(0.004)  # squared difference of colour, without that of brightness, of skin from what is not
+_GREY = np.float32(0.68)  # of the depth of the rendered skin's colour, below which what lies beside it is no skin
 _NEAR, _FAR = np.float32(0.75), np.float32(1.3)  # of the anchor: the ring in which arms are looked for
 _EAR = np.float32(1.2)  # of the anchor: how far out arms are looked for where an ear may lie
 _OWN = np.float32(0.82)  # of the anchor: where the face's own skin is looked at
 _THICK = np.float32(1.08)  # of the anchor: how far out arms are thick
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _depth(colour):  # type: ignore[no-untyped-def]
+    """How far a colour is from grey of its brightness, 0 to 1."""
+    most = max(colour[0], colour[1], colour[2])
+    return (most - min(colour[0], colour[1], colour[2])) / max(most, np.float32(0.02))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -70,6 +78,8 @@ def seam_cells(picture, coded, cover, corner, cx, cy, tables, beside, gate, firs
             ring = min((place - _IN) * np.float32(10), (_OUT - place) * np.float32(20), _ONE)
             free = _ONE - _grid_at(gate, step, (place - first) / pitch)
             weight = ring * free * skin * np.exp(-away / np.float32(0.03) - tinted / _TINTED)
+            # beards, shaved or not, and what white collars throw on necks, are greyer than skin
+            weight *= _smooth((_depth(seen) / max(_depth(made), np.float32(1e-3)) - _GREY) / np.float32(0.2))
             total[row_of, column_of] += weight
             for k in range(3):
                 sums[row_of, column_of, k] += weight * (seen[k] - made[k])
@@ -125,8 +135,6 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach, side):  # type: ig
                 last = _FAR if thick else _EAR
                 edge = wanted * max(min((last - place) / np.float32(0.12), _ONE), _ZERO)
                 wide[i, j] = thick
-                if edge <= _ZERO:
-                    continue
                 _arm(picture, cx, cy, tables, reach, side // 2, y, x, dx, dy, r, place, edge, thick, ends, nodes[i, j])
     _taken_out(picture, clean, _widened(nodes, wide), top, left, side)
 

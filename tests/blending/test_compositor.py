@@ -330,6 +330,19 @@ def test_the_chin_takes_the_tone_of_the_frames_chin():
     assert np.abs(plain[brow] - result[brow]).mean() < 0.02
 
 
+def test_the_chin_takes_no_tone_from_what_is_greyer_than_skin():
+    source = oval(100, 140)
+    skin = np.array([0.77, 0.63, 0.57], np.float32)
+    picture = np.broadcast_to(PALE, (SIDE, SIDE, 3)).copy()
+    picture[filled(source)] = skin
+    plain = compose(picture, source, source).rgb
+    lower = filled(source)
+    lower[:140] = False
+    picture[lower] = (0.68, 0.64, 0.63)  # the shadow of a beard
+    result = compose(picture, source, source).rgb
+    assert np.abs(plain[158:164, 90:110] - result[158:164, 90:110]).max() < 0.015
+
+
 def test_a_temple_before_a_bright_wall_has_an_edge():
     """No haze of skin over the wall."""
     source = oval(100, 140)
