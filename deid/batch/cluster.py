@@ -22,9 +22,11 @@ from typing import Any
 from deid import __version__
 from deid.batch import pool
 from deid.batch.pool import how_it_ended
+from deid.config import available_cores
 from deid.errors import DeidError, UsageError
 
 _PATIENCE = 5.0  # seconds
+_STORE = 128 << 20  # bytes
 _LOST = "the machine or process that it ran on was lost."
 
 
@@ -56,7 +58,8 @@ class Cluster:
     def __init__(
         self, address: str | None, size: int | None, stall: float, *, cores: int, gpus: float = 0.0, debug: bool = False
     ) -> None:
-        self._address, self._size, self._stall, self._debug = address, size, stall, debug
+        self._address = address or os.environ.get("RAY_ADDRESS") or None
+        self._size, self._stall, self._debug = size, stall, debug
         self._cores, self._gpus = cores, gpus
 
     def __enter__(self) -> Cluster:
@@ -66,11 +69,15 @@ class Cluster:
                 "--address takes auto or HOST:PORT, from a machine of the cluster; ray:// cannot bring messages back."
             )
         _require_answer(self._address)
+        own: dict[str, Any] = {"address": self._address}
+        if self._address is None:  # messages are small
+            cores = max(available_cores(), self._cores)
+            own = {"address": "local", "num_cpus": cores, "object_store_memory": _STORE, "include_dashboard": False}
         handler = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
-                address=self._address, include_dashboard=None if self._address else False, log_to_driver=self._debug,
-                configure_logging=True, logging_level=logging.DEBUG if self._debug else logging.CRITICAL,
+                **own, log_to_driver=self._debug, configure_logging=True,
+                logging_level=logging.DEBUG if self._debug else logging.CRITICAL,
             )  # fmt: skip
         except Exception as error:
             raise _none_there(self._address or "a new one of this machine", error) from error
@@ -173,7 +180,6 @@ def serve(task: dict[str, Any], stall: float, debug: bool, entry: str, version: 
 
 def _require_answer(address: str | None) -> None:
     """Ray itself waits minutes for a machine that does not answer, and then ends the process."""
-    address = address or os.environ.get("RAY_ADDRESS")
     if address is None or ":" not in address:
         return
     host, _, port = address.rpartition(":")
