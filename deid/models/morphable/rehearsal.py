@@ -30,7 +30,7 @@ def rehearse(geometry: Geometry, appearance: Appearance) -> None:
     """Go once through what follows the first pass, on a few small pictures of somebody ordinary. Raises what that
     raises, :class:`~deid.errors.ModelError` among others."""
     observations, camera = _seen(geometry)
-    identity = fit.fit_identity(geometry, observations.take(np.arange(2)))
+    identity = fit.fit_identity(geometry, observations.take(np.arange(1)))
     raw = fit.finish_attributes(
         geometry,
         identity.shape,
@@ -43,7 +43,8 @@ def rehearse(geometry: Geometry, appearance: Appearance) -> None:
     attributes = smoothing.smooth_attributes(raw, times)
     trust.judge(raw, 25.0)
     neutral = geometry.neutral(identity.shape)
-    estimate_light(_records(), geometry, neutral, attributes.expression, attributes.rotation, times)
+    # one frame goes everywhere that more do
+    estimate_light(_records(), geometry, neutral, attributes.expression[:1], attributes.rotation[:1], times[:1])
     skin, iris, _ = appearance.sample(np.random.default_rng(5), gender=0.0, age=40.0)
     sitter = Sitter(IdentityCode(identity.shape, skin, 5, iris), relaxed(geometry, neutral), model_face(geometry))
     picture = np.full((_SIZE, _SIZE, 3), 0.4, np.float32)
@@ -68,7 +69,7 @@ def _seen(geometry: Geometry) -> tuple[Observations, Camera]:
 
 def _records() -> np.ndarray:
     """What photometry might have noted of it."""
-    records = np.zeros(_FRAMES, photometry.RECORD)
+    records = np.zeros(1, photometry.RECORD)
     records["skin"], records["valid"], records["dark"] = (170, 130, 110), 255, 20
     records["scale"], records["blur"], records["edges"] = _SCALE, 0.7, 10.0
     records["noise"], records["coarse_noise"], records["chroma_noise"] = 1.0, 0.5, 1.0
