@@ -227,13 +227,15 @@ class Comparer:
         left = left_alone(Look.of(chips[0]), Look.of(chips[1]))
         distance = float(np.linalg.norm(before - after))
         face = pair.place.face
-        seen = detail(chips[0]), detail(chips[1])
+        lit = False
         if left > _LEFT:
             distance = 0.0
-        elif distance < self._limit + beyond(pair.place.height) and min(seen) > 0 and pair.place.height >= LEGIBLE:
-            self._remember(face, distance, chips[0])
+        elif distance < self._limit + beyond(pair.place.height) and pair.place.height >= LEGIBLE:
+            lit = all(detail(chip, sharp=False) > 0 for chip in chips)
+            if lit:
+                self._remember(face, distance, chips[0])
         self._least[face.track] = min(distance, self._least.get(face.track, np.inf))
-        return Compared(pair.place, distance, before, after, *seen)
+        return Compared(pair.place, distance, before, after, detail(chips[1]), lit)
 
     def _remember(self, face: FaceAt, distance: float, picture: np.ndarray) -> None:
         """Keep the nearest of those that lie some way apart in time."""

@@ -125,13 +125,15 @@ def readable(picture: np.ndarray) -> bool:
     return detail(picture) > 0
 
 
-def detail(picture: np.ndarray) -> float:
+def detail(picture: np.ndarray, *, sharp: bool = True) -> float:
     """How much finer than three pixels a face chip, uint8 (150, 150, 3), shows, a standard deviation in 8-bit steps;
-    0 where that is too little to say whose face it is: see :func:`readable`."""
+    0 where that is too little to say whose face it is: see :func:`readable`. Without ``sharp`` only what is too dark
+    counts as too little, not what is blurred."""
     luma = picture[30:120, 30:120].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     low, high = np.percentile(luma, (5, 95))
     fine = float((luma - imaging.gaussian_blur(luma, (0, 0), 3)).std())
-    enough = high - low >= _LEAST_RANGE and fine >= max(_LEAST_FINE, _LEAST_SHARP * float(high - low))
+    least = max(_LEAST_FINE, _LEAST_SHARP * float(high - low)) if sharp else _LEAST_FINE
+    enough = high - low >= _LEAST_RANGE and fine >= least
     return fine if enough else 0.0
 
 

@@ -81,20 +81,16 @@ class Place:
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
     """One replaced face as it was before encoding. ``distance``: from its original to the recogniser. ``before``,
-    ``after``: float32 (128,), codes of the original and of what is in its place. ``was``, ``shows``: the detail of
-    their pictures, see :func:`deid.people.detail`."""
+    ``after``: float32 (128,), codes of the original and of what is in its place. ``shows``: the detail
+    of the latter's picture, see :func:`deid.people.detail`. ``lit``: whether it came near its original in pictures
+    that show so much that another face could help."""
 
     place: Place
     distance: float
     before: np.ndarray
     after: np.ndarray
-    was: float = _DETAIL[-1]
     shows: float = _DETAIL[-1]
-
-    @property
-    def legible(self) -> bool:
-        """Whether both pictures show enough to say whose they are."""
-        return min(self.was, self.shows) > 0 and self.place.height >= LEGIBLE
+    lit: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +165,7 @@ class Check:
         }
         matches = _still(apart, wanted, limit, self._again, everywhere=self._lasting)
         hopeless = frozenset(key for key in matches if apart[key] < limit - _HOPELESS)
-        tracks = frozenset(key[1].track for key in matches - hopeless if near[key].legible and shows[key] > 0)
+        tracks = frozenset(key[1].track for key in matches - hopeless if near[key].lit)
         clear = {person: [p for p in of if shows[p.key] > 0] for person, of in places.items()}
         left = {person: [p for p in of if p.key not in matches] for person, of in clear.items()}
         alike = self._alike(pairs, {person: of for person, of in left.items() if of}, codes, shows)
@@ -188,7 +184,7 @@ class Check:
         heights of faces that cannot stay as they are."""
         found = []
         for c in compared:
-            if self._people.get(c.place.face.track) == person and c.legible:
+            if self._people.get(c.place.face.track) == person and (c.lit or c.shows > 0) and c.place.height >= LEGIBLE:
                 after = codes.get(c.place.key, c.after)
                 apart, least = float(np.linalg.norm(after - c.before)), self._limit + beyond(c.place.height)
                 if apart >= self._limit - _HOPELESS:
