@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MARGIN = 0.03
 """How far beyond the mesh's outline the source's face may still show, in face widths (measured on real clips)."""
 _CLEAR_MARGIN = 0.008  # the same where the picture shows clearly that the face has ended
+_STRIP = (1.01, 1.05)  # of the outline: from where on what ends before a wall may be a strip of hair
 _TOLD_STAYS = 0.75  # how much less a hairline moves that is a skull's edge before a background
 _FADE = 0.42  # face widths over which, at most, the surroundings come back to their place
 _GENTLY = 5.0  # lengths of the shift over which they do
@@ -319,7 +320,7 @@ def _tables(
     # hair that hugs temple and cheek is no face: a thin strip of it before a wall would vanish in the margin
     margin = MARGIN * max(width, 0.8 * source.height) * (1 - np.maximum(above * dark, beside * ended))
     place, told = silhouette(picture, centre, rim, above)
-    told = told * (1 - above * (1 - bright)) * (1 - ramp(-height, *_CHIN))
+    told = told * (1 - above * (1 - bright)) * (1 - ramp(-height, *_CHIN)) * (1 - ramp(place, *_STRIP))
     margin += told * (np.maximum(_CLEAR_MARGIN * width, 1.5 * blur) + rim * (place - 1) - margin)
     anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
