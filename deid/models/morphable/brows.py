@@ -48,13 +48,13 @@ class BrowStyle:
 
     @classmethod
     def of(cls, numbers: np.ndarray, gender: float = 0.0) -> BrowStyle:
-        """From :data:`COUNT` standard normal numbers; ``gender``: -1 (a man's, which lie lower) to 1."""
+        """From :data:`COUNT` standard normal numbers; ``gender``: -1 (a man's, which lie lower and are thicker) to 1."""
         n = np.clip(np.asarray(numbers, np.float64), -2.5, 2.5)
         return cls(
             rise=3.3 * n[0] - 0.5 + 1.7 * gender,
             tilt=2.8 * n[1],
             arch=3.0 * n[2] + 1.0,
-            thick=float(np.clip(0.67 * np.exp(0.26 * n[3]), 0.48, 0.95)),
+            thick=float(np.clip((0.60 - 0.05 * gender) * np.exp(0.22 * n[3]), 0.42, 0.76 - 0.08 * gender)),
             inner=5.0 * n[4],
             dense=float(np.clip(np.exp(0.25 * n[5]), 0.95, 1.4)),
             dark=float(np.clip(0.20 * np.exp(0.5 * n[6]), 0.06, 0.6)),
