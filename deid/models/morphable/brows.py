@@ -48,7 +48,7 @@ class BrowStyle:
 
     @classmethod
     def of(cls, numbers: np.ndarray, gender: float = 0.0) -> BrowStyle:
-        """From :data:`COUNT` standard normal numbers; ``gender``: -1 (a man's, which lie lower and are thicker) to 1."""
+        """From :data:`COUNT` standard normal numbers; ``gender``: -1 (a man's: lower, thicker) to 1."""
         n = np.clip(np.asarray(numbers, np.float64), -2.5, 2.5)
         return cls(
             rise=3.3 * n[0] - 0.5 + 1.7 * gender,
