@@ -55,7 +55,7 @@ def silhouette(
     weight = sure + 1e-3
     found = smoothed(np.stack([place * weight, weight], axis=1).astype(np.float64), 1.0)
     wide = np.max([np.roll(sure, k) for k in range(-_GAP, _GAP + 1)], axis=0)
-    sure = smoothed(np.min([np.roll(wide, k) for k in range(-_GAP, _GAP + 1)], axis=0), 1.5)
+    sure = smoothed(np.min([np.roll(wide, k) for k in range(-_GAP, _GAP + 1)], axis=0), 4.0)
     place, sure = doubled(np.stack([found[:, 0] / found[:, 1], sure], axis=1)).T
     return place.astype(np.float32), sure.astype(np.float32)
 
