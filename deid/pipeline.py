@@ -38,7 +38,7 @@ from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
 from deid.redaction import Obscurer
 from deid.released import MENDED, Check, Released
-from deid.render import Finisher, Rendered, finished
+from deid.render import Finisher, Rendered, checked, painters
 from deid.report import RunReport, VerifyReport
 from deid.segments import Segments
 from deid.tell import Teller
@@ -325,14 +325,10 @@ def render(
 ) -> None:
     """Second pass: replace, obscure, encode, and hand the finished frames ``sampled`` to the verifier."""
     finish = Finisher(analysis, plan, config, seed, engine)
-    # while one has its turn in Python, two are in compiled loops (deid.turns)
-    workers = (3 if config.threads > 1 else 1) if plan.replaces else 0
     progress.stage("rendering", analysis.frames)
     count = 0
-    for frame, done in finished(frames, finish, workers):
-        if frame.index in sampled:
-            verifier.submit(done, plan.regions.get(frame.index, ()))
-        comparer.submit(frame, done)
+    workers = painters(config.threads, plan.replaces)
+    for done in checked(frames, finish, workers, plan, sampled, verifier, comparer):
         writer.write(done)
         count += 1
         progress.advance()

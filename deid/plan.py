@@ -77,6 +77,15 @@ class Plan:
         """Whether any face is replaced in any frame."""
         return bool(self.faces)
 
+    def among(self, frames: range) -> Plan:
+        """What happens in ``frames`` only; what is told of tracks is as it was."""
+        return replace(
+            self,
+            regions={f: self.regions[f] for f in frames if f in self.regions},
+            veils={f: self.veils[f] for f in frames if f in self.veils},
+            faces={f: self.faces[f] for f in frames if f in self.faces},
+        )
+
 
 def make_plan(
     analysis: Analysis,

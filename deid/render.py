@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from deid.plan import FaceAt, Plan, Veil
 from deid.redaction import Obscurer
 from deid.released import Alike
 from deid.types import Analysis, Detection, Frame, StreamInfo
+
+if TYPE_CHECKING:
+    from deid.compare import Comparer
+    from deid.verify import Verifier
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,6 +95,30 @@ class Finisher:
                 planes.append(mixed)
             done = replace(done, planes=tuple(planes))
         return done
+
+
+def painters(threads: int, replaces: bool) -> int:
+    """How many workers finish frames: none where faces are only obscured, which takes little."""
+    # while one has its turn in Python, two are in compiled loops (deid.turns)
+    return (3 if threads > 1 else 1) if replaces else 0
+
+
+def checked(
+    frames: Iterable[Frame],
+    finish: Finisher,
+    workers: int,
+    plan: Plan,
+    sampled: Collection[int],
+    verifier: Verifier,
+    comparer: Comparer,
+) -> Iterator[Frame]:
+    """Finished frames, in order, each after the checks have it: ``comparer`` is handed all, with their sources,
+    ``verifier`` those ``sampled``."""
+    for frame, done in finished(frames, finish, workers):
+        if frame.index in sampled:
+            verifier.submit(done, plan.regions.get(frame.index, ()))
+        comparer.submit(frame, done)
+        yield done
 
 
 def finished(frames: Iterable[Frame], finish: Finisher, threads: int) -> Iterator[tuple[Frame, Frame]]:

@@ -32,7 +32,7 @@ from deid.plan import FaceAt, Plan, rate_of
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
 from deid.released import Compared
-from deid.render import Finisher, finished
+from deid.render import Finisher, checked, painters
 from deid.types import Analysis, Detection, Frame, Track
 from deid.verify import Verifier
 
@@ -163,10 +163,7 @@ class Segments:
     ) -> Task:  # fmt: skip
         first, end = self._ranges[number]
         mine = range(first, end)
-        part = Plan(
-            {}, {f: plan.regions[f] for f in mine if f in plan.regions}, plan.kept,
-            {f: plan.veils[f] for f in mine if f in plan.veils}, {f: plan.faces[f] for f in mine if f in plan.faces},
-        )  # fmt: skip
+        part = replace(plan.among(mine), outcomes={}, states={}, reasons={}, doubtful={})  # no more than it needs
         state = None
         if engine is not None and part.faces:
             from deid.models.morphable.ranges import packed, state_of
@@ -302,17 +299,14 @@ def _finish(setup: Setup, task: Task, file: int, outside: Connection) -> Found:
     finish = Finisher(setup.analysis, task.plan, config, setup.seed, engine)
     frames = _numbered(_reader(setup.source, config, task.begins, task.ends), task.first)
     sink = PartSink(setup.encoding, file)
-    workers = (3 if config.threads > 1 else 1) if setup.replaces else 0
     count = 0
     try:
         with (
             Verifier(config.threads, task.known, config.threshold) as verifier,
             Comparer(task.compared, engine, FAR_1E3, replaced_faces(task.plan)) as comparer,
         ):  # fmt: skip
-            for frame, done in finished(frames, finish, workers):
-                if frame.index in task.sampled:
-                    verifier.submit(done, task.plan.regions.get(frame.index, ()))
-                comparer.submit(frame, done)
+            workers = painters(config.threads, setup.replaces)
+            for done in checked(frames, finish, workers, task.plan, task.sampled, verifier, comparer):
                 sink.write(done)
                 count += 1
                 if count % _OFTEN == 0:

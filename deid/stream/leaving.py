@@ -14,19 +14,18 @@ import numpy as np
 from deid.compare import Comparer, replaced_faces
 from deid.config import RunConfig
 from deid.models.engine import Engine
+from deid.models.morphable.replacing import AROUND_DOUBT, AROUND_MATCH
 from deid.plan import FaceAt, Plan, Replacement, make_plan, rate_of
 from deid.recognition.thresholds import FAR_1E3
 from deid.redaction import Region, regions_of
 from deid.released import beyond
-from deid.render import Finisher, finished
+from deid.render import Finisher, finished, painters
 from deid.stream.window import Batch
 from deid.tracking.scan import Searchers
 from deid.types import Detection, Frame, Track
 from deid.verify import Verifier, weakness
 
 _COMPARED_EVERY = 8  # frames, of every face
-_AROUND = 0.1  # seconds beside a face that is still recognised which are obscured with it
-_AROUND_DOUBT = 0.5  # the same of one that something lies before
 _ALARM = 1.0  # seconds for which the place of a face that was found bare stays covered
 _WIDER = 1.3  # of a detection's sides: the box that is covered for it
 
@@ -89,8 +88,7 @@ class Leaving:
         self._count(batch, plan)
 
     def _painted(self, batch: Batch, plan: Plan, finish: Finisher) -> list[Frame]:
-        workers = (min(3, self.threads + 1) if self.threads > 1 else 0) if plan.replaces else 0
-        return [done for _, done in finished(batch.frames, finish, workers)]
+        return [done for _, done in finished(batch.frames, finish, painters(self.threads, plan.replaces))]
 
     def _judged(
         self, batch: Batch, plan: Plan, done: Sequence[Frame], tracks: Mapping[int, Track]
@@ -108,10 +106,10 @@ class Leaving:
         if near and self.recognised is not None:
             self.recognised(comparer.pictures(p.face.track for p in near))
         for at, track in sorted({(p.frame, p.face.track) for p in near}):
-            out |= self._around(batch, tracks[track], at, _AROUND)
+            out |= self._around(batch, tracks[track], at, AROUND_MATCH)
         doubts = self.engine.doubts()
         for at, face in doubts:
-            out |= self._around(batch, tracks[face.track], at, _AROUND_DOUBT)
+            out |= self._around(batch, tracks[face.track], at, AROUND_DOUBT)
         self.found.compared += len(comparer.seen)
         self.found.recognised += len(near)
         self.found.doubts += len(doubts)
@@ -165,13 +163,7 @@ def plan_of(
 ) -> Plan:
     """What happens to every face in the frames of a batch, and only in those."""
     plan = make_plan(batch.analysis, config, dict(replacements or {}))
-    mine = range(batch.begin, batch.end)
-    return replace(
-        plan,
-        regions={f: plan.regions[f] for f in mine if f in plan.regions},
-        veils={f: plan.veils[f] for f in mine if f in plan.veils},
-        faces={f: plan.faces[f] for f in mine if f in plan.faces},
-    )
+    return plan.among(range(batch.begin, batch.end))
 
 
 def _sample(shown: Mapping[int, Sequence[FaceAt]]) -> dict[int, list[FaceAt]]:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from deid.config import OBSCURING, RunConfig
-from deid.errors import DeidError, UsageError
+from deid.errors import DeidError, InputError, UsageError
 from deid.media import EncodeSettings
 from deid.models.morphable.live import LiveEngine
 from deid.plan import Plan, rate_of
@@ -73,8 +73,6 @@ class StreamReport:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        from dataclasses import asdict
-
         return asdict(self)
 
     def lines(self) -> list[str]:
@@ -226,7 +224,7 @@ def _run(
     try:
         stream.go(searchers, schedule)
     except DeidError as error:
-        if stream.under_way is not None or gate.left == 0 or not _is_sources(error):
+        if stream.under_way is not None or gate.left == 0 or not isinstance(error, InputError):
             raise
         failure = error
     if engine is not None:
@@ -241,12 +239,6 @@ def _run(
         failure.report = report  # type: ignore[attr-defined]
         raise failure
     return report
-
-
-def _is_sources(error: DeidError) -> bool:
-    from deid.errors import InputError
-
-    return isinstance(error, InputError)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ IN_DOUBT = "covered"
 _UNSEEN = "no landmarks"
 _BRIEF = "beside a doubt, or too short"
 _UNSAFE = "no surrogate was unlike the person"
-_AROUND_DOUBT = 0.5  # seconds: what lies so near a face that something covers is obscured with it
-_AROUND_MATCH = 0.1  # the same of a face that is still recognised: its neighbours were compared, too
+AROUND_DOUBT = 0.5  # seconds: what lies so near a face that something covers is obscured with it
+AROUND_MATCH = 0.1  # the same of a face that is still recognised: its neighbours were compared, too
 _FADING = 100.0  # pixels: faces from which on fade where they are obscured since they are recognised
 
 
@@ -66,7 +66,7 @@ def refused(
 ) -> tuple[Replacement, np.ndarray]:
     """``old`` without the face in the track's frame number ``place`` and what lies around it, for the reason ``why``;
     and all that was refused so far, bool (n,), which is ``before`` next time. ``times``: float64 (n,), seconds."""
-    around = _AROUND_DOUBT if why == IN_DOUBT else _AROUND_MATCH
+    around = AROUND_DOUBT if why == IN_DOUBT else AROUND_MATCH
     near = everywhere | (np.abs(times - times[place]) <= around)
     gone = np.zeros(len(near), bool) if before is None else before
     if 0 < old.weights[place] < 1 and not everywhere:
