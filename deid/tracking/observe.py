@@ -26,7 +26,7 @@ from deid.detection.things import ThingFinder, packed
 from deid.recognition.chips import chip_from_picture, cut_chip
 from deid.tracking import boxes
 from deid.tracking.closeup import Closeup
-from deid.tracking.records import FaceRecord, RecordFile
+from deid.tracking.records import FaceRecord, Records
 from deid.tracking.scan import View
 from deid.tracking.tracklet import Row, Tracklet
 from deid.types import Frame
@@ -90,7 +90,7 @@ class Observer:
 
     def __init__(
         self,
-        records: RecordFile,
+        records: Records,
         note: Callable[[Closeup, np.ndarray], np.void],
     ) -> None:
         self.records = records

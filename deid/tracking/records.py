@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ class FaceRecord:
     photo: np.void
 
 
-class RecordFile:
+class Records(ABC):
     """Records in the order of :meth:`append`, found again by frame and place. ``photo``: dtype of what rides along."""
 
     def __init__(self, photo: np.dtype) -> None:
@@ -49,6 +50,74 @@ class RecordFile:
                 ("photo", photo),
             ]
         )
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything."""
+
+    @abstractmethod
+    def append(self, record: FaceRecord) -> None:
+        """Add one record."""
+
+    @abstractmethod
+    def entries(self) -> Iterator[tuple[int, int, tuple[float, float]]]:
+        """Number, frame and place of every record."""
+
+    @abstractmethod
+    def frames(self, numbers: np.ndarray) -> np.ndarray:
+        """Frame numbers of the records ``numbers``, int32."""
+
+    @abstractmethod
+    def read(self, numbers: np.ndarray) -> np.ndarray:
+        """Records ``numbers`` as a structured array; :meth:`points` makes its landmarks readable. From any
+        thread, while nothing is appended."""
+
+    def packed(self, record: FaceRecord) -> np.ndarray:
+        """A record as it is kept: one row of the structured array that :meth:`read` returns."""
+        points = record.points
+        middle = (points.min(0) + points.max(0)) / 2
+        step = max(float(np.ptp(points[:, :2], axis=0).max()) / _STEPS, 1e-6)
+        row = np.zeros((), self._dtype)
+        row["frame"], row["presence"], row["origin"], row["step"] = record.frame, record.presence, middle, step
+        row["points"] = np.clip(np.rint((points - middle) / step), -32767, 32767)
+        row["photo"] = record.photo
+        return row
+
+    def match(self, tracks: Sequence[Track]) -> dict[int, np.ndarray]:
+        """The numbers of the records that belong to each track, in order of frames, at most one a frame and no record
+        twice: by track id, int64 (n,)."""
+        by_frame: dict[int, list[Track]] = {}
+        for track in tracks:
+            for frame in range(track.first, track.last + 1):
+                by_frame.setdefault(frame, []).append(track)
+        best: dict[tuple[int, int], tuple[float, int]] = {}
+        for number, frame, place in self.entries():
+            owner, distance = None, _SAME_PLACE
+            for track in by_frame.get(frame, ()):
+                box = track.box_at(frame)
+                apart = float(np.hypot(box[0] - place[0], box[1] - place[1])) / max(float(box[3]), 1.0)
+                if apart < distance:
+                    owner, distance = track.id, apart
+            if owner is not None and distance < best.get((owner, frame), (np.inf, 0))[0]:
+                best[owner, frame] = (distance, number)
+        out: dict[int, list[int]] = {track.id: [] for track in tracks}
+        for (owner, _), (_, number) in sorted(best.items(), key=lambda item: item[0][1]):
+            out[owner].append(number)
+        return {owner: np.array(numbers, np.int64) for owner, numbers in out.items()}
+
+    @staticmethod
+    def points(rows: np.ndarray) -> np.ndarray:
+        """Landmarks of records read: float32 (n, 478, 3), frame pixels."""
+        return (rows["points"].astype(np.float32) * rows["step"][:, None, None] + rows["origin"][:, None, :]).astype(
+            np.float32
+        )
+
+
+class RecordFile(Records):
+    """In a file without a name."""
+
+    def __init__(self, photo: np.dtype) -> None:
+        super().__init__(photo)
         try:
             self._file = tempfile.TemporaryFile(prefix="deid-")  # noqa: SIM115 (closed by close)
         except OSError as error:
@@ -77,51 +146,14 @@ class RecordFile:
         self._frames.append(record.frame)
         self._places.append((float(middle[0]), float(middle[1])))
 
-    def packed(self, record: FaceRecord) -> np.ndarray:
-        """A record as it is kept: one row of the structured array that :meth:`read` returns."""
-        points = record.points
-        middle = (points.min(0) + points.max(0)) / 2
-        step = max(float(np.ptp(points[:, :2], axis=0).max()) / _STEPS, 1e-6)
-        row = np.zeros((), self._dtype)
-        row["frame"], row["presence"], row["origin"], row["step"] = record.frame, record.presence, middle, step
-        row["points"] = np.clip(np.rint((points - middle) / step), -32767, 32767)
-        row["photo"] = record.photo
-        return row
-
     def entries(self) -> Iterator[tuple[int, int, tuple[float, float]]]:
-        """Number, frame and place of every record."""
         for number, (frame, place) in enumerate(zip(self._frames, self._places, strict=True)):
             yield number, frame, place
 
     def frames(self, numbers: np.ndarray) -> np.ndarray:
-        """Frame numbers of the records ``numbers``, int32."""
         return np.array([self._frames[n] for n in numbers], np.int32)
 
-    def match(self, tracks: Sequence[Track]) -> dict[int, np.ndarray]:
-        """The numbers of the records that belong to each track, in order of frames, at most one a frame and no record
-        twice: by track id, int64 (n,)."""
-        by_frame: dict[int, list[Track]] = {}
-        for track in tracks:
-            for frame in range(track.first, track.last + 1):
-                by_frame.setdefault(frame, []).append(track)
-        best: dict[tuple[int, int], tuple[float, int]] = {}
-        for number, frame, place in self.entries():
-            owner, distance = None, _SAME_PLACE
-            for track in by_frame.get(frame, ()):
-                box = track.box_at(frame)
-                apart = float(np.hypot(box[0] - place[0], box[1] - place[1])) / max(float(box[3]), 1.0)
-                if apart < distance:
-                    owner, distance = track.id, apart
-            if owner is not None and distance < best.get((owner, frame), (np.inf, 0))[0]:
-                best[owner, frame] = (distance, number)
-        out: dict[int, list[int]] = {track.id: [] for track in tracks}
-        for (owner, _), (_, number) in sorted(best.items(), key=lambda item: item[0][1]):
-            out[owner].append(number)
-        return {owner: np.array(numbers, np.int64) for owner, numbers in out.items()}
-
     def read(self, numbers: np.ndarray) -> np.ndarray:
-        """Records ``numbers`` as a structured array; :meth:`points` makes its landmarks readable. From any
-        thread, while nothing is appended."""
         self._file.flush()
         size = self._dtype.itemsize
         out = np.empty(len(numbers), self._dtype)
@@ -129,13 +161,6 @@ class RecordFile:
             data = os.pread(self._file.fileno(), count * size, int(numbers[start]) * size)
             out[start : start + count] = np.frombuffer(data, self._dtype)
         return out
-
-    @staticmethod
-    def points(rows: np.ndarray) -> np.ndarray:
-        """Landmarks of records read: float32 (n, 478, 3), frame pixels."""
-        return (rows["points"].astype(np.float32) * rows["step"][:, None, None] + rows["origin"][:, None, :]).astype(
-            np.float32
-        )
 
 
 def _runs(numbers: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -51,7 +51,7 @@ from deid.recognition.lite import LiteRecogniser
 from deid.report import PersonReport
 from deid.tracking.closeup import Closeup
 from deid.tracking.observe import Chip, Observer
-from deid.tracking.records import RecordFile
+from deid.tracking.records import RecordFile, Records
 from deid.types import Analysis, Frame, Track
 
 _DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
@@ -85,7 +85,9 @@ class MorphableEngine:
         """A scalar of :attr:`record`."""
         return photometry.note(view, points)
 
-    def __init__(self, config: RunConfig, seed: int, book: Book | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, seed: int, book: Book | None = None, records: Records | None = None
+    ) -> None:
         self._seed = seed
         self._threads = config.threads
         side_by_side.allow(config.threads)
@@ -100,7 +102,7 @@ class MorphableEngine:
         self._decisions = Decisions()
         self._geometry = load_geometry()
         self._appearance = load_appearance()
-        self._records = RecordFile(self.record)
+        self._records = records if records is not None else RecordFile(self.record)
         self._made_ready = threading.Thread(target=self._make_ready, name="ready", daemon=True)
         self.observer = Observer(self._records, self.note)
         self._compositor = Compositor()

@@ -20,7 +20,7 @@ from deid.models.morphable.photo_hidden import hidden_samples
 from deid.models.morphable.photo_things import behind_things, followed
 from deid.models.morphable.tracks import AttributeTrack, Observations, evenly
 from deid.models.morphable.trust import Trust
-from deid.tracking.records import RecordFile
+from deid.tracking.records import Records
 
 _BRIDGED = 3  # frames without a mesh between two with one: interpolated
 _WINDOW, _OVERLAP = 1500, 60  # frames fitted at once
@@ -64,17 +64,17 @@ class Witnessed:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def points(self, records: RecordFile, row: int) -> np.ndarray:
+    def points(self, records: Records, row: int) -> np.ndarray:
         """float32 (478, 3): the mesh of one row, as :meth:`read` has it, in a fraction of the time."""
         first, second, share = int(self.before[row]), int(self.after[row]), self.share[row]
-        seen = RecordFile.points(records.read(np.array([first] if first == second else [first, second])))
+        seen = Records.points(records.read(np.array([first] if first == second else [first, second])))
         return np.asarray(seen[0] * (1 - share) + seen[-1] * share, np.float32)
 
-    def read(self, records: RecordFile, rows: np.ndarray, size: tuple[int, int]) -> tuple[Observations, np.ndarray]:
+    def read(self, records: Records, rows: np.ndarray, size: tuple[int, int]) -> tuple[Observations, np.ndarray]:
         """Observations of some rows, and their photometric notes."""
         numbers, place = np.unique(np.concatenate([self.before[rows], self.after[rows]]), return_inverse=True)
         data = records.read(numbers)
-        points = RecordFile.points(data)
+        points = Records.points(data)
         first, second = place[: len(rows)], place[len(rows) :]
         share = self.share[rows]
         mixed = points[first] * (1 - share)[:, None, None] + points[second] * share[:, None, None]
@@ -119,7 +119,7 @@ def code_at(codes: TrackCodes, attributes: AttributeTrack, row: int) -> Attribut
 
 def invert_track(
     geometry: Geometry,
-    records: RecordFile,
+    records: Records,
     frames: np.ndarray,
     numbers: np.ndarray,
     seconds: Sequence[float],
@@ -176,7 +176,7 @@ def invert_track(
 
 
 def _hidden(
-    witnessed: Witnessed, records: RecordFile, size: tuple[int, int], hands: Mapping[int, Sequence[Hand]] | None,
+    witnessed: Witnessed, records: Records, size: tuple[int, int], hands: Mapping[int, Sequence[Hand]] | None,
     things: Mapping[int, np.ndarray],
 ) -> np.ndarray | None:  # fmt: skip
     """bool (n, 468): which mesh points are hidden in each row, ``None`` where nothing is."""
@@ -195,7 +195,7 @@ def _hidden(
 
 
 def _identity(
-    geometry: Geometry, witnessed: Witnessed, records: RecordFile, size: tuple[int, int], gone: np.ndarray | None,
+    geometry: Geometry, witnessed: Witnessed, records: Records, size: tuple[int, int], gone: np.ndarray | None,
     clear: np.ndarray,
 ) -> fit.IdentityFit:  # fmt: skip
     """The person's shape, from frames in which nothing lies before the face as far as there are such."""

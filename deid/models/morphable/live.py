@@ -36,7 +36,6 @@ from deid.people import Person, chips_of, clear_ones, find_people, telling
 from deid.plan import Replacement, rate_of
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
-from deid.tracking.observe import Observer
 from deid.types import Track
 
 if TYPE_CHECKING:
@@ -60,11 +59,8 @@ class LiveEngine(MorphableEngine):
     that what comes out depends on the frames only; otherwise the face is obscured meanwhile."""
 
     def __init__(self, config: RunConfig, seed: int, ahead: float, *, waits: bool, book: Book | None = None) -> None:
-        super().__init__(config, seed, book)
-        self._records.close()
-        self.observer.close()
-        self._recent = self._records = RecentRecords(self.record)
-        self.observer = Observer(self._records, self.note)
+        self._recent = RecentRecords(self.record)
+        super().__init__(config, seed, book, self._recent)
         self._ahead, self._waits = ahead, waits
         self._faces: dict[int, Face] = {}
         self._shown: dict[int, Face] = {}  # by the tracks of the batch that was looked at last

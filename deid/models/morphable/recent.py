@@ -7,15 +7,14 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from deid.tracking.records import FaceRecord, RecordFile
+from deid.tracking.records import FaceRecord, Records
 
 
-class RecentRecords(RecordFile):
-    """:class:`RecordFile` without a file. Records keep their numbers when others are forgotten. Thread-safe."""
+class RecentRecords(Records):
+    """In memory. Records keep their numbers when others are forgotten. Thread-safe."""
 
     def __init__(self, photo: np.dtype) -> None:
         super().__init__(photo)
-        self._file.close()
         self._rows: dict[int, np.ndarray] = {}
         self._entries: dict[int, tuple[int, tuple[float, float]]] = {}
         self._next = 0
