@@ -15,7 +15,8 @@ from ._kernels import directions
 from ._polar import polar_colours
 from .rings import doubled, smoothed
 
-FIRST, PITCH, LEVELS = np.float32(0.8), np.float32(0.0125), 38
+_FIRST, _PITCH = 0.8, 0.0125
+FIRST, PITCH, LEVELS = np.float32(_FIRST), np.float32(_PITCH), 38
 """Nodes at 0.8, 0.8125 ... 1.2625 of the outline's reach."""
 _LOW, _HIGH = 6, 29  # levels an edge may have: 0.875 to 1.15
 _MOST = (1.045, 1.16)  # of the outline, beside a face and above it: how far out it may end
@@ -90,7 +91,7 @@ def _edges(colours, low, high, skin, last):  # type: ignore[no-untyped-def]
             share *= 1 - min(max((np.sqrt(near) - 0.2) / 0.25, 0.0), 1.0)
             if level < bright:  # darker and of one hue: skin in shade, unless it lies where the face must have ended
                 other = min(max((np.sqrt(hue) - 0.04) / 0.06, 0.0), 1.0)
-                place = 0.8 + 0.0125 * j
+                place = _FIRST + _PITCH * j
                 share *= max(other, min(max((place - 0.985) / 0.02, 0.0), 1.0))
             steps[j] = np.sqrt(step)
             out[i, j - low] = steps[j] * share

@@ -61,7 +61,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(module, "rejudged", rejudged)
     monkeypatch.setattr(module, "moved", moved)
-    monkeypatch.setattr(module, "_toned", lambda _, likenesses: likenesses)
+    monkeypatch.setattr(module, "toned", lambda _, likenesses: likenesses)
     monkeypatch.setattr(module, "sketched", lambda *_: None)
     monkeypatch.setattr(module, "apparent", lambda _: 0.0)
     monkeypatch.setattr(module, "Setting", SimpleNamespace(of=lambda *_: None))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deid.models.morphable import surrogate as module
+from deid.models.morphable import told_apart
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.brow_match import _covered
 from deid.models.morphable.brows import COUNT, BrowStyle
@@ -64,7 +65,7 @@ def test_a_choice_is_repeatable_safe_and_unlike_the_one_before(recogniser: LiteR
     second = choose(geometry, appearance, 3, somebody(2), shown, [first], recogniser.embed)
     assert first.draws <= module._AT_MOST + 1
     told = foretold([first.code, second.code])
-    usual = module._usual(
+    usual = told_apart._usual(
         foretold([draw(geometry, appearance, np.random.default_rng(k), somebody(), 0) for k in range(40)])
     )
     assert np.linalg.norm(told[0] - told[1]) > 0.4 * usual

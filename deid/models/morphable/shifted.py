@@ -20,7 +20,7 @@ from deid.models.morphable.farther import AT_WORST, WITHIN, Aim, moved
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.sampling import apparent
 from deid.models.morphable.setting import Setting
-from deid.models.morphable.surrogate import Likeness, Recognise, Surrogate, _toned, rejudged, sketched
+from deid.models.morphable.surrogate import Likeness, Recognise, Surrogate, rejudged, sketched, toned
 from deid.people import Person
 from deid.recognition.thresholds import FAR_1E3
 
@@ -116,7 +116,7 @@ def shifted(
     well seen does not become odd for a few poor frames. Depends on the arguments only."""
     if aim.score(after) >= 0:
         return None
-    likenesses = _toned(sketched(geometry, appearance, surrogate.code), likenesses)
+    likenesses = toned(sketched(geometry, appearance, surrogate.code), likenesses)
     seen, few = after.astype(np.float64), likenesses[-_LOOKED_AT:]
 
     def look(code: IdentityCode, at: Sequence[Likeness]) -> Surrogate:

@@ -30,20 +30,18 @@ from deid.models.morphable.render import Renderer
 from deid.models.morphable.sampling import DRAWS, apparent, draws, oddness, years_shown
 from deid.models.morphable.setting import Setting
 from deid.models.morphable.side_by_side import side_by_side
-from deid.people import Person, traits
+from deid.models.morphable.told_apart import leaning, leans, told_apart
+from deid.people import Person
 from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
 
 _LOOKS, _AT_MOST = 5, 9  # draws that are looked at, and how many when none of these was safe
 _NEARLY = 0.05  # so little less than wanted will do when one was looked at
-_LEANING, _LEAN = 12, 2.0  # directions that a choice leans to one of; oddness that a standard deviation so is worth
 _ALIKE = 0.06  # of mean distance: draws that are foretold so nearly as good as the best are as good
 _OTHERS, _FEW = 0.82, 0.08  # mean distance from other surrogates in the clip that is wanted, and more among few
 _SMALLER = 2.0  # of what encoding loses, what else lies between a picture that is tried on and poor frames of its size
 _SMALL_LOSE, _SMALL_DIFFER = (0.03, 0.08), (1.0, 1.4)  # encoding's loss, and how much more heads differ, from, to
 _FEW_PEOPLE = 6  # as many surrogates besides keep a margin from one another
-_UNLIKE = 0.5  # of the usual difference between draws, how much two surrogates of a clip differ at least, if they can
-_UNLIKE_ELSEWHERE = 0.35  # the same for people elsewhere: less, so that who was there before hardly ever matters
 _CAUTION = 0.015  # by how much what is foretold must be better than wanted
 _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among the pictures
 _BETWEEN = 0.235  # the same between two people of a clip on average, of whose frames one in six is 0.045 nearer
@@ -118,8 +116,9 @@ def choose(
     codes = draws(geometry, appearance, rngs, replace(person, age=years_shown(person)), dark, brows)
     codes = _wider(codes, likenesses)
     told = foretold(codes)
-    way = _leaning(told, np.random.default_rng([seed, person.id, DRAWS]))
-    apart = _clear(told, others, taken)
+    way = leaning(told, np.random.default_rng([seed, person.id, DRAWS]))
+    standing = [o.code for o in others]
+    apart = told_apart(told, standing, taken)
     if not likenesses:
         nothing = np.empty((0, 128), np.float32), np.empty((0, CHIP, CHIP, 3), np.uint8)
         return Surrogate(codes[_first(apart)], None, None, *nothing, 1, True)
@@ -128,7 +127,7 @@ def choose(
     before = recognise(np.stack([likeness.chip for likeness in likenesses]))
     number = _first(np.minimum(apart, 1 - sits))
     sitter = sketched(geometry, appearance, codes[number])
-    likenesses = _toned(sitter, likenesses)
+    likenesses = toned(sitter, likenesses)
     tried = in_place(geometry, sitter, likenesses[0])
     offsets = [recognise(tried[None]) - told[number]]
     away = offsets[0] + told - before[0]
@@ -136,7 +135,7 @@ def choose(
     rng = np.random.default_rng([seed, person.id, DRAWS, 1])
     codes = detailed(codes, told, away, (apparent(person), float(np.nan_to_num(years_shown(person), nan=_AGE))), rng)
     told = foretold(codes)
-    apart, lean = _clear(told, others, taken), _leans(told, way)
+    apart, lean = told_apart(told, standing, taken), leans(told, way)
     shade = _shade(geometry, appearance, sitter, tried, likenesses[0])
     looked: dict[int, Surrogate] = {}
     scores: dict[int, float] = {}
@@ -253,7 +252,7 @@ def again(
         return Surrogate(code, None, None, *nothing, 0, True), ()
     before = recognise(np.stack([likeness.chip for likeness in likenesses]))
     if likenesses[0].toned is not None:
-        likenesses = _toned(sketched(geometry, appearance, code), likenesses)
+        likenesses = toned(sketched(geometry, appearance, code), likenesses)
     found = _judged(geometry, appearance, code, likenesses, before, (), recognise, 0)
     own = np.linalg.norm(before - found.codes, axis=1)
     match = tuple(int(i) for i in np.flatnonzero(own <= FAR_1E3 + _MARGIN))
@@ -295,7 +294,7 @@ def brow_tone(likenesses: Sequence[Likeness]) -> tuple[float, float]:
     return float(mean), float(darker)
 
 
-def _toned(sitter: Sitter, likenesses: Sequence[Likeness]) -> list[Likeness]:
+def toned(sitter: Sitter, likenesses: Sequence[Likeness]) -> list[Likeness]:
     """Likenesses in the haze and glow in which ``sitter`` is going to be shown."""
     worn = likenesses[0].wears() if likenesses[0].wears is not None else None
     sitter = replace(sitter, eyewear=worn)
@@ -340,45 +339,6 @@ def _fitting(hoped: np.ndarray, odd: np.ndarray) -> int:
     """The least odd of those that are good enough, or of those as good as the best."""
     good = np.flatnonzero(hoped >= min(0.0, float(hoped.max()) - _ALIKE))
     return int(good[np.argmin(odd[good])])
-
-
-def _leaning(told: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """float64 (128,), of length 1: one of the ways in which draws, foretold as ``told``, (n, 128), differ most, by
-    ``rng``. The most usual face that is far from somebody is much the same whatever the seed, and much the same for
-    everybody; faces that lean each to its own way differ as people do, and two of one person do not tell of one
-    another."""
-    _, _, axes = np.linalg.svd(told - told.mean(axis=0), full_matrices=False)
-    way = rng.normal(size=min(_LEANING, len(axes))) @ axes[:_LEANING]
-    reads, _ = np.linalg.qr(np.stack([traits()["gender"][:-1], traits()["age"][:-1]], axis=1).astype(np.float64))
-    way -= reads @ (reads.T @ way)  # nobody leans towards another gender or age
-    found: np.ndarray = way / max(float(np.linalg.norm(way)), 1e-9)
-    return found
-
-
-def _leans(told: np.ndarray, way: np.ndarray) -> np.ndarray:
-    """(n,): how far draws, foretold as ``told``, (n, 128), lean ``way``, in oddness that this outweighs."""
-    lean = (told - told.mean(axis=0)) @ way
-    found: np.ndarray = lean * (_LEAN / max(float(lean.std()), 1e-9))
-    return found
-
-
-def _clear(told: np.ndarray, others: Sequence[Surrogate], taken: Sequence[IdentityCode]) -> np.ndarray:
-    """(n,): how much more than enough draws, foretold as ``told``, (n, 128), differ from all other surrogates."""
-    apart = _apart(told, foretold([o.code for o in others]) if others else told[:0])
-    return np.minimum(apart, _apart(told, foretold(taken), _UNLIKE_ELSEWHERE)) if taken else apart
-
-
-def _apart(told: np.ndarray, others: np.ndarray, unlike: float = _UNLIKE) -> np.ndarray:
-    """(n,): how much more than enough each draw differs from every other surrogate by itself, without the pictures."""
-    if not len(others):
-        return np.full(len(told), np.inf)
-    distances: np.ndarray = np.linalg.norm(told[:, None] - others[None], axis=-1)
-    return distances.min(axis=1) - unlike * _usual(told)
-
-
-def _usual(told: np.ndarray) -> float:
-    """How far two draws differ as a rule."""
-    return float(np.median(np.linalg.norm(told[1:] - told[:-1], axis=1)))
 
 
 def _scores(before: np.ndarray, after: np.ndarray, others: Sequence[Surrogate]) -> np.ndarray:
