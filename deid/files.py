@@ -33,6 +33,13 @@ def check_places(paths: Sequence[Path | None], taken: Sequence[Path | None], ove
             raise OutputError(f"{path} lies in a folder that does not exist; create it first.")
 
 
+def write_all(handle: int, data: bytes | memoryview) -> None:
+    """Write all of ``data`` to an open descriptor, which may take it in pieces. Raises :class:`OSError`."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
 def put(path: Path, text: str, overwrite: bool) -> None:
     """Write ``text`` to ``path``. Raises as :func:`written`."""
     with written(path, overwrite) as stream:

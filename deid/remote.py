@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from deid.errors import DeidError, DiskFull, InputError, InputNotFound, OutputError, OutputExists, UsageError
+from deid.files import write_all
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://")
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
@@ -283,10 +284,8 @@ def put_and_forget(local: Path, target: Url, *, may_replace: bool) -> None:
 
 
 def _write(handle: int, block: bytes) -> None:
-    view = memoryview(block)
     try:
-        while view:
-            view = view[os.write(handle, view) :]
+        write_all(handle, block)
     except OSError as error:
         place = tempfile.gettempdir()
         raise DiskFull(

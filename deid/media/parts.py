@@ -18,6 +18,7 @@ from itertools import pairwise
 from av.packet import Packet
 
 from ..errors import DeidError
+from ..files import write_all
 from ..types import Frame, MediaInfo
 from . import scheduling
 from .nal import without_encoder_comment
@@ -91,9 +92,7 @@ class PartSink(VideoSink):
                 data = without_encoder_comment(data)
             self._stripped = True
             offset = os.lseek(self._handle, 0, os.SEEK_END)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._handle, view) :]
+            write_all(self._handle, data)
             dts = packet.dts if packet.dts is not None else packet.pts
             self._parcels.append(Parcel(packet.pts, dts, packet.is_keyframe, offset, len(data)))
 

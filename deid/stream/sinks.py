@@ -17,6 +17,7 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
 from deid.errors import OutputError, OutputExists, UsageError
+from deid.files import write_all
 from deid.media import EncodeSettings, Writer, colour, pipes
 from deid.media.codecs import choose_encoder
 from deid.media.mark import container_tags
@@ -77,10 +78,8 @@ class PipeSink:
         self._count += 1
 
     def _put(self, data: bytes) -> None:
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self._handle, view) :]
+            write_all(self._handle, data)
         except BrokenPipeError as error:
             raise OutputError(
                 f"whoever read {self._name} has gone after {self._count} frames: the stream ends there."
@@ -305,7 +304,5 @@ class _Writable:
         self._handle = handle
 
     def write(self, data: Any) -> int:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._handle, view) :]
+        write_all(self._handle, data)
         return len(data)
