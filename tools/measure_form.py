@@ -6,13 +6,14 @@
 Faces in portraits are replaced as in a run. The mesh is found in the picture before and after; both are brought onto
 the mean face, and the logarithms of their luminance, each less its cheeks', compared: the median over people, symmetric
 and smooth, says how much too light a place is. Eyes, the lips' red and brows are left out, which have colours of their
-own. A share of it goes into the factors ``hollows`` of the file. Run it after ``bake_shadows.py``; again, it measures
-what is left.
+own; below the nose women alone are looked at, since moustaches are no form. A share of it goes into the factors
+``hollows`` of the file. Run it after ``bake_shadows.py``; again, it measures what is left.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ _LIPS = [61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17
 _EYES = ([33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246],
          [263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466])  # fmt: skip
 _BROWS = [70, 63, 105, 66, 107, 55, 65, 52, 53, 46], [300, 293, 334, 296, 336, 285, 295, 282, 283, 276]
+_UNDER_NOSE, _BEARD_FADES = 2, 10.0  # a point of the mesh; pixels over which women alone come to count
 _CHEEKS, _CORNERS = (50, 280, 101, 330, 205, 425), (61, 291)
 _SHARE, _MORE_NEAR = 0.5, 0.2  # portraits smile; what lids and corners lack they lack at rest as well
 _MOST = (-0.35, 0.75)
@@ -106,9 +108,15 @@ def replaced(path: Path, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, np
         engine.close()
 
 
-def lacking(face: MeanFace, paths: list[Path]) -> np.ndarray:
+def women_of(folder: Path) -> set[str]:
+    """Names of the portraits of women, out of the folder's table."""
+    with next(iter(sorted(folder.glob("*.csv")))).open(newline="") as table:
+        return {row["file"] for row in csv.DictReader(table) if row["gender"] == "female"}
+
+
+def lacking(face: MeanFace, paths: list[Path], women: set[str]) -> np.ndarray:
     """float32 (480, 360): how much lighter, in logarithms, rendered faces are than photographed ones."""
-    found = []
+    found, shaven = [], []
     with FaceLandmarker() as landmarker:
         for number, path in enumerate(paths):
             for before, after, box in replaced(path, number):
@@ -119,9 +127,14 @@ def lacking(face: MeanFace, paths: list[Path]) -> np.ndarray:
                         for picture, mesh in zip((before, after), meshes, strict=True)
                     )
                     found.append(new - old)
+                    shaven.append(path.name in women)
             print(f"{number + 1} of {len(paths)}: {len(found)} faces", file=sys.stderr)
     both = np.stack(found)
-    return np.median(both + both[:, :, ::-1], axis=0).astype(np.float32) / 2
+    both = (both + both[:, :, ::-1]) / 2
+    nose = face.mesh[_UNDER_NOSE, 1]
+    below = np.clip((np.arange(_HIGH) - nose) / _BEARD_FADES, 0.0, 1.0)[:, None]
+    everybody, smooth = np.median(both, axis=0), np.median(both[np.array(shaven)], axis=0)
+    return np.asarray(everybody + below * (smooth - everybody), np.float32)
 
 
 def form(face: MeanFace, light: np.ndarray) -> np.ndarray:
@@ -165,7 +178,7 @@ def main() -> None:
     face = MeanFace(geometry)
     every = sorted(options.portraits.glob("*.jpg"))
     paths = [every[i] for i in np.unique(np.linspace(0, len(every) - 1, options.count).astype(int))]
-    taken = form(face, lacking(face, paths))
+    taken = form(face, lacking(face, paths, women_of(options.portraits)))
     factors = at_vertices(geometry, face, taken)
     tables = load_file(options.shadows)
     tables["hollows"] = (tables["hollows"].astype(np.float32) * factors).astype(np.float16)

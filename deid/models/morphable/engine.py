@@ -33,6 +33,7 @@ from deid.models.morphable.eyewear import Eyewear
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
+from deid.models.morphable.lid_match import lids_like
 from deid.models.morphable.likenesses import JUDGED, Worn, best_of, glasses_of, is_plain, likeness_of, plainer, wearing
 from deid.models.morphable.lip_colour import lips_like
 from deid.models.morphable.painter import Sitter, get_ready, paint_frame, texels_for
@@ -314,6 +315,8 @@ class MorphableEngine:
             own = retarget(of.attributes)
             of = toned_like(self._geometry, replace(sitter, eyewear=worn), of, own)
             if readings is None:
+                if worn is None:  # rims and reflections darken lids, too
+                    sitter = lids_like(self._geometry, sitter, of, own)
                 sitter = lips_like(self._geometry, sitter, of, own)
                 sitter = pores_like(self._geometry, sitter, of, own)
                 light = of.lights.light(int(np.argmax(of.attributes.scale)))

@@ -14,6 +14,7 @@ from deid.models.morphable.bites import Bites, bites_of
 from deid.models.morphable.codes import AttributeCode
 from deid.models.morphable.face_points import MESH_POINTS
 from deid.models.morphable.far_side import far_side
+from deid.models.morphable.finish import CODE_TO_LINEAR8
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.held import clear_rows, covered, held, hidden_points, turned_away
 from deid.models.morphable.photo_hidden import hidden_samples
@@ -88,7 +89,8 @@ class Witnessed:
 class TrackCodes:
     """A track inverted. ``witnessed``: its frames and meshes. ``identity``: the person's shape. ``attributes``:
     smoothed, of the subject. ``lights``: one a row. ``trust``: which rows can be replaced, and why not. ``things``: by
-    row, what lies before the face. ``bites``: what of the teeth is seen, ``None`` where nothing is known of it."""
+    row, what lies before the face. ``bites``: what of the teeth is seen, ``None`` where nothing is known of it.
+    ``lids``: float32 (n or 0, 2, 2, 3), by eye, linear RGB of the upper lid's edge and of the lid, 0 where not told."""
 
     witnessed: Witnessed
     identity: fit.IdentityFit
@@ -97,6 +99,7 @@ class TrackCodes:
     trust: Trust
     things: Mapping[int, np.ndarray] = field(default_factory=dict)
     bites: Bites | None = None
+    lids: np.ndarray = field(default_factory=lambda: np.empty((0, 2, 2, 3), np.float32))
 
 
 def code_at(codes: TrackCodes, attributes: AttributeTrack, row: int) -> AttributeCode:
@@ -168,11 +171,12 @@ def invert_track(
         attributes.rotation, times, hidden=np.concatenate(hidden),
     )  # fmt: skip
     bites = bites_of(np.concatenate(photos), attributes, lights.tone, lights.white)
+    lids = CODE_TO_LINEAR8[np.concatenate(photos)["lids"]]
     far = far_side(
         np.concatenate(photos), geometry, geometry.neutral(identity.shape), attributes, lights, np.concatenate(hidden)
     )
     judged = trust.judge(raw, rate, confidence=lights.confidence, far=far)
-    return TrackCodes(witnessed, identity, attributes, lights, judged, before, bites)
+    return TrackCodes(witnessed, identity, attributes, lights, judged, before, bites, lids)
 
 
 def _hidden(

@@ -20,6 +20,7 @@ from deid.models.morphable.codes import AttributeCode, IdentityCode
 from deid.models.morphable.creases import Folds
 from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
+from deid.models.morphable.lashes import usual_lashes
 from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.photo_surface import skin_level
 from deid.models.morphable.render import GeneratedFace, Renderer
@@ -43,23 +44,27 @@ Draw = Callable[[np.ndarray, np.ndarray, AttributeCode, "np.ndarray | None"], Pa
 class Sitter:
     """A surrogate made ready to be rendered: its head at rest, float32 (V, 3), and a renderer with its skin.
     ``eyewear``: the glasses that it wears. ``skin``: float32 (T, T, 3) and (T, T), albedo and gloss of the face's
-    tile, as the renderer has them, and its folds."""
+    tile, as the renderer has them, and its folds. ``lashes``: how strong they are, see
+    :class:`.render.Renderer`."""
 
     code: IdentityCode
     neutral: np.ndarray
     renderer: Renderer
     eyewear: Eyewear | None = None
     skin: tuple[np.ndarray, np.ndarray, Folds] | None = None
+    lashes: float = 1.0
 
     @classmethod
     def make(cls, geometry: Geometry, appearance: Appearance, code: IdentityCode, size: int) -> Sitter:
         """``size``: texture samples along each side of the face tile."""
         albedo = appearance.albedo(code, size)
         # the frame's tone is that of skin at the samples of photometry: there this skin must be as light on average
-        skin, age = albedo / skin_level(geometry, albedo), appearance.traits(code.appearance)[1]
+        skin, (gender, age) = albedo / skin_level(geometry, albedo), appearance.traits(code.appearance)
         gloss, folds = appearance.gloss(size), Folds.of(age, code.detail)
-        renderer = Renderer(geometry, skin, gloss, code.iris, folds=folds)
-        return cls(code, relaxed(geometry, geometry.neutral(code.shape)), renderer, skin=(skin, gloss, folds))
+        lashes = usual_lashes(gender, age, code.detail)
+        renderer = Renderer(geometry, skin, gloss, code.iris, folds=folds, lashes=lashes)
+        neutral = relaxed(geometry, geometry.neutral(code.shape))
+        return cls(code, neutral, renderer, skin=(skin, gloss, folds), lashes=lashes)
 
     @property
     def size(self) -> int:
@@ -72,8 +77,14 @@ class Sitter:
             return self
         albedo, gloss, folds = self.skin
         albedo = albedo * factors
-        renderer = Renderer(self.renderer.geometry, albedo, gloss, self.code.iris, folds=folds, film=film)
+        renderer = Renderer(
+            self.renderer.geometry, albedo, gloss, self.code.iris, folds=folds, film=film, lashes=self.lashes
+        )
         return replace(self, renderer=renderer, skin=(albedo, gloss, folds))
+
+    def with_lashes(self, strength: float) -> Sitter:
+        """The same head with other lashes."""
+        return replace(self, renderer=self.renderer.with_lashes(strength), lashes=strength)
 
     def in_place_of(self, geometry: Geometry, subject: np.ndarray) -> Sitter:
         """The same head in the place of the head ``subject``, see :func:`put_in_place`."""

@@ -14,6 +14,7 @@ from numba import njit
 
 from deid.tracking.closeup import Closeup
 
+from .photo_lids import of_lids
 from .photo_mouth import ROWS, between_lips, of_lips
 from .photo_quality import Detail, measure_blur, measure_noise
 from .photo_samples import COUNT, TRIPLES
@@ -30,6 +31,7 @@ RECORD = np.dtype(
         ("dark", np.uint8, (3,)),
         ("mouth", np.uint8, (ROWS, 3)),
         ("lips", np.uint8, (2, 3)),
+        ("lids", np.uint8, (2, 2, 3)),
         ("scale", np.float32),
         ("blur", np.float32),
         ("edges", np.float32),
@@ -45,6 +47,7 @@ RECORD = np.dtype(
 box lies inside the crop. ``sclera``: bright part of the visible white of the eye at the viewer's left and right;
 ``sclera_pixels`` how many pixels were looked at (0: shut). ``teeth``, ``teeth_pixels``: the same inside the lips.
 ``mouth``, ``lips``: between the lips, from the upper one down, and the lips' own, see :mod:`.photo_mouth`; 0 for none.
+``lids``: the line at the upper lids' edges and the lids above it, see :mod:`.photo_lids`; 0 for none.
 ``dark``: mean of the darkest hundredth of the face's box: pupils, lashes, nostrils, hair. ``scale``: pixels a
 centimetre. ``blur``: width of the sharpest features, standard deviation in pixels, nan when there
 are none; ``edges``: strength of the edges it was measured on, code values a pixel. ``noise``: standard deviation of
@@ -109,6 +112,7 @@ def _measured(crop: np.ndarray, mesh: np.ndarray, detail: Detail, whole: np.ndar
     out["teeth"], count = _bright_part(crop, mesh[_MOUTH, :2], 0.0, 0.0, 0.0, 0.6, 0.95)
     out["teeth_pixels"] = min(count * factor * factor, 65535)
     out["mouth"], out["lips"] = between_lips(crop, mesh), of_lips(crop, mesh)
+    out["lids"] = of_lids(crop, mesh)
     out["dark"] = _darkest(crop, *_box(mesh, crop.shape[1], crop.shape[0]))
     noise, coarse, chroma = measure_noise(detail, whole, scale * factor)
     out["noise"], out["coarse_noise"], out["chroma_noise"] = noise, coarse, chroma

@@ -19,12 +19,15 @@ _UPPER_LENGTH, _LOWER_LENGTH = 0.8, 0.42  # centimetres
 _UPPER_WIDTH, _LOWER_WIDTH = 0.026, 0.0085  # centimetres at the root
 _UPPER_ROOT, _LOWER_ROOT = 18.0, 13.0  # how much thicker lashes and what lies between them are at the lid
 _ROWS = 0.1  # centimetres of the upper lid's edge that roots lie on: in rows, a line even where lashes point at one
+_BROADER, _BROADEST = 0.45, 2.0  # power of their strength that these rows are broader by, and most
+_TIPS, _BELOW = 0.35, 0.8  # powers of that strength that lashes have beyond the line, and the lower lid's line has
+_DENSE, _DENSER = 0.2, 0.17  # share of their length on which they make a line, and more of it at e times the strength
 _PARTED, _STUCK = 0.28, 0.75  # how often a tuft of lashes ends; how far tips lie towards the tuft's middle
 _FOLLOW = 1.3  # how much a lash turns further than its lid when the lid closes
 _FOLD_STEPS = 96  # pieces of a fold, from the inner to the outer corner
 _FOLD_ABOVE, _FOLD_LEAST = 0.32, 0.08  # centimetres over the lid's edge: at rest in the middle, and where eyes widen
 _FOLD_DROP = 0.34  # how far it comes down, of the lid's way
-_FOLD_WIDTH, _FOLD_SHADE = 0.05, 0.38  # standard deviation in centimetres, and share of light lost in the middle
+_FOLD_WIDTH, _FOLD_SHADE = 0.05, 0.46  # standard deviation in centimetres, and share of light lost in the middle
 _FOLD_SHUT = 0.6  # of that depth, when the skin over the eye is stretched
 
 
@@ -119,6 +122,7 @@ def draw_lashes(
     left: int,
     top: int,
     inverse_distance: float,
+    strength: float,
     depth: np.ndarray,
     cover: np.ndarray,
 ) -> None:
@@ -126,9 +130,14 @@ def draw_lashes(
 
     ``vertices``: float32 (V, 3), head space. ``centres``: float32 (2, 3), of the eyeballs. ``rotation``, ``scale``,
     ``tx``, ``ty``, ``inverse_distance``: the camera. ``left``, ``top``: picture position of the buffers' first pixel.
+    ``strength``: how dense and dark lashes and what is painted between them are; 1 for bare ones that are few.
     ``depth``: float32 (h, w), camera z in centimetres.
     """
     height, width = cover.shape
+    broad = np.float32(_ROWS * min(strength**_BROADER, _BROADEST))
+    lines = (np.float32(strength**_BELOW), np.float32(strength))
+    tips = np.float32(strength**_TIPS)
+    reach = np.float32(_DENSE + _DENSER * max(np.log(strength), 0.0))
     for n in range(ends.shape[0]):
         i, j = ends[n, 0], ends[n, 1]
         t, eye, way = shape[n, 0], int(shape[n, 1]), shape[n, 2]
@@ -145,14 +154,14 @@ def draw_lashes(
         length, breadth, splay, curl, lift = shape[n, 3], shape[n, 4], shape[n, 5], shape[n, 6], shape[n, 7]
         rise = (oy - shape[n, 8]) * way
         lift += np.float32(_FOLLOW) * min(rise, np.float32(0.3) * rise)
-        root = np.float32(_UPPER_ROOT if way > 0 else _LOWER_ROOT)
-        rows = np.float32(_ROWS if way > 0 else 0.0)
+        root = np.float32(_UPPER_ROOT) * lines[1] if way > 0 else np.float32(_LOWER_ROOT) * lines[0]
+        rows = broad * np.float32((n * 0.618034) % 1.0) if way > 0 else np.float32(0.0)
         steps = min(max(int(length * scale * 2.0) + 2, 4), 120)
         last_x, last_y = np.float32(0.0), np.float32(0.0)
         for s in range(steps + 1):
             q = np.float32(s) / np.float32(steps)
             out = length * (np.float32(0.85) * q - np.float32(0.25) * q * q)
-            up = length * (lift * q + curl * q * q) + rows * min(q * np.float32(5.0), np.float32(1.0))
+            up = length * (lift * q + curl * q * q) + rows
             side = length * splay * q * np.float32(0.6)
             x = rx + out * ox + up * ux + side
             y = ry + out * oy + up * uy
@@ -166,7 +175,9 @@ def draw_lashes(
             if cz < depth[y0, x0] - np.float32(0.25):
                 continue
             # thick and dense at the root, where pigment and shadow join the strands to a line
-            thick = np.float32(1.0) - np.float32(0.75) * q + root * max(np.float32(0.2) - q, np.float32(0.0))
+            thick = tips * (np.float32(1.0) - np.float32(0.75) * q) + root * np.float32(_DENSE) * max(
+                np.float32(1.0) - q / reach, np.float32(0.0)
+            )
             area = moved * breadth * np.float32(near) * thick
             fx, fy = px - np.floor(px), py - np.floor(py)
             cover[y0, x0] += area * (1 - fx) * (1 - fy)

@@ -6,6 +6,7 @@ equal bits, and a camera moved by whole pixels gives the same picture, moved.
 
 from __future__ import annotations
 
+import copy
 import threading
 from dataclasses import dataclass
 
@@ -63,7 +64,8 @@ class Renderer:
     (T, T), relative strength of the highlight; ``iris``: float32 (3,), linear RGB. ``bumps``: float32 (T, T) or None,
     factors on the albedo near 1. ``folds``: how deep the skin folds, see
     :class:`~deid.models.morphable.creases.Folds`; a number: how deep expressions alone fold it. ``film``: how uneven
-    the skin's oil is, 0 to 1. Raises :class:`ModelError` when shapes do not fit.
+    the skin's oil is, 0 to 1. ``lashes``: how strong they are, see
+    :func:`~deid.models.morphable.raster_lashes.draw_lashes`. Raises :class:`ModelError` when shapes do not fit.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Renderer:
         bumps: np.ndarray | None = None,
         folds: float | Folds = 0.0,
         film: float = 1.0,
+        lashes: float = 1.0,
     ) -> None:
         size = albedo.shape[0]
         if albedo.shape != (size, size, 3) or gloss.shape != (size, size) or size & (size - 1):
@@ -82,6 +85,7 @@ class Renderer:
         self.geometry = geometry
         self._model = head_model(geometry)
         self._folds = folds if isinstance(folds, Folds) else Folds.moving(folds)
+        self._lashes = float(lashes)
         self._iris = np.ascontiguousarray(iris, np.float32)
         skin = albedo if bumps is None else albedo * bumps[..., None]
         covered = self._model.covered
@@ -92,6 +96,12 @@ class Renderer:
         texture[..., 3] = (gloss + _WET_GLOSS * self._model.moisture[np.ix_(at, at)]) * oil(skin, film)
         self._pyramid = build_pyramid(texture, covered[np.ix_(at, at)])
         self._level = (self._model.texel_density + np.log2(size)).astype(np.float32)
+
+    def with_lashes(self, strength: float) -> Renderer:
+        """The same surrogate with lashes of another strength."""
+        out = copy.copy(self)
+        out._lashes = float(strength)
+        return out
 
     def render(
         self,
@@ -167,7 +177,7 @@ class Renderer:
         lids, seen = model.strands, work.depth[rows]
         draw_lashes(
             lids.ends, lids.shape, vertices, eyes.centres, rotation, scale, tx, ty, left, top + rows.start, inverse,
-            seen, cover,
+            self._lashes, seen, cover,
         )  # fmt: skip
         uppers, rest = lid_folds(self.geometry)
         draw_folds(

@@ -108,7 +108,7 @@ def shade_plain(
     float32 (h, w, 3), ``alpha`` and ``head``, float32 (h, w). ``relief``: see :class:`.creases.Creases`.
     """
     one, zero, half, fine = np.float32(1.0), np.float32(0.0), np.float32(0.5), np.float32(STEPS)
-    unit, least, most = np.float32(1.0 / (1023 * STEPS)), np.float32(0.45), np.float32(1.7)
+    unit, least, most = np.float32(1.0 / (1023 * STEPS)), np.float32(0.45), np.float32(1.3)
     for y in range(np.uint64(owner.shape[0])):
         for x in range(np.uint64(owner.shape[1])):
             kind = part[y, x]
@@ -155,7 +155,7 @@ def shade_plain(
                 red *= min(max(one + _SLOPE[0] * slope, least), most) * (one - _GROOVE[0] * groove)
                 green *= min(max(one + _SLOPE[1] * slope, least), most) * (one - _GROOVE[1] * groove)
                 blue *= min(max(one + _SLOPE[2] * slope, least), most) * (one - _GROOVE[2] * groove)
-                gloss *= min(max(one + slope + slope, least), most) * (one - _UNSHINY * groove)
+                gloss *= min(max(one + slope + slope, least), np.float32(1.7)) * (one - _UNSHINY * groove)
             red += gloss * (plan[f, 5] + qx * plan[f, 13] + qy * plan[f, 21])
             green += gloss * (plan[f, 6] + qx * plan[f, 14] + qy * plan[f, 22])
             blue += gloss * (plan[f, 7] + qx * plan[f, 15] + qy * plan[f, 23])
