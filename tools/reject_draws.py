@@ -8,7 +8,7 @@ recogniser will make of it is foretold (``foretell.py``) for an ordinary picture
 of that gender add. One that is nearer to any portrait than ``--near`` is rejected. What is foretold varies less than
 what is seen, so that at 0.545, the threshold itself, three of four men are rejected, and at the default of 0.5 it is
 one in five; what then remains in pictures ``check_fiction.py`` counts. Portraits' templates are computed anew each time
-and kept nowhere; the file has a bit a draw. Run it after ``train_foretelling.py``.
+and kept nowhere; the file has a bit a draw, and what the ordinary picture adds. Run it after ``train_foretelling.py``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
     known, paths = check_fiction.donors(options.portraits, None, recogniser)
     added = pictures(paths, options.hosts, recogniser)
     near = np.stack([nearest(2.0 * k - 1, added[k], known.codes.astype(np.float64)) for k in range(2)]) < options.near
-    save_file({"near": np.packbits(near, axis=1)}, options.output)
+    save_file({"near": np.packbits(near, axis=1), "typical": added.astype(np.float16)}, options.output)
     print(f"rejected: {near[0].mean():.3f} of men, {near[1].mean():.3f} of women")
 
 

@@ -8,7 +8,7 @@ import pytest
 from deid.errors import ModelError
 from deid.models.morphable import clear_draws as module
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.clear_draws import POOL, chance, clear_draws, clear_share
+from deid.models.morphable.clear_draws import POOL, chance, clear_draws, clear_share, typical
 from deid.models.morphable.foretell import foretold
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.sampling import draws
@@ -51,7 +51,21 @@ def test_a_draw_is_nearly_the_same_face_whatever_its_place_and_at_ages_close_by(
 def test_a_damaged_asset_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"no")
     monkeypatch.setattr(module, "_ASSET", tmp_path / "x.safetensors")
-    module._near.cache_clear()
+    for cached in (module._near, module._table):
+        cached.cache_clear()
     with pytest.raises(ModelError, match="reinstall"):
         clear_draws((1,), 2, 1.0)
-    module._near.cache_clear()
+    with pytest.raises(ModelError, match="reinstall"):
+        typical()
+    for cached in (module._near, module._table):
+        cached.cache_clear()
+
+
+def test_an_ordinary_picture_adds_what_makes_codes_those_of_people() -> None:
+    """Codes of people are about as long as each other's, and foretold ones are differences."""
+    geometry, appearance = load_geometry(), load_appearance()
+    for female, added in zip((-1.0, 1.0), typical(), strict=True):
+        person = Person(1, (), np.empty((0, 128), np.float32), female, 50.0)
+        told = foretold(draws(geometry, appearance, {n: chance(n) for n in range(24)}, person))
+        lengths = np.linalg.norm(told + added, axis=1)
+        assert lengths.min() > 1.1 and lengths.max() < 1.7

@@ -93,3 +93,16 @@ def test_whoever_is_too_near_counts() -> None:
     assert alone.score(after) == pytest.approx(0.2) and beside.score(after) < 0
     way = beside.way(after)
     assert np.linalg.norm(way) == pytest.approx(1) and beside.score(after + 0.05 * way) > beside.score(after)
+
+
+def test_whoever_is_in_the_middle_is_led_out_of_it_but_first_from_the_subject() -> None:
+    before, middle = np.zeros((1, 128)), np.eye(128)[1] * 0.3
+    after = np.eye(128)[:1] * 0.9
+    aim = Aim(before, 0.7, 0.6, (), 0.6, middle=middle, out=1.2)
+    assert aim.score(after) == pytest.approx((np.hypot(0.9, 0.3) - 1.2) / 2)
+    way = aim.way(after)
+    assert aim.score(after + 0.05 * way) > aim.score(after)
+    assert np.linalg.norm(after + 0.05 * way - middle) > np.linalg.norm(after - middle)
+    near = np.eye(128)[:1] * 0.4  # 0.3 too near to the subject, and 0.4 / 2 to the middle
+    aim = Aim(before, 0.7, 0.6, (), 0.6, middle=middle, out=0.9)
+    assert aim.way(near) @ np.eye(128)[0] > 0.8

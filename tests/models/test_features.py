@@ -50,14 +50,21 @@ def test_chosen_details_lead_away_and_each_seed_elsewhere(female: float) -> None
     told = foretold(codes)
     away = np.random.default_rng(1).normal(size=told.shape)
     away /= np.linalg.norm(away, axis=1, keepdims=True)
-    after = [detailed(codes, told, away, (female, 50.0), np.random.default_rng(seed)) for seed in (3, 4)]
+    ways = np.random.default_rng(2).normal(size=(2, 128))
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    after = [
+        detailed(codes, told, away, way, (female, 50.0), np.random.default_rng(seed))
+        for way, seed in zip(ways, (3, 4), strict=True)
+    ]
     gains = [((foretold(new) - told) * away).sum(axis=1) for new in after]
     assert min(float(np.mean(gain)) for gain in gains) > 0.01
+    own = [(foretold(new) - told) @ (ways[k] - ways[1 - k]) for k, new in enumerate(after)]
+    assert min(float(np.mean(gain)) for gain in own) > 0.01  # each farther its own way than the other's
     assert np.mean([a.detail == b.detail for a, b in zip(*after, strict=True)]) < 0.1
     for new in after:
         assert all(np.array_equal(a.shape, b.shape) for a, b in zip(codes, new, strict=True))
         assert (np.sign(female) * gendered(foretold(new)) > 0).mean() > 0.9
-    again = detailed(codes, told, away, (female, 50.0), np.random.default_rng(3))
+    again = detailed(codes, told, away, ways[0], (female, 50.0), np.random.default_rng(3))
     assert [a.detail for a in again] == [a.detail for a in after[0]]
 
 

@@ -12,6 +12,7 @@ from deid.models.morphable import told_apart
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.brow_match import _covered
 from deid.models.morphable.brows import COUNT, BrowStyle
+from deid.models.morphable.clear_draws import typical
 from deid.models.morphable.codes import AttributeCode, Camera, Light, head_rotation
 from deid.models.morphable.face_points import BARE_SKIN, BROWS
 from deid.models.morphable.fit_basis import surface_points
@@ -20,7 +21,7 @@ from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.population import load_population
 from deid.models.morphable.sampling import DRAWS, YEARS_OFF, draw, gendered, oddness, years_shown
 from deid.models.morphable.surrogate import Likeness, brow_tone, choose, in_place, sketched
-from deid.people import Person
+from deid.people import Person, traits
 from deid.recognition.lite import LiteRecogniser
 
 
@@ -80,6 +81,27 @@ def test_what_is_foretold_orders_draws_as_the_recogniser_does(recogniser: LiteRe
     told = foretold(codes)
     seen, told = seen - seen.mean(0), told - told.mean(0)
     assert 1 - ((seen - told) ** 2).sum() / (seen**2).sum() > 0.3
+
+
+def test_each_seed_leans_its_own_way_and_nobody_to_another_gender_or_age() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    told = foretold([draw(geometry, appearance, np.random.default_rng(k), somebody(), k) for k in range(40)])
+    ways = np.stack([told_apart.leaning(told, np.random.default_rng(seed)) for seed in range(12)])
+    np.testing.assert_allclose(np.linalg.norm(ways, axis=1), 1)
+    reads = np.stack([traits()["gender"][:-1], traits()["age"][:-1]])
+    np.testing.assert_allclose(reads @ ways.T, 0, atol=1e-6)
+    assert np.abs(np.triu(ways @ ways.T, 1)).max() < 0.95
+    np.testing.assert_array_equal(ways[3], told_apart.leaning(told, np.random.default_rng(3)))
+
+
+def test_the_middle_is_nearer_to_all_than_they_are_to_one_another() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    told = foretold([draw(geometry, appearance, np.random.default_rng(k), somebody(), k) for k in range(40)])
+    middle = told_apart.crowd(told, 1.0)
+    placed = told + typical()[1]
+    between = np.linalg.norm(placed[:, None] - placed[None], axis=-1)
+    assert (np.linalg.norm(placed - middle, axis=1) < np.median(between, axis=1)).all()
+    np.testing.assert_allclose(told_apart.crowd(told, 0.0), told.mean(axis=0) + typical().mean(axis=0))
 
 
 def test_without_pictures_there_is_still_a_surrogate() -> None:

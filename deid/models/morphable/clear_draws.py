@@ -4,6 +4,7 @@ A model of faces may draw somebody who went into it by chance. Which draws do ca
 nobody's template. So draws are numbered, :data:`POOL` of them, and ``tools/reject_draws.py`` asks all of them
 beforehand: what the recogniser is foretold to make of each (:mod:`.foretell`) in an ordinary picture is compared with
 every donor, and a bit a draw says whether one is near. Nothing else of donors is kept: not who it was, nor how near.
+What an ordinary picture adds is kept, too: it tells where the middle is, where a face would be like many.
 """
 
 from __future__ import annotations
@@ -49,12 +50,23 @@ def chance(number: int) -> np.random.Generator:
     return np.random.default_rng([_SEED, number])
 
 
+def typical() -> np.ndarray:
+    """float64 (2, 128): what pictures of men and of women add, on average, to what is foretold (:mod:`.foretell`)."""
+    return _table("typical").astype(np.float64)
+
+
 @lru_cache(maxsize=1)
 def _near() -> np.ndarray:
-    """bool (2, POOL): draws near a donor, as men and as women. Raises :class:`~deid.errors.ModelError` when the file
-    is missing or damaged."""
+    """bool (2, POOL): draws near a donor, as men and as women."""
+    found: np.ndarray = np.unpackbits(_table("near"), axis=1).astype(bool).reshape(2, POOL)
+    return found
+
+
+@lru_cache(maxsize=2)
+def _table(name: str) -> np.ndarray:
+    """Raises :class:`~deid.errors.ModelError` when the file is missing or damaged."""
     try:
-        bits = load_file(_ASSET)["near"]
-        return np.unpackbits(bits, axis=1).astype(bool).reshape(2, POOL)
+        found = load_file(_ASSET)[name]
+        return found.reshape(2, {"near": POOL // 8, "typical": 128}[name])
     except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise ModelError(f"{_ASSET.name} is missing or damaged: reinstall deid-video") from error

@@ -18,7 +18,6 @@ from deid.models.morphable.foretell import foretold_details
 from deid.models.morphable.sampling import gendered, over_limit
 
 _TRIED = 384  # seeds
-_WAYS = 16  # directions that these differ in most, to one of which a surrogate leans
 _LEAN = 1.0  # what a standard deviation there is worth, beside one away from the subject
 
 
@@ -26,20 +25,19 @@ def detailed(
     codes: Sequence[IdentityCode],
     told: np.ndarray,
     away: np.ndarray,
+    way: np.ndarray,
     traits: tuple[float, float],
     rng: np.random.Generator,
 ) -> list[IdentityCode]:
     """``codes``, foretold as ``told``, (n, 128), each with the seed of details that brings it farthest along its
-    ``away``, (n, 128), of length 1, and to where ``rng`` leans. ``traits``: the gender, -1 to 1, and years that they
-    are drawn for; nobody's gender reads less surely than before."""
+    ``away``, (n, 128), of length 1, and ``way``, (128,), that the surrogate leans. ``traits``: the gender, -1 to 1, and
+    years that they are drawn for; nobody's gender reads less surely than before. ``rng``: by which seeds are drawn."""
     seeds = rng.integers(1, 2**31, _TRIED)
     parts = foretold_details(seeds.tolist(), *traits)
     parts = parts - parts.mean(axis=0)
     if not parts.any():
         return list(codes)
-    _, sizes, axes = np.linalg.svd(parts, full_matrices=False)
-    ways = min(_WAYS, int((sizes > 1e-9).sum()))
-    lean = (parts @ axes[:ways].T / sizes[:ways]) @ rng.normal(size=ways)
+    lean = parts @ way
     gain = parts @ away.T  # (s, n)
     gain = gain / np.maximum(gain.std(axis=0), 1e-9) + (_LEAN / max(float(lean.std()), 1e-9) * lean)[:, None]
     change = np.sign(traits[0]) * gendered(parts)

@@ -12,7 +12,7 @@ stays as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ _STEP, _SWEEPS = 0.15, 8  # standard deviations a step in the map, and sweeps ov
 _REACH, _MORE, _LESS, _MOST, _LEAST = 1.5, 1.25, 0.5, 2.0, 0.3  # standard deviations between two looks
 _TOTAL = 2.4  # standard deviations from the draw
 _SOFT = 0.02  # distance within which shortfalls count alike
+_HALF = 0.5
 _BEYOND = 0.02  # what is foretold is to be better than enough by
 
 
@@ -40,13 +41,16 @@ _BEYOND = 0.02  # what is foretold is to be better than enough by
 class Aim:
     """``before``: float (m, 128), recognition codes of the subject's pictures; the new face's codes in these are to be
     ``mean`` from them on average and ``least`` each. ``others``: codes (n, 128) of faces from which they are to be
-    ``apart`` on average."""
+    ``apart`` on average. ``middle``: float (128,), a code from which their mean is to be ``out``; what it lacks of that
+    counts half, since nobody is shown by it."""
 
     before: np.ndarray
     mean: float
     least: float
     others: Sequence[np.ndarray]
     apart: float
+    middle: np.ndarray | None = field(default=None, kw_only=True)
+    out: float = field(default=0.0, kw_only=True)
 
     def lacks(self, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """By how much codes ``after``, (m, 128), are better than asked, (t,), and what each gains with a common change
@@ -61,6 +65,11 @@ class Aim:
             lengths = np.maximum(np.linalg.norm(between, axis=1), 1e-6)
             values.append(lengths.mean() - self.apart)
             slopes.append((between / lengths[:, None]).mean(axis=0))
+        if self.middle is not None:
+            outwards = after.mean(axis=0) - self.middle
+            length = max(float(np.linalg.norm(outwards)), 1e-6)
+            values.append(_HALF * (length - self.out))
+            slopes.append(_HALF * outwards / length)
         return np.array(values), np.array(slopes)
 
     def score(self, after: np.ndarray) -> float:

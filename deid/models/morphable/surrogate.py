@@ -30,7 +30,7 @@ from deid.models.morphable.render import Renderer
 from deid.models.morphable.sampling import DRAWS, apparent, draws, oddness, years_shown
 from deid.models.morphable.setting import Setting
 from deid.models.morphable.side_by_side import side_by_side
-from deid.models.morphable.told_apart import leaning, leans, told_apart
+from deid.models.morphable.told_apart import crowd, leaning, leans, told_apart
 from deid.people import Person
 from deid.recognition.chips import CHIP
 from deid.recognition.thresholds import FAR_1E3, SAME_PERSON, STRANGERS
@@ -47,6 +47,7 @@ _MARGIN = 0.03  # beyond the match threshold, for the frames that are not among 
 _BETWEEN = 0.235  # the same between two people of a clip on average, of whose frames one in six is 0.045 nearer
 _NEAREST = 0.09  # beyond dlib's own threshold, the same of the nearest pictures of two people of a clip
 _LEAST_MEAN, _LEAST_EACH = 0.8, 0.72  # distances from the subject below which the best draw is moved away
+_UNUSUAL = 0.56  # distance from the middle of all surrogates below which the same is done; a tenth of people are nearer
 _SET, _ILL_SET = 0.25, 0.15  # what it weighs how a head sits, and of distance, what it costs to sit ill
 _AGE = 50.0  # years, where it is of no matter
 _PIXEL = 0.5  # of the footage's pixels, standard deviation: what these and their enlargement blur
@@ -116,7 +117,7 @@ def choose(
     codes = draws(geometry, appearance, rngs, replace(person, age=years_shown(person)), dark, brows)
     codes = _wider(codes, likenesses)
     told = foretold(codes)
-    way = leaning(told, np.random.default_rng([seed, person.id, DRAWS]))
+    way, middle = leaning(told, np.random.default_rng([seed, person.id, DRAWS])), crowd(told, apparent(person))
     standing = [o.code for o in others]
     apart = told_apart(told, standing, taken)
     if not likenesses:
@@ -133,7 +134,8 @@ def choose(
     away = offsets[0] + told - before[0]
     away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9)
     rng = np.random.default_rng([seed, person.id, DRAWS, 1])
-    codes = detailed(codes, told, away, (apparent(person), float(np.nan_to_num(years_shown(person), nan=_AGE))), rng)
+    looks = apparent(person), float(np.nan_to_num(years_shown(person), nan=_AGE))
+    codes = detailed(codes, told, away, way, looks, rng)
     told = foretold(codes)
     apart, lean = told_apart(told, standing, taken), leans(told, way)
     shade = _shade(geometry, appearance, sitter, tried, likenesses[0])
@@ -157,7 +159,7 @@ def choose(
         offsets = [of.codes - told[n] for n, of in looked.items()]
     best = max(looked, key=lambda n: (looked[n].safe, _unlike(looked[n]), scores[n]))
     found = _browed_again(geometry, appearance, looked[best], likenesses, before, others, recognise)
-    chosen = _moved(geometry, appearance, person, found, likenesses, before, others, recognise, setting)
+    chosen = _moved(geometry, appearance, person, found, likenesses, before, others, recognise, setting, middle)
     return replace(chosen, draws=len(looked) + 1)
 
 
@@ -196,10 +198,12 @@ def _moved(
     others: Sequence[Surrogate],
     recognise: Recognise,
     setting: Setting,
+    middle: np.ndarray,
 ) -> Surrogate:
-    """``best``, or where it is too near to the subject or to others, what it becomes when it is moved away."""
+    """``best``, or where it is too near to the subject, to others or to the ``middle`` of all surrogates, what it
+    becomes when it is moved away."""
     elsewhere = [o.codes for o in others if len(o.codes)]
-    aim = Aim(before, _LEAST_MEAN, _LEAST_EACH, elsewhere, FAR_1E3 + _BETWEEN)
+    aim = Aim(before, _LEAST_MEAN, _LEAST_EACH, elsewhere, FAR_1E3 + _BETWEEN, middle=middle, out=_UNUSUAL)
     found = [best]
 
     def look(code: IdentityCode) -> np.ndarray:

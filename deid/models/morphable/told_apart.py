@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deid.models.morphable.clear_draws import typical
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.foretell import foretold
 from deid.people import traits
@@ -25,6 +26,14 @@ def leaning(told: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     reads, _ = np.linalg.qr(np.stack([traits()["gender"][:-1], traits()["age"][:-1]], axis=1).astype(np.float64))
     way -= reads @ (reads.T @ way)  # nobody leans towards another gender or age
     found: np.ndarray = way / max(float(np.linalg.norm(way)), 1e-9)
+    return found
+
+
+def crowd(told: np.ndarray, female: float) -> np.ndarray:
+    """float64 (128,): the recognition code in the middle of all surrogates of a gender, above 0 a woman's, when draws
+    are foretold as ``told``, (n, 128). Whoever is near it is near many."""
+    pictures = typical()
+    found: np.ndarray = told.mean(axis=0) + (pictures.mean(axis=0) if female == 0 else pictures[int(female > 0)])
     return found
 
 
