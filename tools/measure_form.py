@@ -47,6 +47,7 @@ _UNDER_NOSE, _BEARD_FADES = 2, 10.0  # a point of the mesh; pixels over which wo
 _CHEEKS, _CORNERS = (50, 280, 101, 330, 205, 425), (61, 291)
 _SHARE, _MORE_NEAR = 0.5, 0.2  # portraits smile; what lids and corners lack they lack at rest as well
 _MOST = (-0.35, 0.75)
+_BOUNDS = (0.52, 1.32)  # of the factors in the end
 
 
 class MeanFace:
@@ -181,7 +182,8 @@ def main() -> None:
     taken = form(face, lacking(face, paths, women_of(options.portraits)))
     factors = at_vertices(geometry, face, taken)
     tables = load_file(options.shadows)
-    tables["hollows"] = (tables["hollows"].astype(np.float32) * factors).astype(np.float16)
+    # measuring again and again must not pile up where something else is missing
+    tables["hollows"] = np.clip(tables["hollows"].astype(np.float32) * factors, *_BOUNDS).astype(np.float16)
     save_file(tables, options.shadows)
     print(f"factors from {factors.min():.2f} to {factors.max():.2f} on {len(factors)} vertices")
 

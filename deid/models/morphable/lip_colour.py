@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ROWS = 4
 _MOST_YAW, _MOST_OPEN = 30.0, 1.2  # degrees; centimetres between the lips
 _SIDE, _HEAD = 192, 24.0  # pixels of the pictures; centimetres that they are high
-_KEPT, _MOST = 0.75, np.array([[0.7], [0.5]])  # share that is made up for; most, of the upper and the lower lip
+_KEPT, _MOST = 0.9, np.array([[0.85], [0.7]])  # share that is made up for; most, of the upper and the lower lip
 _THIN, _THICK = 1.5, 3.0  # pixels a centimetre: from telling nothing of lips to telling their colour
 _RUN_TOGETHER = 6.0  # pixels a centimetre: smaller lips are blurred with skin, and one step is not enough
 
