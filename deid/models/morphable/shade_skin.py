@@ -109,57 +109,79 @@ def shade_plain(
     """
     one, zero, half, fine = np.float32(1.0), np.float32(0.0), np.float32(0.5), np.float32(STEPS)
     unit, least, most = np.float32(1.0 / (1023 * STEPS)), np.float32(0.45), np.float32(1.3)
+    shiniest = np.float32(1.7)
+    slopes, grooves = (_SLOPE[0], _SLOPE[1], _SLOPE[2]), (_GROOVE[0], _GROOVE[1], _GROOVE[2])
+    shift, step = np.uint64(max(sizes.shape[0] - relief_sizes.shape[0], 0)), np.uint64(1)
+    width = np.uint64(owner.shape[1])
     for y in range(np.uint64(owner.shape[0])):
-        for x in range(np.uint64(owner.shape[1])):
+        down, x = np.float32(np.int64(y) + top), np.uint64(0)
+        while x < width:
             kind = part[y, x]
             if kind > 1 or slot[y, x] >= 0:
+                x += step
                 continue
-            if kind == 1:
+            if kind == 1 and not whole:
                 head[y, x] = one
-                if not whole:
-                    continue
-            else:
-                alpha[y, x] = one
-            f = np.uint64(owner[y, x])
-            qx = np.float32(np.int64(x) + left) - plan[f, 24]
-            qy = np.float32(np.int64(y) + top) - plan[f, 25]
+                x += step
+                continue
+            # neighbours in a row mostly show one triangle: what that is like in this row is worked out once
+            number = owner[y, x]
+            f = np.uint64(number)
+            qx, qy = np.float32(np.int64(x) + left) - plan[f, 24], down - plan[f, 25]
             k = np.uint64(np.int32(plan[f, 26]))
+            size, start = np.uint64(sizes[k]), np.uint64(offsets[k])
             last = np.float32(sizes[k]) - np.float32(1.001)
-            tx = min(max(plan[f, 0] + qx * plan[f, 8] + qy * plan[f, 16], zero), last)
-            ty = min(max(plan[f, 1] + qx * plan[f, 9] + qy * plan[f, 17], zero), last)
-            x0, y0 = np.int32(tx), np.int32(ty)
-            fx, fy = (np.int32((tx - np.float32(x0)) * fine), np.int32((ty - np.float32(y0)) * fine))
-            size = np.uint64(sizes[k])
-            i = np.uint64(offsets[k]) + np.uint64(y0) * size + np.uint64(x0)
-            red, green, blue, gloss = blend(texels, i, size, np.uint64(fx), np.uint64(fy))
-            red = red * (plan[f, 2] + qx * plan[f, 10] + qy * plan[f, 18])
-            green = green * (plan[f, 3] + qx * plan[f, 11] + qy * plan[f, 19])
-            blue = blue * (plan[f, 4] + qx * plan[f, 12] + qy * plan[f, 20])
-            if plan[f, 27] > zero:
+            u0, v0 = plan[f, 0] + qy * plan[f, 16], plan[f, 1] + qy * plan[f, 17]
+            r0, g0, b0 = plan[f, 2] + qy * plan[f, 18], plan[f, 3] + qy * plan[f, 19], plan[f, 4] + qy * plan[f, 20]
+            i0, j0, k0 = plan[f, 5] + qy * plan[f, 21], plan[f, 6] + qy * plan[f, 22], plan[f, 7] + qy * plan[f, 23]
+            u1, v1, r1, g1, b1 = plan[f, 8], plan[f, 9], plan[f, 10], plan[f, 11], plan[f, 12]
+            i1, j1, k1 = plan[f, 13], plan[f, 14], plan[f, 15]
+            creased = plan[f, 27] > zero
+            ratio = edge = d0 = d1 = m0 = m1 = n0 = n1 = zero
+            small = first = np.uint64(0)
+            if creased:
                 # the relief's level of the same size: it has fewer finer ones
-                shift = np.uint64(max(sizes.shape[0] - relief_sizes.shape[0], 0))
                 c = np.uint64(k - shift) if k > shift else np.uint64(0)
                 wide = np.float32(relief_sizes[c])
-                ratio = wide / np.float32(sizes[k])
-                tx = min(max((tx + half) * ratio - half, zero), wide - np.float32(1.001))
-                ty = min(max((ty + half) * ratio - half, zero), wide - np.float32(1.001))
+                ratio, edge = wide / np.float32(sizes[k]), wide - np.float32(1.001)
+                small, first = np.uint64(relief_sizes[c]), np.uint64(relief_offsets[c])
+                d0, d1 = plan[f, 28] + qy * plan[f, 34], plan[f, 31]
+                m0, m1 = plan[f, 29] + qy * plan[f, 35], plan[f, 32]
+                n0, n1 = plan[f, 30] + qy * plan[f, 36], plan[f, 33]
+            while True:
+                if kind == 1:
+                    head[y, x] = one
+                else:
+                    alpha[y, x] = one
+                tx, ty = min(max(u0 + qx * u1, zero), last), min(max(v0 + qx * v1, zero), last)
                 x0, y0 = np.int32(tx), np.int32(ty)
-                fx, fy = np.int32((tx - np.float32(x0)) * fine), np.int32((ty - np.float32(y0)) * fine)
-                size = np.uint64(relief_sizes[c])
-                i = np.uint64(relief_offsets[c]) + np.uint64(y0) * size + np.uint64(x0)
-                su, sv, groove, _ = blend(relief, i, size, np.uint64(fx), np.uint64(fy))
-                depth = plan[f, 28] + qx * plan[f, 31] + qy * plan[f, 34]
-                slope = (su * unit - half) * (plan[f, 29] + qx * plan[f, 32] + qy * plan[f, 35])
-                slope += (sv * unit - half) * (plan[f, 30] + qx * plan[f, 33] + qy * plan[f, 36])
-                groove *= unit * depth
-                red *= min(max(one + _SLOPE[0] * slope, least), most) * (one - _GROOVE[0] * groove)
-                green *= min(max(one + _SLOPE[1] * slope, least), most) * (one - _GROOVE[1] * groove)
-                blue *= min(max(one + _SLOPE[2] * slope, least), most) * (one - _GROOVE[2] * groove)
-                gloss *= min(max(one + slope + slope, least), np.float32(1.7)) * (one - _UNSHINY * groove)
-            red += gloss * (plan[f, 5] + qx * plan[f, 13] + qy * plan[f, 21])
-            green += gloss * (plan[f, 6] + qx * plan[f, 14] + qy * plan[f, 22])
-            blue += gloss * (plan[f, 7] + qx * plan[f, 15] + qy * plan[f, 23])
-            rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = max(red, zero), max(green, zero), max(blue, zero)
+                fx, fy = (np.int32((tx - np.float32(x0)) * fine), np.int32((ty - np.float32(y0)) * fine))
+                i = start + np.uint64(y0) * size + np.uint64(x0)
+                red, green, blue, gloss = blend(texels, i, size, np.uint64(fx), np.uint64(fy))
+                red *= r0 + qx * r1
+                green *= g0 + qx * g1
+                blue *= b0 + qx * b1
+                if creased:
+                    tx = min(max((tx + half) * ratio - half, zero), edge)
+                    ty = min(max((ty + half) * ratio - half, zero), edge)
+                    x0, y0 = np.int32(tx), np.int32(ty)
+                    fx, fy = np.int32((tx - np.float32(x0)) * fine), np.int32((ty - np.float32(y0)) * fine)
+                    i = first + np.uint64(y0) * small + np.uint64(x0)
+                    su, sv, groove, _ = blend(relief, i, small, np.uint64(fx), np.uint64(fy))
+                    slope = (su * unit - half) * (m0 + qx * m1) + (sv * unit - half) * (n0 + qx * n1)
+                    groove *= unit * (d0 + qx * d1)
+                    red *= min(max(one + slopes[0] * slope, least), most) * (one - grooves[0] * groove)
+                    green *= min(max(one + slopes[1] * slope, least), most) * (one - grooves[1] * groove)
+                    blue *= min(max(one + slopes[2] * slope, least), most) * (one - grooves[2] * groove)
+                    gloss *= min(max(one + slope + slope, least), shiniest) * (one - _UNSHINY * groove)
+                red += gloss * (i0 + qx * i1)
+                green += gloss * (j0 + qx * j1)
+                blue += gloss * (k0 + qx * k1)
+                rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2] = max(red, zero), max(green, zero), max(blue, zero)
+                x += step
+                if x >= width or owner[y, x] != number or slot[y, x] >= 0:
+                    break
+                qx += one
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
