@@ -7,6 +7,7 @@ distance from the tube's middle, and the same distance says which way the tube f
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -51,27 +52,72 @@ def worn(
 ) -> Composite:
     """``result`` with ``eyewear`` on the head, drawn into its own arrays. ``neutral``, ``vertices``: float32 (V, 3),
     the head at rest and as posed. ``occlusion``: float32 (h, w), what lies before the face, and before the glasses."""
-    camera = attributes.camera
+    shape = fitted(eyewear, geometry, neutral, vertices, attributes.camera, attributes.blur, result.rgb.shape[:2])
+    return result if shape is None else laid(result, eyewear, shape, attributes, seed, frame, occlusion)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """Glasses in a picture, whatever the light: ``box``, rows and columns that they lie in; float32 (h, w), cover by
+    the rims, by arms that stand out, by arms beside the head and by the lenses, and light that the rims take;
+    ``sides``, ``depth`` and ``step`` as :func:`._eyewear_kernels.tubes` has them; ``lenses``: float32 (2, n, 3), in
+    the box."""
+
+    box: tuple[slice, slice]
+    rims: np.ndarray
+    stubs: np.ndarray
+    backs: np.ndarray
+    sides: np.ndarray
+    glass: np.ndarray
+    shadow: np.ndarray
+    depth: np.ndarray
+    step: np.float32
+    lenses: np.ndarray
+
+
+def fitted(
+    eyewear: Eyewear,
+    geometry: Geometry,
+    neutral: np.ndarray,
+    vertices: np.ndarray,
+    camera: Camera,
+    blur: float,
+    size: tuple[int, ...],
+) -> Fitted | None:
+    """``eyewear`` as :func:`worn` puts it into a picture of ``size``, rows and columns, that is soft by ``blur``
+    pixels; ``None`` where it lies outside."""
     things = eyewear.wire or wire(geometry, neutral, eyewear)
     ends = camera.project(things.ends).astype(np.float32)
     lenses = camera.project(things.lenses).astype(np.float32)
     near = float(camera.scale / (1 - things.ends[..., 2].mean() / camera.distance))
-    box = _box(ends, 4 + 3 * attributes.blur + 0.6 * near, result.rgb.shape[:2])
+    box = _box(ends, 4 + 3 * blur + 0.6 * near, size)
     if box is None:
-        return result
+        return None
     corner = np.array([box[1].start, box[0].start, 0], np.float32)
     size = (box[0].stop - box[0].start, box[1].stop - box[1].start)
     depth, step = _depth(geometry, vertices, camera, corner, size)
-    layers = _layers(things, ends - corner, near, depth, step, size)
-    rims, stubs, backs, sides = layers
+    rims, stubs, backs, sides = _layers(things, ends - corner, near, depth, step, size)
     shadow = _shadow(rims, near) if eyewear.rim > 0 else np.zeros((1, 1), np.float32)
     glass = _glass(lenses - corner, size, depth, step)
-    free = np.ones((1, 1), np.float32) if occlusion is None else 1 - occlusion[box]
-    blur, rig = attributes.blur, shade.light_rig(attributes.light)
+    rims, stubs, backs = (finish.soften(cover, blur) if cover.any() else cover for cover in (rims, stubs, backs))
+    return Fitted(box, rims, stubs, backs, sides, glass, shadow, depth, step, lenses - corner)
+
+
+def laid(
+    result: Composite,
+    eyewear: Eyewear,
+    shape: Fitted,
+    attributes: AttributeCode,
+    seed: int,
+    frame: int,
+    occlusion: np.ndarray | None = None,
+) -> Composite:
+    """``result`` with glasses of that ``shape`` in the light of ``attributes``, drawn into its own arrays."""
+    free = np.ones((1, 1), np.float32) if occlusion is None else 1 - occlusion[shape.box]
+    rig = shade.light_rig(attributes.light)
     lay(  # type: ignore[call-arg]
-        result.rgb[box], result.touched[box],
-        finish.soften(rims, blur), finish.soften(stubs, blur), finish.soften(backs, blur),
-        sides, glass, shadow, free, depth, step, _gleams(lenses - corner, rig.key),
+        result.rgb[shape.box], result.touched[shape.box], shape.rims, shape.stubs, shape.backs,
+        shape.sides, shape.glass, shape.shadow, free, shape.depth, shape.step, _gleams(shape.lenses, rig.key),
         *_look(eyewear, rig, attributes.light),
         _code(attributes.light.tone), np.float32(attributes.grain / 255), (seed * 1009 + frame) & 0x7FFFFFFF,
     )  # fmt: skip

@@ -127,6 +127,12 @@ def soft_side(blur: float) -> int:
 def glowing(coded: np.ndarray, share: float, sigma: float, out: np.ndarray | None = None) -> np.ndarray:
     """``coded``, float32 (h, w, 3), with ``share`` of its light spread over ``sigma`` pixels (standard deviation), into
     ``out`` or a new array. What is spread varies slowly, and is made on a smaller grid."""
+    out = np.empty_like(coded) if out is None else out
+    return np.asarray(imaging.add_weighted(coded, 1.0 - share, scattered(coded, sigma), share, 0.0, out))
+
+
+def scattered(coded: np.ndarray, sigma: float) -> np.ndarray:
+    """The light of ``coded``, float32 (h, w, 3), that :func:`glowing` adds a share of."""
     height, width = coded.shape[:2]
     step = max(int(sigma / 1.5), 1)
     small = (max(-(-width // step), 1), max(-(-height // step), 1))
@@ -134,8 +140,7 @@ def glowing(coded: np.ndarray, share: float, sigma: float, out: np.ndarray | Non
     wide = imaging.gaussian_blur(wide, (0, 0), sigma / step, borderType=imaging.BORDER_REPLICATE)
     if step > 1:
         wide = imaging.resize(wide, (width, height), interpolation=imaging.INTER_LINEAR)
-    out = np.empty_like(coded) if out is None else out
-    return np.asarray(imaging.add_weighted(coded, 1.0 - share, wide, share, 0.0, out))
+    return np.asarray(wide)
 
 
 def add_grain(

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from deid import imaging
 from deid.blending import Composite
 from deid.models.morphable.codes import AttributeCode
-from deid.models.morphable.finish import GLOW_REACH, glowing, thicker
+from deid.models.morphable.finish import GLOW_REACH, scattered, thicker
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.photo_structure import measure_structure, window_of
 from deid.models.morphable.side_by_side import side_by_side
@@ -28,6 +29,7 @@ from deid.models.morphable.tracks import AttributeTrack, evenly
 from deid.models.morphable.trial import Trial, tried
 
 if TYPE_CHECKING:
+    from deid.models.morphable.eyewear_draw import Fitted
     from deid.models.morphable.inversion import TrackCodes
     from deid.models.morphable.painter import Sitter
 
@@ -102,23 +104,37 @@ def _strengths(
     if window is None:
         return out
     zoom = scale / own
+    glasses = None if sitter.eyewear is None else _fitted(sitter, geometry, trial, of, row, zoom)
     for i, haze in enumerate(hazes):
         shown = lights.filmed(row, trial.linear, scale, zoom, haze)
-        for j, share in enumerate(_GLOWS if i == len(hazes) - 1 else _GLOWS[:1]):
-            spread = glowing(shown, share, GLOW_REACH * scale) if share > 0 else shown
-            if sitter.eyewear is not None:
-                spread = _worn(spread, sitter, geometry, trial, track, row, of, zoom, haze)
+        shares = _GLOWS if i == len(hazes) - 1 else _GLOWS[:1]
+        wide = scattered(shown, GLOW_REACH * scale) if len(shares) > 1 else shown
+        for j, share in enumerate(shares):
+            spread = np.asarray(imaging.add_weighted(shown, 1.0 - share, wide, share, 0.0)) if share > 0 else shown
+            if glasses is not None:
+                spread = _worn(spread, sitter, glasses, trial, track, row, of, zoom, haze)
             made = np.maximum(measure_structure(spread[window] * np.float32(255)), _FLOOR)
             out[i, j] = np.sqrt(np.prod(made[1:] / wanted[1:]))
     return out
 
 
+def _fitted(
+    sitter: Sitter, geometry: Geometry, trial: Trial, of: TrackCodes, row: int, zoom: float
+) -> Fitted | None:
+    """The glasses that ``sitter`` wears, as the subject wears theirs: rims are contrast, too."""
+    from deid.models.morphable.eyewear_draw import fitted
+
+    assert sitter.eyewear is not None
+    size, blur = trial.linear.shape[:2], float(of.lights.blur[row]) * zoom
+    return fitted(sitter.eyewear, geometry, sitter.neutral, trial.vertices, trial.camera, blur, size)
+
+
 def _worn(
-    picture: np.ndarray, sitter: Sitter, geometry: Geometry, trial: Trial, track: AttributeTrack, row: int,
+    picture: np.ndarray, sitter: Sitter, glasses: Fitted, trial: Trial, track: AttributeTrack, row: int,
     of: TrackCodes, zoom: float, haze: float,
 ) -> np.ndarray:  # fmt: skip
-    """``picture`` with the glasses that ``sitter`` wears, as the subject wears theirs: rims are contrast, too."""
-    from deid.models.morphable.eyewear_draw import worn
+    """``picture`` with ``glasses`` in a light that has so much more ``haze``."""
+    from deid.models.morphable.eyewear_draw import laid
 
     assert sitter.eyewear is not None
     light = of.lights.light(row)
@@ -126,4 +142,4 @@ def _worn(
     blur = float(of.lights.blur[row]) * zoom
     code = AttributeCode(track.expression[row], track.gaze[row], trial.camera, light, blur, 0.0)
     result = Composite(picture.copy(), np.zeros(picture.shape[:2], np.bool_))
-    return worn(result, sitter.eyewear, geometry, sitter.neutral, trial.vertices, code, seed=0, frame=0).rgb
+    return laid(result, sitter.eyewear, glasses, code, seed=0, frame=0).rgb
