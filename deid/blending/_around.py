@@ -135,6 +135,8 @@ def without_arms(picture, clean, cx, cy, tables, arms, reach, side):  # type: ig
                 last = _FAR if thick else _EAR
                 edge = wanted * max(min((last - place) / np.float32(0.12), _ONE), _ZERO)
                 wide[i, j] = thick
+                if edge <= _ZERO:
+                    continue
                 _arm(picture, cx, cy, tables, reach, side // 2, y, x, dx, dy, r, place, edge, thick, ends, nodes[i, j])
     _taken_out(picture, clean, _widened(nodes, wide), top, left, side)
 

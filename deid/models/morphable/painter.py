@@ -159,9 +159,10 @@ def _scene(
         vertices, attributes.camera, light, width, height, softness=blur, expression=attributes.expression,
         passing=True, window=_looked_at(source, blur, width, height),
     )  # fmt: skip
-    projected = attributes.camera.project(vertices)
+    corners = geometry.triangles[geometry.landmark_triangles]
+    projected = attributes.camera.project(vertices[corners.ravel()])
     target = FaceOutline.from_surface(
-        geometry.triangles[geometry.landmark_triangles], geometry.landmark_weights, projected
+        np.arange(corners.size).reshape(corners.shape), geometry.landmark_weights, projected
     )
     return vertices, (face, points, source, target)
 

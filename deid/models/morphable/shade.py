@@ -62,8 +62,10 @@ class LightRig:
     focus: float
 
 
+@lru_cache(maxsize=8)
 def light_rig(light: Light) -> LightRig:
-    """What the shaders need of ``light``; its numbers are taken as they are, only not-finite ones become 0."""
+    """What the shaders need of ``light``; its numbers are taken as they are, only not-finite ones become 0. A face and
+    the glasses on it are lit by one and the same."""
     sh = _finite(light.sh)
     tone, white = np.maximum(_finite(light.tone), 0.0), np.maximum(_finite(light.white), 0.0)
     # the light's colour is known less well than its strength, and eyes and teeth show what is wrong with it
