@@ -32,6 +32,7 @@ from .watermark import Watermark
 _FORMATS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm", "avi": "avi"}
 _LARGEST_SCALE = (1 << 31) - 1
 _FINE_ENOUGH = 10_000
+_FINEST = 60_000  # parts of a second that rates are told in
 _MILLISECOND = Fraction(1, 1000)
 _AVI_TOLERANCE = Fraction(1, 50)
 """Part of a frame's duration by which a timestamp may miss AVI's grid (Matroska's milliseconds do, at 30 a second)."""
@@ -125,7 +126,7 @@ class VideoSink:
 
     def _add_video(self) -> VideoStream:
         info, choice = self._info, self._choice
-        rate = (info.average_rate or Fraction(25)).limit_denominator(60_000)
+        rate = max((info.average_rate or Fraction(25)).limit_denominator(_FINEST), Fraction(1, _FINEST))
         os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 reports its settings on stderr
         try:
             stream = self._out.add_stream(choice.encoder, rate=rate, options=dict(choice.options))
@@ -291,7 +292,9 @@ def _encoder_time_base(kind: str, info: MediaInfo) -> Fraction:
     """The unit in which the output counts: the source's own, as fine as QuickTime wants it; one frame for AVI."""
     if kind == "avi":
         period = 1 / (info.average_rate or Fraction(25))
-        return period if period.denominator <= 60_000 else period.limit_denominator(60_000)
+        if period.denominator <= _FINEST:
+            return period
+        return max(period.limit_denominator(_FINEST), Fraction(1, _FINEST))  # a file may claim any rate
     scale = info.time_base.denominator
     while scale < _FINE_ENOUGH and kind in ("mp4", "mov"):
         scale *= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -160,6 +161,19 @@ def test_pcm_is_cut_by_the_sample(tmp_path: Path) -> None:
     part = b"".join(data for _, data in packets(tmp_path / "b.mkv", "audio")[0])
     assert len(part) == pytest.approx(48_000 * 2, abs=200)
     assert part in whole
+
+
+def test_a_file_may_claim_any_rate(tmp_path: Path) -> None:
+    """Millions of frames a second, as a damaged header had it: the frames come through, one after the other."""
+    source = clip(tmp_path / "a.avi", size="64x48", seconds=0.4, video=("-c:v", "mpeg4"))
+    data = bytearray(source.read_bytes())
+    at = data.index(b"strh") + 8 + 20  # dwScale, then dwRate
+    struct.pack_into("<II", data, at, 1, 16_777_241)
+    source.write_bytes(data)
+    count = len(times(source))
+    for ending in ("avi", "mp4"):
+        process(source, tmp_path / f"b.{ending}")
+        assert len(times(tmp_path / f"b.{ending}")) == count
 
 
 def test_avi_takes_a_grid_and_nothing_else(tmp_path: Path) -> None:
