@@ -29,6 +29,7 @@ PRESENT = 0.5
 _SURE = 0.35  # score of a detection that begins a track
 _MISSES = 2  # searches in a row that see nothing where the mesh sees a face: it is none
 _CUT = 28.0  # mean absolute change of a thumbnail's luma, 8-bit levels
+_UNLIKE, _MOVED = 0.5, 4.0  # its correlation with the one before below which a dark shot is another, and that change
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +103,12 @@ class Follower:
     def _is_cut(self, picture: np.ndarray) -> bool:
         thumb = imaging.resize(picture, (64, 36), interpolation=imaging.INTER_AREA).astype(np.float32).mean(2)
         before, self._thumb = self._thumb, thumb
-        return before is None or float(np.abs(thumb - before).mean()) > _CUT
+        if before is None:
+            return True
+        change = float(np.abs(thumb - before).mean())
+        a, b = before - before.mean(), thumb - thumb.mean()
+        alike = float((a * b).sum()) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-6)
+        return change > _CUT or (change > _MOVED and alike < _UNLIKE)
 
     def _measure(self, picture: np.ndarray, roi: Roi) -> tuple[Roi, FaceLandmarks] | None:
         """Twice: the second look is from a place that depends on this frame only."""

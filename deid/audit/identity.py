@@ -52,13 +52,14 @@ def people(tracks: Sequence[np.ndarray], together: Sequence[Sequence[int]], thre
     """Which tracks show one person: a number for each track.
 
     ``tracks``: recognition codes (n, d) of each track's source faces, n may be 0. ``together``: sets of tracks seen in
-    one frame, which are different people. Tracks are joined, nearest first, while the median distance between them
-    stays under ``threshold`` and no two of a group were seen together.
+    one frame, which are different people. Tracks are joined, nearest first, while the distance between their mean codes
+    stays under ``threshold`` and no two of a group were seen together. Means, since single pictures of one person in
+    two shots lie about as far apart as some of two people do.
     """
     groups: list[set[int]] = [{k} for k in range(len(tracks))]
     apart = {(a, b) for group in together for a in group for b in group if a != b}
     nearness = sorted(
-        (float(np.median(across(tracks[a], tracks[b]))), a, b)
+        (float(np.linalg.norm(tracks[a].mean(0, dtype=np.float64) - tracks[b].mean(0, dtype=np.float64))), a, b)
         for a in range(len(tracks))
         for b in range(a + 1, len(tracks))
         if len(tracks[a]) and len(tracks[b])

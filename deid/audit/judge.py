@@ -15,6 +15,7 @@ from deid.audit.sheet import crop_of
 from deid.detection import CenterFace
 from deid.detection.landmarks import FaceLandmarker, roi_from_box
 from deid.detection.mtcnn import Mtcnn
+from deid.people import readable
 from deid.recognition.chips import CHIP
 from deid.recognition.custom import Recogniser
 from deid.tracking.records import FaceRecord
@@ -33,11 +34,13 @@ _BLOB = 22.0  # pixels of a chip: standard deviation of a blur that leaves nobod
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Noted:
-    """One face judged. ``codes``: source's and output's, by recogniser."""
+    """One face judged. ``codes``: source's and output's, by recogniser. ``clear``: whether source and output show
+    enough for codes to tell people apart."""
 
     sighting: Sighting
     record: FaceRecord
     codes: dict[str, tuple[np.ndarray, np.ndarray]]
+    clear: tuple[bool, bool]
     bad: Bad
 
 
@@ -83,6 +86,7 @@ class Judge:
             sighting,
             FaceRecord(frame, points, sighting.mesh.presence, note),  # type: ignore[arg-type]
             codes,
+            (readable(before.rgb), readable(after.rgb)) if codes else (False, False),
             self._badness(frame, seconds, b, points, note),
         )
 

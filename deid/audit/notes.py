@@ -76,13 +76,15 @@ class Bad:
 @dataclass(slots=True, eq=False)
 class Seen:
     """One face of the source. ``records``: its places in the record file, in order of time. ``source``, ``output``:
-    codes of a few of its faces, by recogniser; ``worst``: at most eight."""
+    codes of a few of its faces, by recogniser, that are neither too dark nor too blurred to tell people apart;
+    ``dim``: dlib's codes of the source's others. ``worst``: at most eight."""
 
     face: Followed
     frames: list[int] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
     source: dict[str, Thinned] = field(default_factory=dict)
     output: dict[str, Thinned] = field(default_factory=dict)
+    dim: Thinned = field(default_factory=lambda: Thinned(GALLERY))
     worst: list[Bad] = field(default_factory=list)
 
     def offer(self, bad: Bad) -> None:

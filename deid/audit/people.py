@@ -11,9 +11,6 @@ from deid.audit.identity import people
 from deid.audit.notes import GALLERY, Seen
 from deid.audit.series import Series
 
-SAME_PERSON = 0.5
-"""Median distance of dlib's codes under which two faces of the source are one person's."""
-
 SKINS = ((55.0, "very light"), (41.0, "light"), (28.0, "intermediate"), (10.0, "tan"), (-30.0, "brown"))
 """Least individual typology angle of each band, degrees (S. Del Bino and F. Bernerd, 2013); below the last is
 ``dark``."""
@@ -27,7 +24,8 @@ _LEVELS = (2.5, 97.5)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """One person. ``faces``: indices into what was seen. ``codes``: of the source, float32 (n, 128). ``gender``,
+    """One person. ``faces``: indices into what was seen. ``codes``: of the source where it is clear enough to know
+    somebody by, float32 (n, 128). ``gender``,
     ``age``, ``skin``: bands, of apparent gender and age by recognition codes, and of the skin's typology angle;
     ``unknown`` where nothing could be read. ``angle``: that angle."""
 
@@ -42,20 +40,22 @@ class Group:
 
 def group(seen: Sequence[Seen], series: Sequence[Series], together: set[tuple[int, ...]]) -> list[Group]:
     """People in order of appearance, numbered from 1. ``together``: numbers of faces seen in one frame."""
-    from deid.people import describe
+    from deid.people import SAME_PERSON, describe
 
     index = {s.face.number: k for k, s in enumerate(seen)}
     codes = [stacked(s.source["dlib"].kept if "dlib" in s.source else []) for s in seen]
+    dim = [stacked(s.dim.kept) for s in seen]
     pairs = [[index[n] for n in numbers if n in index] for numbers in sorted(together)]
     labels = people(codes, pairs, SAME_PERSON)
     out: list[Group] = []
     for label in dict.fromkeys(labels):
         faces = tuple(k for k, found in enumerate(labels) if found == label)
         own = np.concatenate([codes[k] for k in faces])
-        female, age = describe(own)
+        shown = own if len(own) else np.concatenate([dim[k] for k in faces])
+        female, age = describe(shown)
         angles = np.concatenate([series[k].notes["skin"] for k in faces])
         angle = float(np.median(angles)) if len(angles) else float("nan")
-        out.append(Group(len(out) + 1, faces, own, _gender(female, len(own)), _age(age), _skin(angle), angle))
+        out.append(Group(len(out) + 1, faces, own, _gender(female, len(shown)), _age(age), _skin(angle), angle))
     return out
 
 

@@ -102,8 +102,12 @@ def _note(
         of.records.append(len(watched.records))
         watched.records.append(one.record)
         for name, (own, new) in one.codes.items():
-            of.source.setdefault(name, Thinned(GALLERY)).add(own)
-            if STATES[int(one.record.photo["state"])] in (Touched.REPLACED.value, Touched.KEPT.value):
+            if one.clear[0]:
+                of.source.setdefault(name, Thinned(GALLERY)).add(own)
+            elif name == "dlib":
+                of.dim.add(own)
+            shown = STATES[int(one.record.photo["state"])] in (Touched.REPLACED.value, Touched.KEPT.value)
+            if shown and one.clear[1]:
                 of.output.setdefault(name, Thinned(GALLERY)).add(new)
         of.offer(one.bad)
 

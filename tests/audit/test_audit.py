@@ -18,14 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deid import errors, imaging
+from deid.audit.faces import Follower
 from deid.audit.notes import Thinned
 from deid.audit.people import Rate
 from deid.audit.run import Audit, audit
+from deid.audit.watch import watch
 from deid.cli import cli
 from deid.commands._shell import StopRequest
 from deid.demo import encode_clip
 from deid.media import Reader
 from deid.media.convert import bgr
+from deid.progress import QuietProgress
+from deid.virtual_camera import COLLINS, HOPPER, Pose, ShotPlan, film, hang
 
 MARKER = (255, 0, 255)
 
@@ -200,3 +204,30 @@ def test_thinning_keeps_few_and_spreads_them(count: int, most: int) -> None:
     numbers = [int(k[0]) for k in kept.kept]
     assert len(numbers) <= 2 * most and len(numbers) >= min(count, most)
     assert len(set(np.diff(numbers).tolist())) <= 1
+
+
+def test_a_cut_in_the_dark_ends_who_was_followed() -> None:
+    """Two people at one place, one after the other, so dark that the picture as a whole hardly changes."""
+    shots = [
+        ShotPlan(hang([who]), (Pose(0, 250, 170, 480, 0), Pose(0.28, 250, 170, 480, 0)), 7) for who in (COLLINS, HOPPER)
+    ]
+    pictures = [(0.3 * picture.pixels).astype(np.uint8) for picture in film(shots, width=480, height=360, fps=25)]
+    assert np.abs(pictures[6].astype(float) - pictures[7]).mean() < 28
+    follower = Follower()
+    numbers = [{s.face.number for s in follower.feed(i, picture)} for i, picture in enumerate(pictures)]
+    follower.close()
+    assert all(numbers)
+    assert not set.union(*numbers[:7]) & set.union(*numbers[7:])
+
+
+def test_faces_too_dark_and_blurred_tell_nobody_apart(face_clip: Path, made: Callable[..., Path]) -> None:
+    def dim(index: int, picture: np.ndarray) -> np.ndarray:
+        return imaging.gaussian_blur((0.25 * picture).astype(np.uint8), (0, 0), 3)
+
+    source = made("dim.mp4", dim)
+    for of, clear in ((source, False), (face_clip, True)):
+        watched = watch(of, made("cover.mp4", lambda i, p: blurred(p), of), None, QuietProgress())
+        (face,) = watched.faces
+        watched.close()
+        assert ("dlib" in face.source) is clear
+        assert bool(face.dim.kept) is not clear

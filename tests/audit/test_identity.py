@@ -61,3 +61,10 @@ def test_joining_minds_what_was_joined_before() -> None:
 
 def test_tracks_without_codes_stay_alone() -> None:
     assert people([np.zeros((0, 128)), person(1), np.zeros((0, 128))], [], 0.5) == [0, 1, 2]
+
+
+def test_pictures_that_scatter_are_one_person_by_their_means() -> None:
+    """Each picture of one shot lies beyond the limit from each of the other; the shots' means do not."""
+    one, other, stranger = person(1, 24, 0.04), person(1, 23, 0.04), person(2, 24, 0.04)
+    assert np.median(across(one, other)) > 0.5
+    assert people([one, stranger, other], [], 0.48) == [0, 1, 0]
