@@ -17,7 +17,17 @@ from ..types import MediaInfo, StreamInfo
 from . import colour
 from .decode import Decoder, Picture, raw_rate
 from .pixels import Look, PixelPlan, plan_pixels, turn_of
-from .source import MOST_PIXELS, RAW_DEMUXERS, codec_name, is_moving, main_video, opened, require_file, too_large
+from .source import (
+    MOST_PIXELS,
+    RAW_DEMUXERS,
+    codec_name,
+    is_moving,
+    main_video,
+    opened,
+    require_file,
+    stream_kind,
+    too_large,
+)
 from .structure import extent
 
 _LOOK_AT = 4
@@ -153,7 +163,7 @@ def _container_name(name: str, container: InputContainer, path: str) -> str:
 
 
 def _stream_info(stream: av.stream.Stream, chosen: VideoStream) -> StreamInfo:
-    kind = stream.type or "data"
+    kind = stream_kind(stream)
     fate, why = "copied", ""
     if stream.index == chosen.index:
         fate = "processed"

@@ -14,7 +14,7 @@ from av.stream import Disposition, Stream
 
 from ..types import StreamInfo
 from .audio import AudioTranscoder, MaskedAudio, cut_pcm, is_held
-from .source import codec_name
+from .source import codec_name, stream_kind
 
 _TEXT_SUBTITLES = {"subrip", "ass", "ssa", "mov_text", "webvtt", "text"}
 _SUBTITLES_HELD = {
@@ -62,7 +62,7 @@ class _Track:
         self.source = source
         self.out = out
         self.transcoder = transcoder
-        self.is_audio = source.type == "audio"
+        self.is_audio = stream_kind(source) == "audio"
         self.is_pcm = codec_name(source).startswith("pcm_")
         self.last_dts: int | None = None
         self.next: Fraction | None = None

@@ -121,6 +121,12 @@ def is_moving(stream: VideoStream) -> bool:
     return not stream.disposition & pictures and stream.codec_context is not None
 
 
+def stream_kind(stream: av.stream.Stream) -> str:
+    """``video``, ``audio``, ``subtitle``, ``attachment`` or ``data``; this also for streams of which FFmpeg does not know
+    what they are, of which PyAV's own ``type`` is a null pointer that it follows."""
+    return "data" if type(stream) is av.stream.Stream else str(stream.type)
+
+
 def codec_name(stream: av.stream.Stream) -> str:
     """FFmpeg's name of the stream's codec (not of the decoder: ``mp3``, not ``mp3float``)."""
     context = stream.codec_context

@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from deid.errors import DamagedInput, DeidError, InputNotFound, NoVideoStream, UnsupportedInput
 from deid.media import colour
 from deid.media.pixels import Look, PixelPlan, PlaneReader, plan_pixels, turn_of
-from deid.media.source import MOST_PIXELS, codec_name, main_video
+from deid.media.source import MOST_PIXELS, codec_name, main_video, stream_kind
 from deid.types import Frame, MediaInfo, StreamInfo
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class AvSource:
         )
         ratio = Fraction(stream.sample_aspect_ratio or 1)
         streams = tuple(
-            StreamInfo(s.index, s.type or "data", codec_name(s), s.language, "processed" if s is stream else "dropped")
+            StreamInfo(s.index, stream_kind(s), codec_name(s), s.language, "processed" if s is stream else "dropped")
             for s in self._container.streams
         )
         return plan, MediaInfo(

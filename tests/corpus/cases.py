@@ -379,6 +379,15 @@ def _head_alone(folder: Path) -> Path:
     return path
 
 
+def _nameless_stream(folder: Path) -> Path:
+    """A transport stream with packets of a stream that its table does not name, so that nobody knows what they are."""
+    path = clip(folder / "a.ts", seconds=0.4, size="96x64", video=X264)
+    data = path.read_bytes()
+    stray = (b"\x47\x41\x20\x10" + b"\x00\x00\x01\xbd\x00\x00\x80\x00\x00").ljust(188, b"\xff")
+    path.write_bytes(data[: 188 * 8] + stray + data[188 * 8 :])
+    return path
+
+
 def _rubbish_pictures(folder: Path) -> Path:
     """A whole container, and noise where the pictures were."""
     path, data = _quicktime(folder)
@@ -449,6 +458,7 @@ CASES = (
     Case("no head", _no_head, Refused(3, "not a video")),
     Case("a head alone", _head_alone, Refused(4, "ends early|no frame can be decoded|holds no frames")),
     Case("noise for pictures", _rubbish_pictures, Refused(4, "damaged|no frame can be decoded")),
+    Case("a stream that no table names", _nameless_stream, Made(10, words=("it could tell the place",))),
     Case("a strip", _ten_pixels, Refused(3, "nothing smaller than 16 pixels")),
 )
 
