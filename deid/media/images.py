@@ -151,7 +151,13 @@ def _too_large(file: str) -> UnsupportedInput:
 
 def _head(file: str) -> tuple[tuple[int, int], list[str]]:
     with _open(file) as image:
-        if getattr(image, "n_frames", 1) > 1:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                several = getattr(image, "n_frames", 1) > 1  # reads on to the next picture's head
+        except Exception as e:
+            raise _damaged(file) from e
+        if several:
             raise UnsupportedInput(f"{file} holds several pictures: convert it to GIF, MP4 or single images first.")
         notes = []
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:

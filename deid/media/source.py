@@ -122,8 +122,8 @@ def is_moving(stream: VideoStream) -> bool:
 
 
 def stream_kind(stream: av.stream.Stream) -> str:
-    """``video``, ``audio``, ``subtitle``, ``attachment`` or ``data``; this also for streams of which FFmpeg does not know
-    what they are, of which PyAV's own ``type`` is a null pointer that it follows."""
+    """``video``, ``audio``, ``subtitle``, ``attachment`` or ``data``. The last also where FFmpeg does not know what a
+    stream is: PyAV's own ``type`` then follows a null pointer."""
     return "data" if type(stream) is av.stream.Stream else str(stream.type)
 
 

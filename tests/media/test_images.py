@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -258,3 +259,16 @@ def test_scaled_images(tmp_path: Path) -> None:
     with Reader(tmp_path / "a.png", max_height=51) as reader:
         frame = next(iter(reader))
     assert (frame.width, frame.height) == (52, 50) == (reader.info.width, reader.info.height)
+
+
+def test_a_tiff_whose_next_picture_is_no_picture_is_damaged(tmp_path: Path) -> None:
+    """The directory ends with where the next picture's begins: there are pixels."""
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (64, 48), (9, 200, 90)).save(path)
+    data = bytearray(path.read_bytes())
+    (at,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, at)
+    struct.pack_into("<I", data, at + 2 + 12 * entries, len(data) - 1024)
+    path.write_bytes(data)
+    with pytest.raises(DamagedInput, match="ends early"):
+        probe(path)
