@@ -107,7 +107,7 @@ def quiet_libraries(debug: bool) -> Iterator[None]:
     if debug:
         yield
         return
-    for noisy in ("absl", "jax", "matplotlib", "libav"):
+    for noisy in ("absl", "jax", "matplotlib", "libav", "PIL"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     original = sys.stderr
     hooks = threading.excepthook, sys.unraisablehook

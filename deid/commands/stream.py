@@ -137,7 +137,7 @@ def stream(
             report = run(wanted, asked, config, delay, progress, stop)
     except DeidError as error:
         report = getattr(error, "report", None)
-        if report is None and stop:  # before there was a frame
+        if report is None and stop.asked:  # before there was a frame
             raise Stopped(signal.SIGINT) from error
         if report is None:
             raise
@@ -187,7 +187,7 @@ def _finishing(stop: Stop, request: StopRequest) -> Iterator[None]:
     before = {}
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if stop:
+        if stop.asked:
             request.handle(signum, frame)
         else:
             stop()

@@ -129,7 +129,7 @@ class _Stream:
                     self._send(window.rest(tracker))
                     self._wait()
                 except BaseException:
-                    self.stop()
+                    self.stop.failed()
                     raise
                 finally:
                     self.gate.close()
@@ -278,7 +278,7 @@ def _report(
         rate=round(gate.left / max(took, 1e-6), 2), wanted=round(rate_of(info), 3),
         people=engine.people_met if engine is not None else 0, faces=found.faces, replaced=found.replaced,
         checked=found.checked, bare=found.bare, compared=found.compared, recognised=found.recognised,
-        doubts=found.doubts, nearest=None if found.nearest is None else round(found.nearest, 3), stopped=bool(stop),
+        doubts=found.doubts, nearest=None if found.nearest is None else round(found.nearest, 3), stopped=stop.asked,
         notes=tuple(dict.fromkeys((*info.notes, *source.notes))), warnings=tuple(warnings),
         failure=str(failure) if failure is not None else "",
     )  # fmt: skip

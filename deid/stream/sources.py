@@ -38,12 +38,19 @@ class Source(Protocol):
 
 
 class Stop:
-    """Somebody asked for the end of the stream: what came in so far is finished."""
+    """Somebody asked for the end of the stream, and what came in so far is finished; or it failed, and nobody need wait
+    for more. ``asked``: the former."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.asked = False
 
     def __call__(self) -> None:
+        self.asked = True
+        self._event.set()
+
+    def failed(self) -> None:
+        """Nothing that comes in will be looked at."""
         self._event.set()
 
     def __bool__(self) -> bool:

@@ -17,15 +17,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from deid.cli import cli
 from deid.config import RunConfig
 from deid.demo import encode_clip
-from deid.errors import DamagedInput, InputNotFound, NoVideoStream, UsageError
+from deid.errors import DamagedInput, InputNotFound, NoVideoStream, OutputError, UsageError
 from deid.media import Reader, pipes
 from deid.media.pipes import Layout
 from deid.progress import Progress
 from deid.stream.run import StreamReport, run
-from deid.stream.sinks import Target
+from deid.stream.sinks import FileSink, Target
 from deid.stream.sources import Stop, Wanted
 from deid.virtual_camera import COLLINS, Pose, ShotPlan, film, hang
 
@@ -312,3 +314,18 @@ def test_nobody_who_reads_is_one_sentence(with_face: bytes) -> None:
         said = process.stderr.read().decode()
         assert process.wait(60) == 5
     assert "has gone" in said and "Traceback" not in said
+
+
+def test_what_cannot_be_written_is_no_wish_to_stop(
+    faceless_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An encoder that gives up ends the stream with its own error, not with that of Ctrl-C."""
+
+    def gives_up(self: FileSink, frame: object) -> None:
+        raise OutputError("there is no room; make some.")
+
+    monkeypatch.setattr(FileSink, "write", gives_up)
+    words = ["stream", str(faceless_clip), "-o", str(tmp_path / "out.mkv"), "--engine", "solid"]
+    result = CliRunner().invoke(cli, words)
+    assert isinstance(result.exception, OutputError)
+    assert not any(tmp_path.iterdir())
