@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TextIO
 from threadpoolctl import threadpool_limits
 
 from deid.ahead import Ahead
+from deid.choice import Fate
 from deid.compare import Comparer, choose_faces, replaced_faces
 from deid.config import OBSCURING, RunConfig
 from deid.early import Early, Tail, room
@@ -33,7 +34,7 @@ from deid.memory import return_memory
 from deid.mending import other_faces
 from deid.models.engine import Engine, open_engine
 from deid.personas import Book
-from deid.plan import Plan, Replacement, make_plan, rate_of
+from deid.plan import Plan, Replacement, behind, make_plan, rate_of
 from deid.progress import Progress
 from deid.recognition.thresholds import FAR_1E3
 from deid.redaction import Obscurer
@@ -154,7 +155,7 @@ def _run(
             engine.observer.close()  # its networks would stay beside the second pass
             return_memory()
         fates = engine.decisions().fates if engine is not None else {}
-        plan = make_plan(analysis, config, replacements, fates)
+        plan, replacements = _planned(analysis, config, replacements, fates, engine)
         tell = Teller(config, info, seconds, clock.seconds, seed, engine)
         if target is None or config.dry_run:
             return tell(analysis, plan, None, None, info.streams, ())
@@ -179,12 +180,32 @@ def _run(
             analysis, replacements = _repair(
                 source, config, analysis, seconds, replacements, rendered, progress, engine, attempt
             )
-        plan = make_plan(analysis, config, replacements, fates)
+        plan, replacements = _planned(analysis, config, replacements, fates, engine)
         rendered = None
     raise PrivacyError(
         "an original face was still found in the finished picture after several repairs, so no output was made; "
         "run again with a lower --threshold."
     )
+
+
+def _planned(
+    analysis: Analysis,
+    config: RunConfig,
+    replacements: dict[int, Replacement],
+    fates: Mapping[int, Fate],
+    engine: Engine | None,
+) -> tuple[Plan, dict[int, Replacement]]:
+    """What happens to every face, and the replacements less the faces that an obscured one hides."""
+    plan = make_plan(analysis, config, replacements, fates)
+    hidden = behind(analysis, plan) if engine is not None else []
+    if engine is None or not hidden:
+        return plan, replacements
+    replacements = {**replacements}
+    first = {track.id: track.first for track in analysis.tracks}
+    for frame, face in hidden:
+        if replacements[face.track].weights[frame - first[face.track]] > 0:  # the one before may have taken it along
+            replacements[face.track] = engine.refuse(face.track, face.row, "covered")
+    return make_plan(analysis, config, replacements, fates), replacements
 
 
 def _open_ahead(

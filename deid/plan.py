@@ -117,6 +117,33 @@ def make_plan(
     return replace(plan, regions={frame: _outermost(here) for frame, here in plan.regions.items()})
 
 
+_NEARER, _BEHIND = 1.3, 0.33
+"""How much larger than a face's own region an obscured one is that lies before it; the share of the face that it
+hides."""
+
+
+def behind(analysis: Analysis, plan: Plan) -> list[tuple[int, FaceAt]]:
+    """(frame, face) where a face is to be replaced of which the obscured region of somebody nearer hides a good part:
+    half of a face would lie on a disc, and of the mesh of such a face half is guessed."""
+    rate = rate_of(analysis.media)
+    tracks = {track.id: track for track in analysis.tracks}
+    own: dict[int, tuple[Region, ...]] = {}
+    u, v = (g.ravel() for g in np.meshgrid(np.linspace(-0.45, 0.45, 7), np.linspace(-0.45, 0.45, 7)))
+    found = []
+    for frame in sorted(plan.faces.keys() & plan.regions.keys()):
+        for face in plan.faces[frame]:
+            track = tracks[face.track]
+            if track.id not in own:
+                own[track.id] = regions_of(track, rate)
+            mine = own[track.id][frame - track.first]
+            nearer = [r for r in plan.regions[frame] if r.ax * r.ay > _NEARER**2 * mine.ax * mine.ay]
+            cx, cy, w, h = (float(n) for n in track.box_at(frame)[:4])
+            points = np.stack([cx + u * w, cy + v * h], axis=1)
+            if nearer and np.any([r.contains(points) for r in nearer], axis=0).mean() > _BEHIND:
+                found.append((frame, face))
+    return found
+
+
 def _lay_out(
     plan: Plan, track: Track, replacement: Replacement | None, rate: float, by: str = "", cover: str = "face"
 ) -> None:

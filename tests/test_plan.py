@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from deid.config import RunConfig
 from deid.errors import UsageError
 from deid.media import Reader
-from deid.plan import Replacement, State, make_plan
+from deid.plan import Replacement, State, behind, make_plan
 from deid.types import Analysis, Shot, Track
 
 
@@ -92,3 +92,21 @@ def test_whole_heads_are_covered_when_asked(media) -> None:
     top, hair = faces.cy - faces.ay, heads.cy - heads.ay
     assert hair < top - 20  # a fifth of the face's height above what covers the face: hair
     assert heads.ax > 1.2 * faces.ax
+
+
+@pytest.mark.parametrize(
+    ("at", "height", "hidden"),
+    [((150, 190), 260, True), ((420, 190), 260, False), ((130, 130), 90, False)],
+    ids=["nearer and before it", "nearer, elsewhere", "no nearer"],
+)
+def test_a_face_half_behind_an_obscured_one_is_told(
+    media, at: tuple[int, int], height: int, hidden: bool
+) -> None:
+    here = track(1, 0, 5)
+    other = replace(here, id=2, first=2, boxes=np.array([[*at, 0.8 * height, height, 0]] * 3, np.float32),
+                    **{name: getattr(here, name)[:3] for name in ("evidence", "scores", "yaw")})  # fmt: skip
+    shown = analysis(media, here, other)
+    given_ = Replacement(np.arange(5, dtype=np.int32), np.ones(5, np.float32), ("",) * 5)
+    found = behind(shown, make_plan(shown, RunConfig(), {1: given_}))
+    wanted = [(f, 1, f) for f in (2, 3, 4)] if hidden else []
+    assert [(frame, face.track, face.row) for frame, face in found] == wanted
