@@ -4,11 +4,16 @@
     python benchmarks/latent_to_latent.py --faces 8 --strengths 9          a quick look
 
 For each of eight attributes and each face, edits of evenly spaced strengths between the smallest and the largest at
-which a detector still finds a face (within twice the attribute's range): the published protocol has 50 faces and 41
-strengths. The recogniser that judges is the one that f was trained with, unless --recogniser names another. FID, KID
-and the inception-like score are taken on features of this project (the last hidden layer of H), against unedited
-pictures; they are small numbers of another scale than the published ones. Identity at equal change is the fairer
-question: an editor that moves nothing keeps everybody; so the table also has it per unit of change.
+which a detector still finds a face: the published protocol has 50 faces and 41 strengths. No editor is pushed farther
+than --farthest times the attribute's range, since a network that ends in a tanh never loses the face; straight lines
+go on beyond the six standard deviations at which they stop in use. --state keeps what was measured, some faces of every
+editor at a time, and the same call goes on from there.
+
+The recogniser that judges is the one that f was trained with, unless --recogniser names another. FID, KID and the
+inception-like score are taken on features of this project (the last hidden layer of H), against unedited pictures; they
+are small numbers of another scale than the published ones. An editor that moves nothing keeps everybody, so the fairer
+question is who is kept at equal change: the distance where the attribute has moved by one standard deviation over
+people the way it was asked to, and how many of the faces, up and down, get there.
 """
 
 from __future__ import annotations
@@ -18,26 +23,21 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from _editing_measure import fid, halves, interval, kid, middles_of, score
+from _editing_protocol import Judge, Seen, State, at_change, edited, mean_of, unlimited
 
-from deid.detection.centerface import CenterFace
-from deid.models.checkpoints import build, open_checkpoint
 from deid.models.editing.ganspace import fit_ganspace
 from deid.models.editing.interfacegan import InterFaceGan, fit_interfacegan
-from deid.models.editing.latent import LatentEditor, Reader, colours, faces_of
+from deid.models.editing.latent import LatentEditor, colours
 from deid.models.editing.latent_to_latent import load_editor
 from deid.models.editing.names import ATTRIBUTES, INDEX, NAMES
-from deid.models.editing.regressor import load_regressor
 from deid.models.editing.styleflow import fit_styleflow
-from deid.models.mapping.identity import identity_encoder
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.geometry import load_geometry
-from deid.models.stylegan.networks import SHIPPED
 from deid.training.scene import draw_how, draw_who, parameters
 
 PROTOCOL = {
@@ -55,58 +55,12 @@ PUBLISHED = {  # Khodadadeh et al. 2022, tables 1 and 2: on another generator, b
                          "glasses": 0.25, "pitch": 0.51, "yaw": 0.46, "FID": 39.83, "KID": 0.0062, "ISD": 0.0085,
                          "seconds": 0.1654},
 }  # fmt: skip
-_FARTHEST, _TRIES = 2.0, 3
-_BATCH = 32
+_AT_A_TIME = 10  # faces
+OURS = "Latent to Latent"
+_EQUAL = 1.0  # spreads by which an attribute has moved where editors are compared at equal change
 _WHOLE = ("got of what was asked", "attributes that move the right way", "own over others", "linearity", "cycle error")
 _USUAL = 1.0  # strengths at which all editors still make faces
 _APART = 0.3  # the change that is asked for the picture of what else changes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """What pictures of codes show: ``attributes`` (n, A), ``person`` (n, d), ``features`` (n, f), ``found`` bool
-    (n,)."""
-
-    attributes: np.ndarray
-    person: np.ndarray
-    features: np.ndarray
-    found: np.ndarray
-
-
-def edited(editor: LatentEditor, w: torch.Tensor, name: str, steps: np.ndarray | list[float]) -> torch.Tensor:
-    """(n, width) or (n, layers, width): ``w``, (1, width), with each of the changes."""
-    out = [editor.edit(w, {name: float(step)}) for step in steps]
-    layers = max((one.shape[1] for one in out if one.ndim == 3), default=0)
-    return torch.cat([one[:, None].expand(-1, layers, -1) if layers and one.ndim == 2 else one for one in out])
-
-
-class Judge:
-    """The generator, H, the recogniser and the detector."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.generator = build.generator(open_checkpoint(options.generator or SHIPPED / "generator.safetensors"))
-        self.regressor = load_regressor(options.regressor)
-        self.recogniser = build.frozen(identity_encoder(options.recogniser))
-        self.detector = CenterFace(threshold=0.5)
-        self.reader = Reader(self.generator, self.regressor)
-
-    @torch.no_grad()
-    def see(self, codes: torch.Tensor, *, whole: bool = True) -> Seen:
-        """``whole``: everything but whether there is a face, or only that."""
-        out: list[list[np.ndarray]] = [[], [], [], []]
-        for some in codes.split(_BATCH):
-            made = colours(self.generator(some))
-            if not whole:
-                for picture in (made * 255).round().byte().permute(0, 2, 3, 1).numpy():
-                    out[3].append(np.array([len(self.detector.detect(np.ascontiguousarray(picture[..., ::-1]))) > 0]))
-            else:
-                small = torch.nn.functional.interpolate(made, (self.regressor.shape.side,) * 2, mode="area")
-                hidden = self.regressor.head[1](self.regressor.head[0](self.regressor.look(small * 4 - 2).flatten(1)))
-                out[0].append(self.regressor.head[2](hidden).sigmoid().numpy())
-                out[1].append(self.recogniser(faces_of(made, self.recogniser.side)).numpy())
-                out[2].append(hidden.numpy())
-        joined = [np.concatenate(part) if part else np.empty((0, 1)) for part in out]
-        return Seen(*joined)
 
 
 def drawn(judge: Judge, count: int, seed: int) -> torch.Tensor:
@@ -134,41 +88,49 @@ def editors(judge: Judge, options: argparse.Namespace, codes: torch.Tensor, show
     return [make() for name, make in makers.items() if name in options.methods]
 
 
-def strengths(judge: Judge, editor: LatentEditor, w: torch.Tensor, name: str, count: int) -> np.ndarray:
-    """(count,): evenly from the smallest to the largest strength at which there is a face."""
-    ends = []
-    for side in (-1, 1):
-        tried = [side * _FARTHEST * step / _TRIES for step in range(1, _TRIES + 1)]
-        found = judge.see(edited(editor, w, name, tried), whole=False).found
-        lost = np.flatnonzero(~found)
-        last = int(lost[0]) if len(lost) else _TRIES
-        ends.append(tried[last - 1] if last else 0.0)
-    return np.linspace(ends[0], ends[1], count)
+def state_of(options: argparse.Namespace) -> State:
+    """What was measured with these options already."""
+    asked = (options.strengths, options.seed, options.fitted, options.flow_steps, options.farthest)
+    return State(options.state, np.array(asked))
 
 
-def protocol(judge: Judge, editor: LatentEditor, codes: torch.Tensor, options: argparse.Namespace, plain: Seen) -> dict:
-    """The published measures of one editor."""
+def protocol(
+    judge: Judge, editor: LatentEditor, codes: torch.Tensor, options: argparse.Namespace, plain: Seen
+) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """The published measures of one editor, and the cases of :func:`at_change` by attribute. ``plain``: unedited
+    pictures of many people."""
     out: dict[str, object] = {}
-    spread = judge_spread(plain)
+    cases: dict[str, np.ndarray] = {}
+    spread, before, pushed = judge_spread(plain), judge.see(codes), unlimited(editor)
     started = time.process_time()
     for label, name in PROTOCOL.items():
-        far, euclid, rate, reach = [], [], [], []
-        for w in codes:
-            steps = strengths(judge, editor, w[None], name, options.strengths)
-            seen = judge.see(edited(editor, w[None], name, steps))
-            before = judge.see(w[None])
-            far.append(1 - cosine(seen.person, before.person))
-            euclid.append(np.linalg.norm(seen.person - before.person, axis=1))
-            moved = np.abs(seen.attributes - before.attributes)[:, INDEX[name]] / spread[INDEX[name]]
-            rate.append(np.stack([euclid[-1], moved], axis=1))
-            reach.append(steps[[0, -1]])
-        out[label] = interval(far, lambda x: float(x.mean()))
-        out[f"{label}, euclidean"] = interval(euclid, lambda x: float(x.mean()))
+        found = state_of(options).taken(judge, pushed, codes, before, name, options.strengths, options.farthest)
+        own = found.moved[..., INDEX[name]] / spread[INDEX[name]]
+        rate = [np.stack(pair, axis=1) for pair in zip(found.euclidean, np.abs(own), strict=True)]
+        out[label] = interval(list(found.cosine), lambda x: float(x.mean()))
+        out[f"{label}, euclidean"] = interval(list(found.euclidean), lambda x: float(x.mean()))
         out[f"{label}, per change"] = interval(rate, lambda x: float(x[:, 0].sum() / max(x[:, 1].sum(), 1e-6)))
         out[f"{label}, change reached"] = interval(rate, lambda x: float(x[:, 1].mean()))
-        out[f"{label}, strengths"] = np.mean(reach, axis=0).round(2).tolist()
-        print(f"{editor.name}: {label} {out[label][0]:.4f}, {time.process_time() - started:.0f} s", flush=True)  # type: ignore[index]
-    return out
+        out[f"{label}, strengths"] = np.mean(found.steps[:, [0, -1]], axis=0).round(2).tolist()
+        cases[label] = at_change(found.steps, own, found.cosine, _EQUAL)
+        out[f"{label}, at equal change"] = mean_of(cases[label])
+        out[f"{label}, reaches it"] = float(np.mean(~np.isnan(cases[label])))
+        told = f"{label} {np.mean(found.cosine):.4f}, {time.process_time() - started:.0f} s"
+        print(f"{editor.name}, {len(codes)} faces: {told}", flush=True)
+    return out, cases
+
+
+def beside(found: dict[str, dict], cases: dict[str, dict[str, np.ndarray]]) -> None:
+    """Adds to each baseline by how much Latent to Latent is nearer at equal change where both reach it, and in what
+    share of these cases."""
+    ours = cases.get(OURS, {})
+    for name in cases.keys() - {OURS}:
+        for label in ours.keys() & cases[name].keys():
+            gain = cases[name][label] - ours[label]
+            both = ~np.isnan(gain)
+            found[name][f"{label}, farther than ours"] = mean_of(gain)
+            found[name][f"{label}, ours nearer"] = float((gain[both] > 0).mean()) if both.any() else float("nan")
+            found[name][f"{label}, both reach it"] = int(both.sum())
 
 
 def quality(judge: Judge, editor: LatentEditor | None, codes: torch.Tensor, plain: Seen) -> dict[str, object]:
@@ -194,10 +156,6 @@ def quality(judge: Judge, editor: LatentEditor | None, codes: torch.Tensor, plai
 def judge_spread(plain: Seen) -> np.ndarray:
     """(A,): how much each attribute differs from picture to picture."""
     return np.maximum(plain.attributes.std(axis=0), 0.05)
-
-
-def cosine(some: np.ndarray, one: np.ndarray) -> np.ndarray:
-    return (some @ one.T)[:, 0] / (np.linalg.norm(some, axis=1) * np.linalg.norm(one))
 
 
 def speed(editor: LatentEditor, judge: Judge, codes: torch.Tensor) -> dict[str, float]:
@@ -289,6 +247,13 @@ def strips(path: Path, judge: Judge, made: list[LatentEditor], codes: torch.Tens
     path.write_bytes(imaging.encoded(np.vstack(rows), ".png"))
 
 
+def told_as(value: object, digits: int) -> str:
+    """A number, with its interval where it has one."""
+    if isinstance(value, tuple):
+        return "{:.{d}f} ({:.{d}f}-{:.{d}f})".format(*value, d=digits)
+    return f"{value:.{digits}f}" if isinstance(value, float) else "-"
+
+
 def markdown(found: Mapping[str, dict], judged_by: str, options: argparse.Namespace) -> str:
     """The tables."""
     names = list(found)
@@ -297,14 +262,18 @@ def markdown(found: Mapping[str, dict], judged_by: str, options: argparse.Namesp
     def line(label: str, key: str, digits: int, published: bool = True) -> str:
         cells = []
         for name in names:
-            value = found[name][key]
-            text = (
-                f"{value:.{digits}f}"
-                if isinstance(value, float)
-                else "{:.{d}f} ({:.{d}f}-{:.{d}f})".format(*value, d=digits)
-            )
+            text = told_as(found[name].get(key), digits)
             known = PUBLISHED[name].get(key) if published else None
             cells.append(f"{text} [{known:g}]" if known is not None else text)
+        return f"| {label} | " + " | ".join(cells) + " |"
+
+    def equal(label: str) -> str:
+        cells = []
+        for name in names:
+            numbers = found[name]
+            text = told_as(numbers[f"{label}, at equal change"], 3) + f", {numbers[f'{label}, reaches it']:.0%}"
+            nearer = numbers.get(f"{label}, ours nearer")
+            cells.append(text if nearer is None else f"{text}; {nearer:.0%} of {numbers[f'{label}, both reach it']}")
         return f"| {label} | " + " | ".join(cells) + " |"
 
     lines = [
@@ -313,10 +282,16 @@ def markdown(found: Mapping[str, dict], judged_by: str, options: argparse.Namesp
         "", head, *(line(label, label, 4) for label in PROTOCOL),
         *(line(key, key, 4) for key in ("FID", "KID", "ISD")),
         line("seconds", "seconds", 4), line("seconds with the picture", "seconds with the picture", 4, False),
+        "", f"Cosine distance where the attribute has moved by {_EQUAL:g} spread the way it was asked to, and how many "
+        f"of the {2 * options.faces} faces, up and down, get there; {OURS} nearer in so many of those where both do:",
+        "", head, *(equal(label) for label in PROTOCOL),
         "", "Distance of recognition codes for each spread by which the attribute moved:", "", head,
         *(line(label, f"{label}, per change", 3, False) for label in PROTOCOL),
         "", "Spreads by which the attribute moved on average:", "", head,
         *(line(label, f"{label}, change reached", 2, False) for label in PROTOCOL),
+        "", "Least and greatest strength at which there is a face, on average:", "", head,
+        *(f"| {label} | " + " | ".join("{:.2f} to {:.2f}".format(*found[name][f"{label}, strengths"]) for name in names)
+          + " |" for label in PROTOCOL),
         "", f"All {len(ATTRIBUTES)} attributes, each asked to change by {_APART}:", "", head,
         *(line(key, key, 3, False) for key in _WHOLE),
     ]  # fmt: skip
@@ -341,6 +316,8 @@ def main() -> None:
     parser.add_argument("--editor", type=Path)
     parser.add_argument("--recogniser", type=Path, help="InceptionResnetV1 weights, to judge identity by")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--farthest", type=float, default=2.0, help="strength beyond which nobody is pushed")
+    parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep what was measured, and go on from there")
     parser.add_argument("--beside", type=Path, help="results of an earlier call, of other methods, to be shown, too")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
@@ -348,9 +325,11 @@ def main() -> None:
     parser.add_argument("--strips", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.state is not None:
+        options.state.mkdir(parents=True, exist_ok=True)
     judge = Judge(options)
     with closing(judge.detector):
-        fitted = drawn(judge, options.fitted if set(options.methods) - {"Latent to Latent"} else 1, options.seed + 1)
+        fitted = drawn(judge, options.fitted if set(options.methods) - {OURS} else 1, options.seed + 1)
         made = editors(judge, options, fitted, judge.reader(fitted))
         codes, plain = (
             drawn(judge, options.faces, options.seed + 2),
@@ -358,16 +337,23 @@ def main() -> None:
         )
         if options.strips is not None:
             strips(options.strips, judge, made, codes)
-        found, maps, edits = {}, {}, drawn(judge, options.plain, options.seed + 4)
+        found: dict[str, dict] = {}
+        cases: dict[str, dict[str, np.ndarray]] = {}
+        maps, edits = {}, drawn(judge, options.plain, options.seed + 4)
         floor = quality(judge, None, edits, plain)
         print("unedited:", {name: round(value[0], 3) for name, value in floor.items()}, flush=True)  # type: ignore[index]
+        for count in range(_AT_A_TIME, options.faces if options.state is not None else 0, _AT_A_TIME):
+            for editor in made:  # what is there at any time is alike for all of them
+                protocol(judge, editor, codes[:count], options, plain)
         for editor in made:
-            found[editor.name] = protocol(judge, editor, codes, options, plain) | speed(editor, judge, codes)
+            found[editor.name], cases[editor.name] = protocol(judge, editor, codes, options, plain)
+            found[editor.name] |= speed(editor, judge, codes)
             found[editor.name] |= quality(judge, editor, edits, plain)
             maps[editor.name], numbers = apart(judge, editor, codes[: options.others], plain)
             found[editor.name] |= numbers | {"linearity": linearity(judge, editor, codes[: options.others])}
             if isinstance(editor, InterFaceGan):
                 found[editor.name]["length left of normals by projection"] = float(editor.share.mean())
+    beside(found, cases)
     if options.beside is not None:
         earlier = json.loads(options.beside.read_text())
         maps = {name: np.array(part) for name, part in earlier["others"].items()} | maps
@@ -386,6 +372,7 @@ def main() -> None:
         out = {
             "faces": options.faces,
             "strengths": options.strengths,
+            "farthest": options.farthest,
             "identity": by,
             "methods": found,
             "published": PUBLISHED,

@@ -27,7 +27,7 @@ _FEW = 6  # codes on which components are judged
 class GanSpace:
     """``components``: float32 (K, width), of unit length; ``spread``: float32 (K,). For each attribute: ``chosen``:
     int64 (A,), its component; ``layers``: int64 (A, 2), from which layer to which; ``gains``: float32 (A,), standard
-    deviations by which it changes by 1."""
+    deviations by which it changes by 1; ``farthest``: how many of them a step has at most."""
 
     components: torch.Tensor
     spread: torch.Tensor
@@ -35,6 +35,7 @@ class GanSpace:
     layers: torch.Tensor
     gains: torch.Tensor
     count: int
+    farthest: float = _FARTHEST
     name: str = "GANSpace"
     attributes: tuple[str, ...] = NAMES
 
@@ -46,7 +47,7 @@ class GanSpace:
         out = w[:, None].repeat(1, self.count, 1)
         for number in torch.nonzero(wanted).flatten().tolist():
             first, last = self.layers[number].tolist()
-            sigmas = float((wanted[number] * self.gains[number]).clamp(-_FARTHEST, _FARTHEST))
+            sigmas = float((wanted[number] * self.gains[number]).clamp(-self.farthest, self.farthest))
             component = int(self.chosen[number])
             out[:, first:last] += sigmas * self.spread[component] * self.components[component]
         return out

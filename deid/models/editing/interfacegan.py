@@ -27,13 +27,15 @@ _FARTHEST = 6.0  # standard deviations of the codes along the way
 class InterFaceGan:
     """``ways``: float32 (A, width), unit normals; ``conditional``: the same at right angles to all others; ``gains``:
     float32 (A,), how far along the conditional one an attribute changes by 1 where it changes fastest; ``share``:
-    float32 (A,), length that projection left of each normal; ``reach``: (A,), the codes' spread along them."""
+    float32 (A,), length that projection left of each normal; ``reach``: (A,), the codes' spread along them;
+    ``farthest``: in units of which no step is longer than so many."""
 
     ways: torch.Tensor
     conditional: torch.Tensor
     gains: torch.Tensor
     share: torch.Tensor
     reach: torch.Tensor
+    farthest: float = _FARTHEST
     name: str = "InterFaceGAN"
     attributes: tuple[str, ...] = NAMES
 
@@ -42,7 +44,7 @@ class InterFaceGan:
         wanted = vector(changes, len(w), w)
         if not wanted.any():
             return w
-        most = _FARTHEST * self.reach
+        most = self.farthest * self.reach
         steps = torch.minimum(torch.maximum(wanted * self.gains, -most), most)
         return w + steps @ self.conditional
 
