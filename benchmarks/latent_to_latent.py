@@ -113,11 +113,16 @@ def protocol(
         out[f"{label}, change reached"] = interval(rate, lambda x: float(x[:, 1].mean()))
         out[f"{label}, strengths"] = np.mean(found.steps[:, [0, -1]], axis=0).round(2).tolist()
         cases[label] = at_change(found.steps, own, found.cosine, _EQUAL)
-        out[f"{label}, at equal change"] = mean_of(cases[label])
+        out[f"{label}, at equal change"] = measured(mean_of(cases[label]))
         out[f"{label}, reaches it"] = float(np.mean(~np.isnan(cases[label])))
         told = f"{label} {np.mean(found.cosine):.4f}, {time.process_time() - started:.0f} s"
         print(f"{editor.name}, {len(codes)} faces: {told}", flush=True)
     return out, cases
+
+
+def measured(value: tuple[float, float, float]) -> tuple[float, float, float] | None:
+    """Nothing where there was nothing to measure."""
+    return value if np.isfinite(value).all() else None
 
 
 def beside(found: dict[str, dict], cases: dict[str, dict[str, np.ndarray]]) -> None:
@@ -128,8 +133,8 @@ def beside(found: dict[str, dict], cases: dict[str, dict[str, np.ndarray]]) -> N
         for label in ours.keys() & cases[name].keys():
             gain = cases[name][label] - ours[label]
             both = ~np.isnan(gain)
-            found[name][f"{label}, farther than ours"] = mean_of(gain)
-            found[name][f"{label}, ours nearer"] = float((gain[both] > 0).mean()) if both.any() else float("nan")
+            found[name][f"{label}, farther than ours"] = measured(mean_of(gain))
+            found[name][f"{label}, ours nearer"] = float((gain[both] > 0).mean()) if both.any() else None
             found[name][f"{label}, both reach it"] = int(both.sum())
 
 
@@ -248,10 +253,12 @@ def strips(path: Path, judge: Judge, made: list[LatentEditor], codes: torch.Tens
 
 
 def told_as(value: object, digits: int) -> str:
-    """A number, with its interval where it has one."""
+    """A number, with its interval where it has one; a dash where nothing could be measured."""
+    if value is None:
+        return "-"
     if isinstance(value, tuple):
         return "{:.{d}f} ({:.{d}f}-{:.{d}f})".format(*value, d=digits)
-    return f"{value:.{digits}f}" if isinstance(value, float) else "-"
+    return f"{value:.{digits}f}"
 
 
 def markdown(found: Mapping[str, dict], judged_by: str, options: argparse.Namespace) -> str:
@@ -273,7 +280,8 @@ def markdown(found: Mapping[str, dict], judged_by: str, options: argparse.Namesp
             numbers = found[name]
             text = told_as(numbers[f"{label}, at equal change"], 3) + f", {numbers[f'{label}, reaches it']:.0%}"
             nearer = numbers.get(f"{label}, ours nearer")
-            cells.append(text if nearer is None else f"{text}; {nearer:.0%} of {numbers[f'{label}, both reach it']}")
+            both = numbers.get(f"{label}, both reach it")
+            cells.append(f"{text}; {nearer:.0%} of {both}" if both else text)
         return f"| {label} | " + " | ".join(cells) + " |"
 
     lines = [
