@@ -162,6 +162,10 @@ def test_remains_beside_the_face_go():
     right = np.s_[:, int(SIZE / 2 + 45) :]
     assert picture[right].min() < 0.2 < 0.7 < out[right].min() and gone[right].any()
     assert np.array_equal(out[~gone], picture[~gone])
+    # who was given a pair that is not worn in the footage has none to be taken away
+    head = (replace(PAIR, own=None), *head[1:])
+    out, gone = without_remains(picture, points.astype(np.float32), *head, shown.camera)
+    assert out is picture and not gone.any()
 
 
 def test_arms_go_and_edges_of_hair_stay():

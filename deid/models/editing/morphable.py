@@ -234,5 +234,5 @@ def pair_of(glasses: float) -> Eyewear | None:
     pair = Outline(3.35, -0.2, 2.4, 1.7, 2.8, 0.06, 0.12)
     grey = np.float32(0.45 if glasses < 0.4 else 0.04)
     return Eyewear(
-        pair, pair, 0.05 + 0.11 * min(glasses, 1.0), 1.0, np.full(3, grey), glasses < 0.4, np.full(3, np.float32(0.95))
+        pair, None, 0.05 + 0.11 * min(glasses, 1.0), 1.0, np.full(3, grey), glasses < 0.4, np.full(3, np.float32(0.95))
     )

@@ -109,6 +109,7 @@ class MorphablePortrait:
         sitter = sitter.in_place_of(self._geometry, self._subject)
         worn = self._worn if "glasses" not in by else morphable.pair_of(self.now["glasses"] + by["glasses"])
         if worn is not None:
+            worn = replace(worn, own=None if self._worn is None else self._worn.own)
             sitter = replace(sitter, eyewear=worn.on(self._geometry, sitter.neutral))
         rgb = np.ascontiguousarray(self._picture[..., ::-1]).astype(np.float32) / np.float32(255)
         made = paint_picture(rgb, self._points, sitter, self._geometry, attributes, Compositor(), seed=0, frame=0)

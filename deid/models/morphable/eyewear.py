@@ -66,13 +66,13 @@ class Wire:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Eyewear:
-    """``pair``: the outline to draw. ``own``: that of the subject's pair, whose remains are taken away. ``rim``: half
-    the rim's thickness, centimetres; 0 draws none. ``below``: how much of it there is below, 0 to 1. ``colour``:
-    float32 (3,), linear reflectance. ``metal``: whether it shines as metal does. ``lens``: float32 (3,), what the
-    lenses let through. ``wire``: what is drawn of it on a certain head."""
+    """``pair``: the outline to draw. ``own``: that of the subject's pair, whose remains are taken away; ``None`` for
+    who wears none. ``rim``: half the rim's thickness, centimetres; 0 draws none. ``below``: how much of it there is
+    below, 0 to 1. ``colour``: float32 (3,), linear reflectance. ``metal``: whether it shines as metal does. ``lens``:
+    float32 (3,), what the lenses let through. ``wire``: what is drawn of it on a certain head."""
 
     pair: Outline
-    own: Outline
+    own: Outline | None
     rim: float
     below: float
     colour: np.ndarray
@@ -85,14 +85,14 @@ class Eyewear:
         return replace(self, wire=wire(geometry, neutral, self))
 
 
-def arms(geometry: Geometry, neutral: np.ndarray, eyewear: Eyewear) -> list[np.ndarray]:
-    """Where the arms of the subject's own pair lie, left one first: float64 (n, 3) each, from the rim backwards, head
-    space of the head ``neutral``, float32 (V, 3) at rest."""
+def arms(geometry: Geometry, neutral: np.ndarray, own: Outline, rim: float) -> list[np.ndarray]:
+    """Where the arms of the subject's ``own`` pair lie, left one first: float64 (n, 3) each, from the rim backwards, in
+    the space of the head ``neutral``, float32 (V, 3) at rest."""
     middle = sheet.eyes_of(geometry, neutral)
     corners = geometry.triangles[geometry.landmark_triangles[list(_TEMPLES)]]
     temples = (neutral[corners] * geometry.landmark_weights[list(_TEMPLES)][..., None]).sum(axis=1).astype(np.float64)
     return [
-        _arm(eyewear.own, middle, temple, side, eyewear.rim)[:, 0]
+        _arm(own, middle, temple, side, rim)[:, 0]
         for side, temple in ((1, temples[1]), (-1, temples[0]))
     ]
 

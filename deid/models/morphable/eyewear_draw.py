@@ -139,8 +139,10 @@ def without_remains(
     face: a copy where anything changes, or itself, changed ``in_place``; and what was changed, bool (h, w). ``points``:
     (478, 2 or more), the subject's mesh in its pixels. ``neutral``, ``vertices``: float32 (V, 3), the surrogate's head,
     at rest and posed, with features about there."""
-    middle = sheet.eyes_of(geometry, neutral)
     own = eyewear.own
+    if own is None:  # what looks like an arm is something else
+        return picture, np.zeros(picture.shape[:2], np.bool_)
+    middle = sheet.eyes_of(geometry, neutral)
     xy = np.concatenate([own.points(), _corner(own)])  # the last two lie where an arm begins
     lenses = np.stack([sheet.surface(side * xy[:, 0], xy[:, 1], middle) for side in (1, -1)])
     lines = camera.project(lenses)[..., :2]
@@ -148,7 +150,7 @@ def without_remains(
     ours = (vertices[corners] * geometry.landmark_weights[list(_EYES)][..., None]).sum(axis=1)
     slip = points[list(_EYES), :2].mean(axis=0) - camera.project(ours)[:, :2].mean(axis=0)
     lines += slip
-    behind = [camera.project(arm)[..., :2] + slip for arm in arms(geometry, neutral, eyewear)]
+    behind = [camera.project(arm)[..., :2] + slip for arm in arms(geometry, neutral, own, eyewear.rim)]
     reach = float(camera.scale) * (eyewear.rim + _REMAINS)
     oval = points[OVAL, :2]
     everything = np.concatenate([*lines, *behind])
