@@ -173,7 +173,7 @@ def test_quick() -> None:
         start = time.thread_time()
         observe(picture, mesh)
         took.append(time.thread_time() - start)
-    assert min(took) < 0.0011
+    assert min(took) < 0.004
 
 
 @pytest.mark.parametrize(
