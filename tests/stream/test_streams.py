@@ -294,7 +294,7 @@ def test_a_signal_finishes_the_file(with_face: bytes, tmp_path: Path) -> None:
             time.sleep(0.05)
         time.sleep(1.0)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0
     assert sum(1 for _ in Reader(tmp_path / "out.mp4")) >= 1
     assert b'"stopped": true' in (tmp_path / "it.json").read_bytes()
 
