@@ -20,6 +20,7 @@ from deid.models.morphable.fit_basis import surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.held import COVERED
 from deid.models.morphable.inversion import TrackCodes
+from deid.models.morphable.lids import with_lower_lids
 from deid.models.morphable.mouths import with_teeth
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.retarget import Retargeter
@@ -109,7 +110,9 @@ def echoed(
         retarget.heed(echo)
         turned = retarget(of.attributes)
         turned = turned.with_values(rotation=turned.rotation @ bias.correction())
-        neutral = with_teeth(geometry, echo.at_rest(geometry, placed.neutral), size * retarget.teeth_lower)
+        neutral = echo.at_rest(geometry, placed.neutral) + _held(geometry, size * retarget.brows_held)
+        neutral = with_lower_lids(geometry, neutral, size * retarget.lids_rise)
+        neutral = with_teeth(geometry, neutral, size * retarget.teeth_lower)
         return turned, replace(placed, neutral=neutral)
 
     rows = telling_rows(of.attributes, of.trust.trusted)
@@ -117,6 +120,12 @@ def echoed(
     seen = np.array([points(int(row)) for row in rows])
     echo = listen(geometry, landmarker, made, seen, rows, lights)
     return settled(geometry, landmarker, recognise, made, echo, of.attributes, likenesses)
+
+
+def _held(geometry: Geometry, weights: np.ndarray) -> np.ndarray:
+    """float32 (V, 3): what expressions of ``weights`` (E,) add to a head."""
+    used = np.flatnonzero(weights)
+    return np.asarray(np.tensordot(weights[used].astype(np.float32), geometry.expression[used], 1), np.float32)
 
 
 def settled(

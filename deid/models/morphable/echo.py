@@ -9,12 +9,17 @@ frames. What is off on average is put right where it comes from: brows and the m
 at rest, lids in how wide it holds its eyes, lips in how far they part, irises in their angles. Two rounds, the second
 by what the first one did (a secant step, Broyden 1965, on a diagonal). All of it is bounded: a surrogate stays who it
 is, and an expression that is not understood is not made up for by an absurd one.
+
+How wide the eyes are held, and how high irises lie in them, is not asked of the landmark model: of rendered eyes it
+reads what it expects, slits wider by a fifth than they are and irises in their middle whose pupils are under the lid.
+There the subject's reading, which is right on photographs, is compared with where the lids and irises are rendered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,6 +58,7 @@ they are: median of draws, in three poses."""
 # the reading's parts: brows (inner, outer; left, right), corners of the mouth, its width, lids, lips' gap, gaze
 _REST, _LIDS, _LIPS, _GAZE = slice(0, 7), 7, 8, slice(9, 11)
 _COUNT = 11
+_TRUE = [_LIDS, 10]  # what is compared with where it is, not with how it reads: lids, and gaze up and down
 _LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.3, -0.3, -0.25])
 _MOST_WEIGHT = np.array([0.4, 0.5, 0.4, 0.5, 0.4, 0.4, 0.3])
 """By how much the face at rest may be changed: brows by weights of expressions, corners of the mouth and its width by
@@ -60,7 +66,8 @@ units of :func:`~.mouths.holds`. Corners of full lips hang below the middle of t
 corners hang as far frown."""
 _RIDGE = 0.1  # of the mean diagonal: corrections that only noise asks for stay small
 _GAZE_STEP = np.array([0.25, 0.14])  # eye widths of iris that are read for one radian across, and up
-_MOST_GAZE = np.radians([4.0, 2.5])
+_GAZE_MOVE = np.array([0.25, 0.62])  # of which its place is made up for by: up and down it is where it is rendered
+_MOST_GAZE = np.radians([4.0, 7.0])
 _GAINS = np.array([[0.7, 1.0], [1.5, 1.35]])  # least and most, across and up
 _GAIN_RIDGE = np.radians([5.0, 4.0]) ** 2  # of variance: glances smaller than that say nothing about their gain
 _LID_RANGE, _LIP_RANGE = (0.75, 1.15), (0.6, 1.3)
@@ -107,11 +114,13 @@ Make = Callable[[Echo], tuple[AttributeTrack, Sitter]]
 """The track's attributes and the head to be rendered, once what an echo says is heeded."""
 
 
-def reading(points: np.ndarray) -> np.ndarray:
+def reading(points: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
     """(11,) of mesh points (478, 3): heights of brows and corners of the mouth and its width in outer eye distances,
-    the lids' and the lips' opening in outer eye distances, place of the irises in eye widths."""
+    the lids' and the lips' opening in outer eye distances, place of the irises in eye widths. ``scale``: the mesh whose
+    outer eye distance and eye widths these are, where it is another."""
     xy = points[:, :2].astype(np.float64)
-    rigid = points[RIGID_POINTS, :3].astype(np.float64)
+    of = points if scale is None else scale
+    rigid = of[RIGID_POINTS, :3].astype(np.float64)
     size = np.sqrt(((rigid - rigid.mean(axis=0)) ** 2).sum() / (MEAN_HEAD**2).sum())
     corners = xy[face_points.EYE_CORNERS]  # (eye, inner or outer, 2)
     across = corners[0, 1] - corners[1, 1]
@@ -127,12 +136,13 @@ def reading(points: np.ndarray) -> np.ndarray:
     # irises are alike in everybody: how far lids stand off them is seen, not what share of an eye's width that is
     lids = face_points.LID_PAIRS[:, 1:4]
     out[_LIDS] = np.linalg.norm(xy[lids[..., 0]] - xy[lids[..., 1]], axis=-1).mean() / size
+    widths = np.diff(of[face_points.EYE_CORNERS, :2].astype(np.float64), axis=1)
     for eye in range(2):
         along = (corners[eye, 1] - corners[eye, 0]) * (1, -1)[eye]  # to the subject's left
-        width = float(np.linalg.norm(along))
+        along *= np.linalg.norm(widths[eye]) / max(float(np.linalg.norm(along)), 1e-9)
         offset = xy[face_points.IRISES[eye][0]] - corners[eye].mean(axis=0)
         look += offset @ along, offset[0] * along[1] - offset[1] * along[0]
-        square += width**2
+        square += float(along @ along)
     out[_GAZE] = look / square
     return out
 
@@ -173,15 +183,17 @@ def listen(
     echo, before, meant = Echo(), None, None
     for _ in range(_ROUNDS):
         track, sitter = make(echo)
-        read = _read(geometry, landmarker, track, sitter, rows, lights)
+        read, true = _read(geometry, landmarker, track, sitter, rows, lights)
         good = np.isfinite(read).all(axis=1)
         if good.sum() < min(2, len(rows)):
             return echo
-        now = np.median(read[good], axis=0)
+        shown = read.copy()
+        shown[:, _TRUE] = true[:, _TRUE]
+        now = np.median(shown[good], axis=0)
         if before is not None and meant is not None:
             large = np.abs(meant) > _TOLD
             steps = np.where(large, np.clip((now - before) / np.where(large, meant, 1.0), 0.5, 1.5), 1.0)
-        before, meant = now, _KEPT * _evened(np.median((wanted - read)[good], axis=0))
+        before, meant = now, _KEPT * _evened(np.median((wanted - shown)[good], axis=0))
         echo = _stepped(echo, meant / steps, effect, read[good], wanted[good], track.gaze[rows[good]])
     return echo
 
@@ -202,7 +214,7 @@ def _stepped(
     rest = echo.rest + np.linalg.solve(normal + ridge, effect @ gap[_REST])
     lids = echo.lids * (1 + gap[_LIDS] / max(float(np.median(read[:, _LIDS])), 0.03))
     lips = echo.lips * _wider(read[:, _LIPS], wanted[:, _LIPS])
-    shift = echo.gaze + gap[_GAZE] / _GAZE_STEP
+    shift = echo.gaze + gap[_GAZE] / _GAZE_MOVE
     gain = echo.gain * _gains(gaze.mean(axis=1), read[:, _GAZE], wanted[:, _GAZE])
     return Echo(
         np.clip(rest, _LEAST_WEIGHT, _MOST_WEIGHT), float(np.clip(lids, *_LID_RANGE)),
@@ -285,10 +297,11 @@ def read_off(landmarker: FaceLandmarker, picture: np.ndarray, mesh: np.ndarray) 
 def _read(
     geometry: Geometry, landmarker: FaceLandmarker, track: AttributeTrack, sitter: Sitter, rows: np.ndarray,
     lights: Sequence[Light],
-) -> np.ndarray:  # fmt: skip
-    """(m, 11): what is read off the surrogate in ``rows`` of ``track``; NaN where no face is found."""
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """(m, 11) each: what is read off the surrogate in ``rows`` of ``track``, and what would be of a mesh that lies where
+    the surrogate does, by the measure of the first. NaN where no face is found."""
 
-    def shown(at: tuple[int, Light]) -> tuple[np.ndarray, np.ndarray]:
+    def shown(at: tuple[int, Light]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         row, light = at
         scale = min(float(track.scale[row]), _SIDE / _HEAD)
         side = round(scale * _HEAD)
@@ -298,11 +311,21 @@ def _read(
         camera = track.close_up(row, truth, scale, side)
         face = sitter.renderer.render(vertices, camera, light, side, side, expression=expression)
         code = AttributeCode(expression, track.gaze[row], camera, light, _SOFT, 0.0)
-        return _wearing(before_wall(face), sitter, geometry, vertices, code), camera.project(truth)
+        irises = np.repeat(camera.project(vertices[_pupils(geometry)]), 5, axis=0)
+        mesh = camera.project(truth)
+        return _wearing(before_wall(face), sitter, geometry, vertices, code), mesh, np.concatenate([mesh, irises])
 
-    out = np.full((len(rows), _COUNT), np.nan)
-    for i, (picture, mesh) in enumerate(side_by_side(shown, zip(rows.tolist(), lights, strict=True))):
+    out, true = np.full((len(rows), _COUNT), np.nan), np.full((len(rows), _COUNT), np.nan)
+    for i, (picture, mesh, whole) in enumerate(side_by_side(shown, zip(rows.tolist(), lights, strict=True))):
         points = read_off(landmarker, picture, mesh)
         if points is not None:
-            out[i] = reading(points)
-    return out
+            out[i], true[i] = reading(points), reading(whole, points)
+    return out, true
+
+
+@lru_cache(maxsize=2)
+def _pupils(geometry: Geometry) -> np.ndarray:
+    """int64 (2,): the vertices in the middle of the irises, in the order of the mesh's points: the subject's right eye
+    first."""
+    eyes = (geometry.eye_right, geometry.eye_left)
+    return np.array([members[np.hypot(*(geometry.uv[members] - 0.5).T).argmin()] for members in eyes])

@@ -84,7 +84,7 @@ def _forehead(x: np.ndarray, y: np.ndarray, z: np.ndarray, phase: float) -> Reli
 
 def _frown(x: np.ndarray, y: np.ndarray, z: np.ndarray, phase: float) -> Relief:
     line = 0.52 + 0.11 * (y - 4.7) + 0.04 * np.sin(3.0 * y + phase)
-    main = _times(_line(x - line, 0.085, 0.07, 0.85), _window(y, 4.35, 5.45, 0.7))
+    main = _times(_line(x - line, 0.085, 0.06, 0.65), _window(y, 4.35, 5.45, 0.7))
     second = 1.02 + 0.2 * (y - 4.7) + 0.03 * np.sin(3.7 * y + 2.0 * phase)
     side = _times(_line(x - second, 0.07, 0.03, 0.35), _window(y, 4.8, 5.5, 0.5))
     root = 3.95 + 0.16 * np.cos(1.6 * x)  # where the nose begins skin is pushed down
@@ -184,15 +184,15 @@ REGIONS: tuple[Region, ...] = (
         (("browInnerUp", 1.0), ("browOuterUp", 0.9)),
         lambda x, y, z: _window(y, 6.2, 8.7, 0.35) * (1.0 - step(4.0, 5.0, x)),
         _forehead,
-        ((34.0, 50.0, 65.0, 80.0), (0.0, 0.28, 0.55, 0.75)),
+        ((34.0, 50.0, 65.0, 80.0), (0.0, 0.24, 0.48, 0.66)),
         0.6,
     ),
     Region(
         (("browDown", 0.9), ("noseSneer", 0.3)),
         lambda x, y, z: _window(y, 3.7, 5.7, 0.4) * (1.0 - step(1.1, 1.6, x)),
         _frown,
-        ((36.0, 50.0, 65.0, 80.0), (0.0, 0.25, 0.5, 0.65)),
-        0.95,
+        ((36.0, 50.0, 65.0, 80.0), (0.0, 0.16, 0.34, 0.5)),
+        0.9,
     ),
     Region(
         (("cheekSquint", 1.0), ("cheekRaiser", 1.0), ("eyeSquint", 0.7), ("mouthSmile", 0.8)),

@@ -18,7 +18,7 @@ from deid.models.morphable.echo import Echo
 from deid.models.morphable.fit_basis import FitBasis, fit_basis
 from deid.models.morphable.gaze import as_rendered, straight
 from deid.models.morphable.geometry import LIPS_APART, OPENERS, Geometry
-from deid.models.morphable.lids import downcast, lid_curves, rest_apertures, set_lids
+from deid.models.morphable.lids import downcast, lid_curves, lower_lids_rise, rest_apertures, set_lids
 from deid.models.morphable.mouths import relaxed
 from deid.models.morphable.smoothing import parabolas
 from deid.models.morphable.tracks import AttributeTrack
@@ -36,6 +36,8 @@ _LASTING = (
     "jawLeft", "jawRight", "jawForward", "cheekPuff", "noseSneer",
 )  # fmt: skip
 _LASTING_QUANTILE, _LASTING_SHARE, _LASTING_MOST = 0.35, 0.9, 0.3  # beyond that weight it is a grimace that is held
+_BROWS = ("browDown", "browInnerUp", "browOuterUp")
+_HELD_QUANTILE, _HELD_SHARE = 0.35, 0.9  # of a track's weights, which brows hardly leave; of that, what is at rest
 _BROWS_DRAWN = 0.45  # cm that drawn brows look higher above the eyes than their points: hairs grow upwards
 _MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows go down, and their largest weight
 _WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
@@ -73,6 +75,7 @@ class Retargeter:
         self._straight = straight(geometry, surrogate)
         own, other = (self._points(shape) for shape in (subject, surrogate))
         self._eye_width = float(_eye_widths(own).mean())
+        self._own_width = float(_eye_widths(other).mean())
         self._open_gap = float((rest_apertures(other) * _eye_widths(other)).mean())
         self._mouth_ratio = _face_height(other) / _face_height(own)
         lower = (_brow_height(other) + _BROWS_DRAWN) / _brow_height(own)
@@ -86,6 +89,11 @@ class Retargeter:
         self._teeth: Teeth | None = None
         self._bites: Bites | None = None
         self.teeth_lower = 0.0
+        self.brows_held = np.zeros(len(self._names), np.float32)
+        """Weights of expressions that the face has at rest, (E,), for the track that was retargeted last."""
+        self.lids_rise = 0.0
+        """Centimetres by which the surrogate's lower lids are to lie higher than at rest, for the track that was
+        retargeted last (:func:`~deid.models.morphable.lids.with_lower_lids`)."""
 
     def mouths(self, gaps: np.ndarray) -> np.ndarray:
         """float64 (n, E): expressions of a face at rest whose lips are ``gaps`` (n,) centimetres apart."""
@@ -129,7 +137,9 @@ class Retargeter:
         track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
         gaze = self._echo.looking(as_rendered(track)) + self._straight
         track = track.with_values(gaze=gaze.astype(np.float32))
-        set_lids(expression, self._names, self._lids, track)
+        self.brows_held = self._hold_brows(expression)
+        self.lids_rise = self._lids_rise(track)
+        set_lids(expression, self._names, self._lids, track, self.lids_rise / self._open_gap)
         return track.with_values(expression=expression.astype(np.float32))
 
     def _part_teeth(self, expression: np.ndarray, gap: np.ndarray, track: AttributeTrack) -> None:
@@ -182,6 +192,14 @@ class Retargeter:
             expression[:, down] *= 1 + (self._lower - 1) * frown
             np.minimum(expression[:, down], _MOST_DOWN, out=expression[:, down])
 
+    def _hold_brows(self, expression: np.ndarray) -> np.ndarray:
+        """What brows do all the time, float32 (E,), which is taken off ``expression`` (n, E). Low brows are read as
+        drawn ones, high ones as raised ones; that is how a face is at rest, where brows lie so without a fold."""
+        held = np.array([name.startswith(_BROWS) for name in self._names])
+        usual = np.where(held, _HELD_SHARE * np.quantile(expression, _HELD_QUANTILE, axis=0), 0.0)
+        expression -= np.minimum(expression, usual)
+        return usual.astype(np.float32)
+
     def _purse(self, expression: np.ndarray) -> None:
         """Kisses and blown cheeks, in place. Scanned lips that are pursed come forward, which a camera before them does
         not see, and narrow and swell by less than those of people who are told to: half a pucker is a flat mouth."""
@@ -201,6 +219,11 @@ class Retargeter:
         low, span = _STARE[0], _STARE[1] - _STARE[0]
         gap = np.where(gap > low, low + span * np.tanh((gap - low) / span), gap)
         return (gap / self._open_gap).astype(np.float32)
+
+    def _lids_rise(self, track: AttributeTrack) -> float:
+        """Centimetres, of ``track`` with the surrogate's openness."""
+        held = float(np.median(np.minimum(track.openness.max(axis=1), 1.0))) * self._open_gap
+        return self._own_width * lower_lids_rise(self._open_gap / self._own_width, held / self._own_width)
 
     def _points(self, shape: np.ndarray) -> np.ndarray:
         return self._basis.mean + np.tensordot(np.asarray(shape, np.float64), self._basis.identity[: len(shape)], 1)
