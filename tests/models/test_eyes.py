@@ -47,6 +47,24 @@ def test_irises_are_alike_in_large_and_small_eyes(geometry: Geometry) -> None:
     assert min(radii) > 0.54 and max(radii) < 0.64 and max(radii) / min(radii) < 1.1
 
 
+def test_eyes_held_narrow_are_narrowed_by_both_lids(geometry: Geometry) -> None:
+    from deid.models.morphable import face_points, fit_basis
+
+    def heights(neutral: np.ndarray) -> tuple[float, float, float]:
+        still = np.zeros(len(geometry.expression_names), np.float32)
+        posed = geometry.pose(neutral, still, np.zeros((2, 2), np.float32))
+        points = fit_basis.surface_points(geometry, posed)
+        middle = face_points.LID_PAIRS[:, 2]
+        return tuple(points[p, 1].mean() for p in (middle[:, 0], middle[:, 1], face_points.EYE_CORNERS.ravel()))  # type: ignore[return-value]
+
+    before = heights(geometry.vertices)
+    after = heights(lids.with_lower_lids(geometry, geometry.vertices, 0.15))
+    assert after[1] - before[1] == pytest.approx(0.15, abs=0.04)
+    assert abs(after[0] - before[0]) < 0.02 and abs(after[2] - before[2]) < 0.03
+    risen = [lids.lower_lids_rise(0.27, held) for held in (0.3, 0.27, 0.22, 0.16, 0.05)]
+    assert risen == sorted(risen) and risen[0] < 0.02 and risen[-1] <= 0.08 < 0.2
+
+
 def light_at(upper: float, lower: float, height: float) -> float:
     """What reaches a place ``height`` (radians) in the middle of an eye between level lids."""
     heights = np.empty((2, shade_eyes.BINS), np.float32)

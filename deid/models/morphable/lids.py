@@ -129,7 +129,7 @@ def _lower_lids(geometry: Geometry) -> tuple[tuple[np.ndarray, np.ndarray], ...]
         count, half = rings.shape[1], rings.shape[1] // 2
         x = geometry.vertices[rings[-1], 0]
         along = np.clip((x - x[0]) / (x[half] - x[0]), 0.0, 1.0)
-        lift = np.where(np.arange(count) > half, np.sin(np.pi * along) ** 0.75, 0.0)
+        lift = np.where(np.arange(count) > half, np.maximum(np.sin(np.pi * along), 0.0) ** 0.75, 0.0)
         share = np.asarray(motion.lid_weights[eye], np.float64) @ lift
         slot = {int(i): n for n, i in enumerate(region)}
         for ring in rings:  # the rim itself goes as one

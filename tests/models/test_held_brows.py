@@ -1,0 +1,42 @@
+"""Brows that lie low or high all the time: a face at rest, not an expression."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deid.models.morphable import calibrate
+from deid.models.morphable.geometry import Geometry, load_geometry
+from deid.models.morphable.retarget import Retargeter
+
+
+@pytest.fixture(scope="module")
+def geometry() -> Geometry:
+    return load_geometry()
+
+
+def test_what_brows_always_do_is_at_rest_and_looks_the_same(geometry: Geometry) -> None:
+    names = geometry.expression_names
+    shape = np.zeros(len(geometry.identity), np.float32)
+    down, smile = names.index("browDown_L"), names.index("mouthSmile_L")
+    expression = np.zeros((20, len(names)))
+    expression[:, down], expression[:, smile] = 0.5, 0.6
+    expression[15:, down] = 0.9  # and frowns at last
+    before = expression.copy()
+    held = Retargeter(geometry, shape, shape)._hold_brows(expression)
+    assert 0.4 < held[down] <= 0.5 and held[smile] == 0  # a smile that lasts is one
+    assert np.allclose(expression + held, before, atol=1e-6)
+    assert expression[0, down] < 0.1 and expression[-1, down] > 0.4
+    still = np.zeros((2, 2), np.float32)
+    as_was = geometry.pose(geometry.vertices, before[0], still)
+    rested = geometry.pose(geometry.vertices + calibrate._held(geometry, held), expression[0], still)
+    assert np.abs(as_was - rested).max() < 0.02
+
+
+def test_brows_that_move_stay_an_expression(geometry: Geometry) -> None:
+    shape = np.zeros(len(geometry.identity), np.float32)
+    expression = np.zeros((20, len(geometry.expression_names)))
+    expression[::2, geometry.expression_names.index("browInnerUp_R")] = 0.8
+    before = expression.copy()
+    assert not Retargeter(geometry, shape, shape)._hold_brows(expression).any()
+    assert np.array_equal(expression, before)
