@@ -28,6 +28,7 @@ _ROWS = 4
 _MOST_YAW, _MOST_OPEN = 30.0, 1.2  # degrees; centimetres between the lips
 _SIDE, _HEAD = 192, 24.0  # pixels of the pictures; centimetres that they are high
 _KEPT, _MOST = 0.9, np.array([[0.85], [0.7]])  # share that is made up for; most, of the upper and the lower lip
+_LESS, _MORE = 1.1, 0.55  # by how much more than red green and blue may darken, or brighten: lipstick swallows these
 _THIN, _THICK = 1.5, 3.0  # pixels a centimetre: from telling nothing of lips to telling their colour
 _RUN_TOGETHER = 6.0  # pixels a centimetre: smaller lips are blurred with skin, and one step is not enough
 
@@ -53,9 +54,16 @@ def lips_like(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: Attribu
             return np.log(np.maximum(seen[row], 1e-3) / np.maximum(_lips(geometry, shown, of, track, row), 1e-3))
 
         apart = np.median(list(side_by_side(apart_in, rows.tolist())), axis=0)
-        change = np.clip(change + kept * apart, -_MOST, _MOST)
+        change = _bounded(change + kept * apart)
         shown = sitter.recoloured(np.exp(lip_parts(sitter.size) @ change.astype(np.float32)))
     return shown
+
+
+def _bounded(change: np.ndarray) -> np.ndarray:
+    """Logarithms (2, 3) of factors on the upper and the lower lip's RGB, within bounds. A lip that is darker in all
+    colours may be in a moustache's shadow; one that is as bright in red and darker in the others is painted."""
+    red = np.clip(change[:, :1], -_MOST, _MOST)
+    return np.asarray(red + np.clip(change - change[:, :1], -_LESS, _MORE))
 
 
 def _lips(geometry: Geometry, sitter: Sitter, of: TrackCodes, track: AttributeTrack, row: int) -> np.ndarray:
