@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, grain, nostrils, tint, unlined
+from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, grain, lids, nostrils, tint, unlined
 
 JAW = (slice(118, 130), slice(30, 45))  # rows, columns of the coarse grid
 
@@ -87,3 +87,11 @@ def test_shadows_of_other_peoples_noses_leave_the_upper_lip_and_nothing_else_cha
     np.testing.assert_array_equal(freed[:260], shaded[:260])
     np.testing.assert_array_equal(freed[345:], shaded[345:])
     assert (freed >= shaded - 1e-6).all()
+
+
+def test_skin_around_eyes_is_bounded_above_and_nowhere_else() -> None:
+    light, dark = (np.full((220, 214), value, np.float32) for value in (0.5, -0.5))
+    lids(light)
+    lids(dark)
+    assert light.min() < 0.1 and light[150].min() == light.max() == 0.5  # cheeks keep theirs
+    assert (dark == -0.5).all()  # and dark circles, too

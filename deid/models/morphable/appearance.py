@@ -34,6 +34,7 @@ from deid.models.morphable.complexion import (
     Complexion,
     beard_zone,
     grain,
+    lids,
     lip_zones,
     lips,
     nostrils,
@@ -245,6 +246,7 @@ class Appearance:
     def _modes(self, code: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         """What the modes add to the mean, float32 (h, w, 3) for ``size`` w, h."""
         luma = _weighted(code[:-COUNT] * self.luma_scale, self.luma_modes)
+        lids(luma)
         chroma = _weighted(code[:-COUNT] * self.chroma_scale, self.chroma_modes)
         if luma.shape != size[::-1]:
             luma = imaging.resize(luma, size, interpolation=imaging.INTER_CUBIC)

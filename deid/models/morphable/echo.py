@@ -298,8 +298,8 @@ def _read(
     geometry: Geometry, landmarker: FaceLandmarker, track: AttributeTrack, sitter: Sitter, rows: np.ndarray,
     lights: Sequence[Light],
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """(m, 11) each: what is read off the surrogate in ``rows`` of ``track``, and what would be of a mesh that lies where
-    the surrogate does, by the measure of the first. NaN where no face is found."""
+    """(m, 11) each: what is read off the surrogate in ``rows`` of ``track``, and what would be of a mesh that lies
+    where the surrogate does, by the measure of the first. NaN where no face is found."""
 
     def shown(at: tuple[int, Light]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         row, light = at

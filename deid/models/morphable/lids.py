@@ -107,8 +107,8 @@ def downcast(frames: np.ndarray, openness: np.ndarray, rate: float) -> np.ndarra
 
 def lower_lids_rise(rest: float, held: float) -> float:
     """How much higher the lower lids lie of eyes that are held ``held`` open and would be open ``rest`` if their face
-    were a scan; both, and the result, as shares of the eye's width. A blink is the upper lid's; but who narrows the eyes
-    for longer does it with both, and pupils stay in the middle of what is left between them."""
+    were a scan; both, and the result, as shares of the eye's width. A blink is the upper lid's; but who narrows the
+    eyes for longer does it with both, and pupils stay in the middle of what is left between them."""
     return float(np.clip(_HIGHER + _HIGHER_NARROW * (rest - held), 0.0, _MOST_HIGHER))
 
 
