@@ -23,6 +23,10 @@ _OPEN = 0.5  # openness of the lips' inner sides in an open mouth
 _TOOTH = np.array([0.64, 0.59, 0.545], np.float32)
 _GUM = np.array([0.54, 0.24, 0.24], np.float32)
 _TONGUE = np.array([0.64, 0.31, 0.315], np.float32)
+_BRIGHT, _BRIGHTER = np.float32(0.52), np.float32(0.28)
+"""Luminance of teeth, of code white's, from which they brighten less, and by how much at most: the brightest fifth of
+teeth on 72 portraits has .55 at the median and .79 at most."""
+_FLESH = np.float32(0.2)  # the same of tongues and cheeks
 _STEEP = np.float32(0.9)  # how far the mean direction of what passes the lips turns the light
 _LEAST = np.float32(0.03)  # of the light outside, that flesh and lenses scatter into the deepest corner
 _PAPILLAE, _PATCHES = 420.0, 60.0  # across the texture's tile
@@ -258,3 +262,11 @@ def shade_mouth(
             deep = seen ** (one + np.float32(0.18) * np.float32(min(k, 1)))
             deep += _LEAST * (one - np.float32(0.45) * np.float32(min(k, 1)))
             colour[n, k] = gain * (base[k] * white[k] * e * facing * deep + shine * key_rgb[k])
+        if part != 8:  # cameras expose for faces: what is in mouths keeps its shape and its tint in highlights
+            level = np.float32(0.2126) * colour[n, 0] + np.float32(0.7152) * colour[n, 1]
+            level += np.float32(0.0722) * colour[n, 2]
+            bright, more = (_BRIGHT, _BRIGHTER) if part == 3 else (_FLESH, _BRIGHTER * _FLESH / _BRIGHT)
+            if level > bright:
+                over = bright + more * np.tanh((level - bright) / more)
+                for k in range(3):
+                    colour[n, k] *= over / level
