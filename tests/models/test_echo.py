@@ -85,6 +85,13 @@ def test_rows_to_compare_are_seen_well() -> None:
     assert not len(echo.telling_rows(track, np.zeros(40, bool)))
 
 
+def test_eyes_that_are_narrow_throughout_are_compared_and_shut_ones_are_not() -> None:
+    track = looking(12)
+    track.openness[:6], track.openness[6:] = 0.3, 0.0
+    rows = echo.telling_rows(track, np.ones(12, bool))
+    assert len(rows) and rows.max() < 6
+
+
 def test_rows_to_compare_are_of_open_mouths_too() -> None:
     track = looking(60)
     track.mouth[:] = 0.0

@@ -44,7 +44,7 @@ _ROWS = 8
 _GLANCES = 0.05  # quantile of gaze up and down at which two of the rows are
 _SPOKEN = (0.75, 0.93)  # quantiles of the lips' gap at which two others are
 _MOST_YAW = 40.0  # degrees
-_LEAST_OPEN, _WIDE, _SURE = 0.55, 0.9, 0.75
+_LEAST_OPEN, _NARROW, _WIDE, _SURE = 0.55, 0.2, 0.9, 0.75
 _ROUNDS = 2
 
 _BROW_ENDS = np.array([[[285, 336], [276, 300]], [[55, 107], [46, 70]]])
@@ -152,7 +152,10 @@ def telling_rows(track: AttributeTrack, trusted: np.ndarray) -> np.ndarray:
     well seen, not turned far, eyes open. How much further glances are to go, or lips to part, is not told by frames
     in which they rest."""
     angles = np.abs(track.yaw_pitch_roll())
-    good = trusted & (track.presence > _SURE) & (angles[:, 0] < _MOST_YAW) & (track.openness.min(axis=1) > _LEAST_OPEN)
+    seen = trusted & (track.presence > _SURE) & (angles[:, 0] < _MOST_YAW)
+    good = seen & (track.openness.min(axis=1) > _LEAST_OPEN)
+    if not good.any():  # against the sun, or in a laugh, eyes are narrow throughout
+        good = seen & (track.openness.min(axis=1) > _NARROW)
     if good.any():
         wide = track.openness.min(axis=1)
         good &= wide >= min(_WIDE, float(np.median(wide[good])))
