@@ -145,6 +145,7 @@ class Compositor:
         limit = limits(source_points, source, centre, rim)
         clean = _without_glasses(picture, centre, rim, tables, arms, source.width, glasses)
         hair = hair_model(clean, part, source_points, centre, rim, limit, above)
+        _not_beyond_profile(hair.gate, above, rim)
         # what lies around is drawn inwards, and hair with it: a pixel shows what is farther out
         least = limit * rim - np.maximum(tables[ANCHOR] - tables[EDGE], 0)
         tables[CORE] = np.where(_hairy(hair.gate), np.minimum(tables[CORE], least), tables[CORE])
@@ -168,6 +169,13 @@ class Compositor:
 def _faces_us(rim: np.ndarray) -> np.ndarray:
     """float32 (BINS,): 0 on the side that a head is turned to, where no skin lies beyond the face, 1 elsewhere."""
     return np.asarray(ramp(rim / np.maximum(np.roll(rim, BINS // 2), 1e-3), *_TURNED), np.float32)
+
+
+def _not_beyond_profile(gate: np.ndarray, above: np.ndarray, rim: np.ndarray) -> None:
+    """Takes out of ``gate``, float32 (BINS / 2 + 1, n), in place, the side that a head is turned to, forehead apart:
+    hair that hangs there is behind the face, and what is as dark before its edge is the old nose's own shadow."""
+    facing = np.maximum(above, _faces_us(rim))[::2]
+    gate *= np.append(facing, facing[0])[:, None]
 
 
 def _hairy(gate: np.ndarray) -> np.ndarray:

@@ -395,3 +395,18 @@ def test_beside_hair_a_face_ends_as_softly_as_the_frames_own():
         assert abs(float((inner + outer).mean()) / 2 - 0.96 * 60) < 2
     inner, outer = ends(0.09, 0 * gate)  # no hair
     assert (inner == 60).all() and (outer == 62).all()
+
+
+def test_hair_is_not_looked_for_beyond_a_profile() -> None:
+    from deid.blending._kernels import BINS
+    from deid.blending.compositor import _not_beyond_profile
+
+    above = np.zeros(BINS, np.float32)
+    above[: BINS // 8] = 1.0
+    for reach, kept in ((1.0, 1.0), (0.5, 0.0)):  # of a face from the front, and of a turned one's far side
+        rim = np.full(BINS, 100.0, np.float32)
+        rim[: BINS // 2] *= reach
+        gate = np.ones((BINS // 2 + 1, 5), np.float32)
+        _not_beyond_profile(gate, above, rim)
+        assert (gate[: BINS // 16] == 1).all() and (gate[BINS // 4 + 1 : BINS // 2] == 1).all()
+        assert np.allclose(gate[BINS // 16 + 1 : BINS // 4 - 1], kept)
