@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deid.models.morphable.painter import Sitter
 
 _ROWS = 4
-_MOST_YAW, _MOST_OPEN = 30.0, 1.2  # degrees; centimetres between the lips
+_MOST_YAW, _MOST_OPEN = 38.0, 1.2  # degrees; centimetres between the lips
 _SIDE, _HEAD = 192, 24.0  # pixels of the pictures; centimetres that they are high
 _KEPT, _MOST = 0.9, np.array([[0.85], [0.7]])  # share that is made up for; most, of the upper and the lower lip
 _LESS, _MORE = 1.1, 0.55  # by how much more than red green and blue may darken, or brighten: lipstick swallows these
