@@ -40,7 +40,8 @@ class StreamReport:
     source. ``faces``, ``replaced``: faces in frames, and those of them that were replaced rather than obscured.
     ``checked``: finished frames that were searched again; ``bare``: faces found in them; ``compared``: faces that were
     compared with their originals, ``recognised`` and obscured for it, ``nearest`` the least distance; ``doubts``: faces
-    that something lay before. ``stopped``: whether somebody asked for the end."""
+    that something lay before; ``damaged``: frames around damage of a source, which are obscured whole. ``stopped``:
+    whether somebody asked for the end."""
 
     source: str
     target: str
@@ -70,6 +71,7 @@ class StreamReport:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     failure: str = ""
+    damaged: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -88,6 +90,8 @@ class StreamReport:
         ]
         if self.dropped or self.reconnects:
             out.append(f"{self.dropped} frames dropped; the source was opened again {self.reconnects} times")
+        if self.damaged:
+            out.append(f"{self.damaged} damaged frame{'s' if self.damaged > 1 else ''} obscured whole")
         return out + list(self.notes)
 
 
@@ -124,6 +128,7 @@ class _Stream:
                         tracker.feed(chunk)
                         self._send(window.feed(chunk, tracker))
                         scanner.result.seconds.clear()
+                        scanner.result.damaged.clear()
                         self.progress.advance(len(chunk.views) - (0 if chunk.cut else 1))
                     tracker.finish()
                     self._send(window.rest(tracker))
@@ -280,5 +285,5 @@ def _report(
         checked=found.checked, bare=found.bare, compared=found.compared, recognised=found.recognised,
         doubts=found.doubts, nearest=None if found.nearest is None else round(found.nearest, 3), stopped=stop.asked,
         notes=tuple(dict.fromkeys((*info.notes, *source.notes))), warnings=tuple(warnings),
-        failure=str(failure) if failure is not None else "",
+        failure=str(failure) if failure is not None else "", damaged=found.damaged,
     )  # fmt: skip
