@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import threading
 import time
@@ -314,6 +315,8 @@ def without_password(address: str) -> str:
 def _reason(error: Exception, limit: float = _READING) -> str:
     if isinstance(error, ExitError):
         return f"nothing came for {limit:g} s"
+    if getattr(error, "errno", None) == errno.EPROTONOSUPPORT:
+        return "it does not send over TCP"
     return str(getattr(error, "strerror", None) or error).strip().rstrip(".")
 
 

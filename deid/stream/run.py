@@ -15,12 +15,13 @@ from threadpoolctl import threadpool_limits
 from deid.config import OBSCURING, RunConfig
 from deid.errors import DeidError, InputError, UsageError
 from deid.media import EncodeSettings
+from deid.models.engine import COMPILES, compiles_first
 from deid.models.morphable.live import LiveEngine
 from deid.plan import Plan, rate_of
 from deid.progress import Progress
 from deid.stream.capture import AvSource, Dropping
 from deid.stream.leaving import Found, Leaving, plan_of
-from deid.stream.sinks import Sink, Target, open_sink
+from deid.stream.sinks import FileSink, Sink, Target, open_sink
 from deid.stream.sources import FileSource, Source, Stop, Wanted, open_source
 from deid.stream.window import Batch, Gate, Timing, Window
 from deid.tracking.examine import Examiner
@@ -209,7 +210,12 @@ def _run(
     if config.engine not in OBSCURING:
         engine = LiveEngine(config, seed, timing.ahead, waits=not source.live)
         stack.callback(engine.close)
+        if compiles_first():
+            progress.note(COMPILES)
     sink = stack.enter_context(_opened(target, source, _settings(config, source, seed)))
+    inner = source.source if isinstance(source, Dropping) else source
+    if isinstance(sink, FileSink) and isinstance(inner, AvSource) and inner.sound_template is not None:
+        source.notes.append("the source's sound is not in this file; with --to mkv it would be")
     searchers = stack.enter_context(Searchers(config.threads, 1 if config.threads <= 2 else 2))
     gate = Gate(timing, stop)
 

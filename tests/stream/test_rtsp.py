@@ -179,6 +179,35 @@ def test_pictures_after_a_loss_are_obscured_whole_until_one_needs_no_other(
     assert (detail < 1.5).sum() == report.damaged and (detail > 4).sum() == report.frames - report.damaged
 
 
+def test_sound_that_a_file_does_not_get_is_told(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with av.open(out, "w", format="mpegts") as container:
+        video, sound = container.add_stream("libx264", rate=25), container.add_stream("aac", rate=48000)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        for n in range(15):
+            picture = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 4 * n, np.uint8), "rgb24")
+            picture.pts, picture.time_base = n, Fraction(1, 25)
+            container.mux(video.encode(picture))
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), "fltp", "mono")
+            tone.sample_rate, tone.pts = 48000, 1920 * n
+            container.mux(sound.encode(tone))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    (tmp_path / "in.ts").write_bytes(out.getvalue())
+    words = {"form": "mpegts", "live": False, "retries": 0}
+    report = run(
+        Wanted(str(tmp_path / "in.ts"), **words), Target(str(tmp_path / "out.mkv")),  # type: ignore[arg-type]
+        RunConfig(engine="solid", threads=1), 1.2, Progress(), Stop(),
+    )  # fmt: skip
+    assert any("--to mkv" in note for note in report.notes)
+    silent = RunConfig(engine="solid", threads=1, audio="drop")
+    report = run(
+        Wanted(str(tmp_path / "in.ts"), **words, sound=False),  # type: ignore[arg-type]
+        Target(str(tmp_path / "silent.mkv")), silent, 1.2, Progress(), Stop(),
+    )  # fmt: skip
+    assert not any("--to mkv" in note for note in report.notes)
+
+
 def test_a_path_that_is_not_there_is_one_sentence(pictures: list[list[bytes]], tmp_path: Path) -> None:
     with camera(pictures) as serving, pytest.raises(InputNotFound, match="404"):
         streamed(f"rtsp://127.0.0.1:{serving.port}/2", tmp_path / "out.mkv")
