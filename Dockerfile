@@ -29,7 +29,7 @@ RUN useradd --uid 1000 --home-dir /home/deid --create-home deid \
  && chown deid /work /var/cache/deid \
  && chmod 1777 /home/deid /var/cache/deid
 USER deid
-# compiles them for the machine that builds; another kind of processor does it again, in half a minute
+# compiles them for the machine that builds; another kind of processor does it again, in a minute or two
 RUN deid demo -o /tmp/look --quiet && rm -r /tmp/look && chmod -R a+rwX /var/cache/deid
 WORKDIR /work
 ENTRYPOINT ["deid"]

@@ -139,7 +139,7 @@ class RunConfig:
     salvage:
         Accept a damaged source: what can be decoded is kept, and whole damaged frames are obscured.
     audio:
-        What becomes of sound, one of :data:`AUDIO`: kept as it is, left out, or with voices that nobody knows again
+        What becomes of sound, one of :data:`AUDIO`: kept as it is, left out, or with voices that are hard to know
         (:mod:`deid.media.voice`).
     keep_metadata:
         Keep titles, dates, locations, device names and chapter names, which are otherwise removed.

@@ -32,7 +32,7 @@ from deid.first_pass import analyse, open_reader, patch
 from deid.media import EncodeSettings, Writer, check_target, probe
 from deid.memory import return_memory
 from deid.mending import other_faces
-from deid.models.engine import Engine, open_engine
+from deid.models.engine import COMPILES, Engine, compiles_first, open_engine
 from deid.personas import Book
 from deid.plan import Plan, Replacement, behind, make_plan, rate_of
 from deid.progress import Progress
@@ -74,12 +74,17 @@ class _Later:
     """The engine, which takes half a second to load: it is opened while the first frames are decoded and searched."""
 
     make: Callable[[], Engine | None]
+    progress: Progress
     engine: Engine | None = None
 
     def observer(self) -> Observer | None:
         """Open it. Raises what opening it raises."""
         self.engine = self.make()
-        return self.engine.observer if self.engine is not None else None
+        if self.engine is None:
+            return None
+        if compiles_first():
+            self.progress.note(COMPILES)
+        return self.engine.observer
 
 
 def run(
@@ -100,7 +105,7 @@ def run(
     # products of small matrices: BLAS's own threads, one for each core in each of ours, would spend their time waiting
     with threadpool_limits(1, user_api="blas"), written(config.signals, config.overwrite) as signals:
         audit = _open_audit(source, target, config, progress, signals)
-        later = _Later(lambda: open_engine(config, seed, book))
+        later = _Later(lambda: open_engine(config, seed, book), progress)
         try:
             report = _run(source, target, config, progress, clock, info, seed, later, audit)
             return replace(report, audit=audit.found.report) if audit is not None and audit.found else report

@@ -44,7 +44,7 @@ class Frame:
     They are treated as read-only: whoever changes samples works on copies and makes a new frame with
     :func:`dataclasses.replace`. ``pts`` counts ``time_base`` units exactly as in the source. ``duration`` in the same
     units, or ``None`` when the source does not say. ``damaged``: the decoder reported errors here or the frame stands
-    beside a hole (only ever true with ``salvage``).
+    beside a hole (only ever true with ``salvage``, and of what comes over a network or through a pipe).
     """
 
     index: int

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from deid import settings
 from deid.cli import cli
 from deid.config import POLICIES, preset_options
-from deid.errors import UsageError
+from deid.errors import OutputExists, UsageError
 
 RUN = cli.commands["run"]
 
@@ -193,7 +193,9 @@ def test_init_writes_a_file_that_is_valid_with_every_line_taken(place: Path) -> 
     assert config("init", "--preset", "source-protection").exit_code == 0
     written = (place / "deid.toml").read_text()
     assert found()["match"] == "none" and found()["strict"] is True
-    assert config("init").exception is not None  # never overwrites
+    again = config("init")
+    assert isinstance(again.exception, OutputExists) and "--overwrite" not in str(again.exception)  # there is none
+    assert (place / "deid.toml").read_text() == written
     lines = written.splitlines()
     keys = {line[2:].split(" = ")[0] for line in lines if line.startswith("# ") and " = " in line}
     assert {"engine", "threads", "jobs", "include", "key"} <= keys

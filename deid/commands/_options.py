@@ -113,7 +113,7 @@ _OPTIONS = (
     click.option(
         "--audio",
         type=click.Choice(AUDIO),
-        help="What becomes of sound: copy it, drop it, or mask voices so that nobody knows them.  [default: copy]",
+        help="What becomes of sound: copy it, drop it, or mask voices, which makes them hard to know.  [default: copy]",
     ),
     click.option("--watermark", metavar="TEXT", help="Burn this text into a corner of every frame."),
     click.option("--no-mark", is_flag=True, help="Do not note in the metadata that the clip was de-identified."),
@@ -126,7 +126,12 @@ _OPTIONS = (
         metavar="N",
         help="Finish a clip of long shots in parts, in N processes at a time.  [default: 1]",
     ),
-    click.option("--threads", type=int, metavar="N", help="Processor threads to use at most.  [default: all cores]"),
+    click.option(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="Processor threads to use at most.  [default: all cores, and 2 for each file of a batch]",
+    ),
     click.option(
         "--audit",
         is_flag=True,

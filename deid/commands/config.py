@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import click
 
 from deid.commands._shell import common_options, emit, emit_json
 from deid.config import POLICIES
-from deid.errors import OutputError, UsageError
+from deid.errors import OutputError, OutputExists, UsageError
 
 _EXAMPLES = """\b
 Examples:
@@ -135,6 +136,8 @@ def init(
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{path.parent} cannot be made ({error.strerror}); choose a place with -o.") from error
+    if os.path.lexists(path):
+        raise OutputExists(f"{path} exists; choose another name with -o, or take it away first.")
     put(path, "\n".join(lines) + "\n", False)
     if as_json:
         emit_json({"file": str(path)})

@@ -9,7 +9,7 @@ from ..errors import UsageError
 CODECS = ("h264", "hevc", "av1")
 PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
 AUDIO = ("copy", "drop", "mask")
-"""What becomes of sound: kept as it is, left out, or with voices that nobody knows again."""
+"""What becomes of sound: kept as it is, left out, or with voices that are hard to know."""
 MARK_KINDS = ("obscured", "synthetic")
 _LONGEST_WATERMARK = 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -126,6 +127,18 @@ def open_engine(config: RunConfig, seed: int, book: Book | None = None) -> Engin
     }
     make = factory.get(config.engine)
     return make(config, seed, book) if make else None
+
+
+COMPILES = "inner loops are compiled for this machine first, once, which takes a minute or two"
+"""What a run says where :func:`compiles_first`."""
+
+
+def compiles_first() -> bool:
+    """Whether nothing of the inner loops of engines has been compiled and kept on this machine yet."""
+    from deid.models.morphable.fit_kernel import fit_sequence
+
+    kept = fit_sequence.stats.cache_path
+    return kept is None or not any(Path(kept).glob("fit_kernel.fit_sequence-*.nbi"))
 
 
 def _morphable(config: RunConfig, seed: int, book: Book | None) -> Engine:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import queue
+import errno
+import re
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError
+from av.error import ExitError, FFmpegError, InvalidDataError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from deid.errors import DamagedInput, DeidError, InputNotFound, NoVideoStream, UnsupportedInput
 from deid.media import colour
+from deid.media.decode import SALVAGE_SECONDS
 from deid.media.pixels import Look, PixelPlan, PlaneReader, plan_pixels, turn_of
 from deid.media.source import MOST_PIXELS, codec_name, main_video, stream_kind
 from deid.types import Frame, MediaInfo, StreamInfo
@@ -36,46 +38,52 @@ _BASE = Fraction(1, 90000)
 _FAR = "udp,rtp,rtsp,rtsps,rtmp,rtmps,tcp,tls,http,https,httpproxy,hls,crypto,srt,unix"
 _NEAR = "file,pipe"  # what is here may name nothing that is elsewhere, and the other way round
 _MOST_SOUND = 4000  # packets of sound that wait for their picture
+_PASSWORD, _QUERY = re.compile(r"(://[^/@:]*):[^/]*@"), re.compile(r"(://[^?]*\?).*")
 
 
 class AvSource:
     """What PyAV opens: an address, a device, or a container in a pipe (``piped``). Opened again, a bounded number of
     times, when it fails; its time line goes on from there. Pictures of another size than the first are scaled to it.
+    What was lost on the way smears whatever is predicted from it, faces too, so pictures are marked as damaged from
+    there to the next whole one.
 
     ``sound``: packets of the first sound track as they come, with their times in seconds of this time line."""
 
     layout: Layout | None = None
 
     def __init__(self, name: str, wanted: Wanted, stop: Stop, piped: Bytes | None = None) -> None:
-        self._name, self._wanted, self._stop, self._piped = name, wanted, stop, piped
+        self._address, self._wanted, self._stop, self._piped = name, wanted, stop, piped
+        self._name = without_password(name)
         self.live = piped is None
         self.notes: list[str] = []
         self.sound: deque[tuple[Fraction, Packet]] = deque(maxlen=_MOST_SOUND)
         self.reconnects = 0
+        self._attempts, self._heard = 0, time.monotonic()
+        self._damage = _Damage()
         self._last: Fraction | None = None
         self._container = self._opened()
         self._pictures = self._decoded()
         first = next(self._pictures, None)
         if first is None:
             raise NoVideoStream(f"{name} gave not a single frame: there is nothing to de-identify.")
-        self._head: tuple[VideoFrame, Fraction] | None = first
+        self._head: tuple[VideoFrame, Fraction, bool] | None = first
         self._plan, self.info = self._described(first[0])
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
     def _opened(self) -> InputContainer:
-        form = self._wanted.form or ("v4l2" if self._name.startswith("/dev/video") else None)
-        options: dict[str, Any] = {"options": {"rtsp_transport": "tcp"} if self._name.startswith("rtsp") else {}}
+        form = self._wanted.form or ("v4l2" if self._address.startswith("/dev/video") else None)
+        options: dict[str, Any] = {"options": {"rtsp_transport": "tcp"} if self._address.startswith("rtsp") else {}}
         if self._piped is None:
             options["timeout"] = (_OPENING, _READING)
         if form != "lavfi" and self._piped is None:
-            options["options"]["protocol_whitelist"] = _FAR if "://" in self._name else _NEAR
+            options["options"]["protocol_whitelist"] = _FAR if "://" in self._address else _NEAR
         try:
-            file: Any = self._name if self._piped is None else _Readable(self._piped)
+            file: Any = self._address if self._piped is None else _Readable(self._piped)
             return av.open(file, format=form, metadata_errors="replace", **options)
         except (FFmpegError, ValueError, OSError) as error:
             raise InputNotFound(
-                f"{self._name} cannot be opened ({_reason(error)}): check that it is there and sends video."
+                f"{self._name} cannot be opened ({_reason(error, _OPENING)}): check that it is there and sends video."
             ) from error
 
     def _described(self, first: VideoFrame) -> tuple[PixelPlan, MediaInfo]:
@@ -118,12 +126,12 @@ class AvSource:
             self._head = None
             if at is None:
                 return
-            picture, seconds = at
+            picture, seconds, damaged = at
             key = (picture.width, picture.height, picture.format.name)
             if key not in readers:
                 readers[key] = PlaneReader(self._plan_for(picture, plan))
             yield Frame(
-                index, round(seconds / _BASE), _BASE, None, readers[key].planes(picture), plan.format,
+                index, round(seconds / _BASE), _BASE, None, readers[key].planes(picture), plan.format, damaged,
             )  # fmt: skip
             index += 1
 
@@ -145,13 +153,12 @@ class AvSource:
         )
         return replace(other, scaled=plan.scaled)
 
-    def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction]]:
-        """Pictures with their times from 0, over all attempts."""
+    def _decoded(self) -> Iterator[tuple[VideoFrame, Fraction, bool]]:
+        """Pictures with their times from 0, and whether they are damaged, over all attempts."""
         while not self._stop:
             failure: Exception | None = None
-            began, clock = time.monotonic(), _Clock(self._last)
             try:
-                yield from self._once(clock)
+                yield from self._once(_Clock(self._last))
             except (FFmpegError, OSError, ValueError) as error:
                 failure = error
             if self._stop or self._is_finite():
@@ -160,19 +167,22 @@ class AvSource:
                         f"{self._name} cannot be read on ({_reason(failure)}): get an intact copy."
                     ) from failure
                 return
-            if not self._again(failure, began):
+            if not self._again(failure):
                 return
 
     def _is_finite(self) -> bool:
         """Whether what ends has ended; what is live has only failed."""
         return not self.live or self._wanted.form == "lavfi" or bool(self._container.duration)
 
-    def _once(self, clock: _Clock) -> Iterator[tuple[VideoFrame, Fraction]]:
+    def _once(self, clock: _Clock) -> Iterator[tuple[VideoFrame, Fraction, bool]]:
         stream = main_video(self._container, self._name)
-        stream.codec_context.thread_type, stream.codec_context.thread_count = "SLICE", 0  # frame threads would wait
-        stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
+        # frame threads would wait for further frames; with slice threads the H.264 decoder does not tell errors
+        context = stream.codec_context
+        context.thread_type, context.thread_count = "SLICE", 1 if context.codec.canonical_name == "h264" else 0
+        context.options = {"max_pixels": str(MOST_PIXELS)}
         voice = self.sound_template
         early: list[Packet] = []  # sound before the first picture, which sets the time
+        self._damage = _Damage()
         for packet in self._container.demux([s for s in (stream, voice) if s is not None]):
             if self._stop:
                 return
@@ -183,36 +193,44 @@ class AvSource:
                     self.sound.extend((clock.sound(sound), sound) for sound in early)
                     early.clear()
                 continue
-            with _damage_passes():
+            with self._damage.met(packet):
                 for frame in packet.decode():
                     assert isinstance(frame, VideoFrame)
                     self._last = clock.picture(frame, stream)
-                    yield frame, self._last
+                    self._came()
+                    yield frame, self._last, self._damage.is_on(frame, self._last)
 
-    def _again(self, failure: Exception | None, began: float) -> bool:
-        """Open a source that failed or ended once more; whether there are frames again. Raises
-        :class:`InputNotFound` when it stays away."""
-        wait = _FIRST_WAIT
-        for _ in range(self._wanted.retries):
+    def _came(self) -> None:
+        """There is a picture: the source is well."""
+        now = time.monotonic()
+        if self._attempts:
+            self._attempts = 0
+            self.reconnects += 1
+            self.notes.append(f"the source was gone for {now - self._heard:.0f} s, and opened again")
+        self._heard = now
+
+    def _again(self, failure: Exception | None) -> bool:
+        """Open a source that failed or ended once more; whether that was done. Attempts count until a picture comes.
+        Raises :class:`InputNotFound` when it stays away."""
+        reason = f" ({_reason(failure)})" if failure is not None else ""
+        if self._last is None:
+            raise NoVideoStream(f"{self._name} gave not a single frame{reason}: check that it sends video.")
+        while self._attempts < self._wanted.retries:
             with suppress(FFmpegError, OSError, ValueError):
                 self._container.close()
-            if self._stop.wait(wait):
+            if self._stop.wait(min(_FIRST_WAIT * 2**self._attempts, _LONGEST_WAIT)):
                 return False
-            wait = min(2 * wait, _LONGEST_WAIT)
+            self._attempts += 1
             try:
                 self._container = self._opened()
             except DeidError:
                 continue
-            self.reconnects += 1
-            self.notes.append(f"the source was gone for {time.monotonic() - began:.0f} s at most, and opened again")
             return True
         if self._wanted.retries == 0 and failure is None:
             return False
-        reason = f" ({_reason(failure)})" if failure is not None else ""
-        raise InputNotFound(
-            f"{self._name} stopped sending{reason} and did not come back in {self._wanted.retries} attempts: check it, "
-            "and start again."
-        )
+        count = self._wanted.retries
+        tried = f" and did not come back in {count} attempt{'s' if count > 1 else ''}" if count else ""
+        raise InputNotFound(f"{self._name} stopped sending{reason}{tried}: check it, and start again.")
 
     def close(self) -> None:
         with suppress(FFmpegError, OSError, ValueError):
@@ -256,17 +274,49 @@ class _Clock:
         return packet.pts * (packet.time_base or _BASE) + (self.shift or 0)
 
 
-class _damage_passes:
-    """A live picture that cannot be decoded is left out: the next key frame mends it."""
+@dataclass(slots=True)
+class _Damage:
+    """Whether the pictures of one attempt can be believed. ``begun``: one has come; what cannot be decoded before that,
+    where a stream was joined, is no loss. ``since``: the time of the damage, in seconds, ``None`` when there is none;
+    ``hole``: damage that no picture has told yet; ``whole``: a whole picture that needs no other has come since."""
 
-    def __enter__(self) -> None:
-        return None
+    begun: bool = False
+    hole: bool = False
+    whole: bool = False
+    since: Fraction | None = None
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        return isinstance(error, (av.error.InvalidDataError,))
+    @contextmanager
+    def met(self, packet: Packet) -> Iterator[None]:
+        """Around decoding ``packet``: what cannot be decoded is left out, and noted."""
+        self.hole |= self.begun and bool(packet.size) and packet.is_corrupt
+        try:
+            yield
+        except InvalidDataError:
+            self.hole |= self.begun
+
+    def is_on(self, frame: VideoFrame, at: Fraction) -> bool:
+        """Whether this picture, which comes at ``at``, may be smeared: from the damage to the next whole picture, for
+        half a second at least."""
+        self.begun = True
+        if self.hole or frame.is_corrupt:
+            self.hole, self.since, self.whole = False, at, False
+        elif self.since is not None:
+            self.whole |= bool(frame.key_frame)
+            if self.whole and at >= self.since + SALVAGE_SECONDS:
+                self.since = None
+        return self.since is not None
 
 
-def _reason(error: Exception | None) -> str:
+def without_password(address: str) -> str:
+    """``address`` as it may be shown: without a password, and without a query, which may hold one."""
+    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", address))
+
+
+def _reason(error: Exception, limit: float = _READING) -> str:
+    if isinstance(error, ExitError):
+        return f"nothing came for {limit:g} s"
+    if getattr(error, "errno", None) == errno.EPROTONOSUPPORT:
+        return "it does not send over TCP"
     return str(getattr(error, "strerror", None) or error).strip().rstrip(".")
 
 
@@ -330,4 +380,4 @@ class Dropping:
             self._source.close()
 
 
-__all__ = ["AvSource", "Dropping", "queue"]
+__all__ = ["AvSource", "Dropping", "without_password"]

@@ -42,6 +42,7 @@ class Found:
     nearest: float | None = None
     faces: int = 0
     replaced: int = 0
+    damaged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +157,17 @@ class Leaving:
         for frame in batch.frames:
             self.found.faces += sum(t.covers(frame.index) for t in batch.analysis.tracks)
             self.found.replaced += len(plan.faces.get(frame.index, ()))
+        self.found.damaged += len(batch.analysis.damaged)
 
 
 def plan_of(
     batch: Batch, config: RunConfig, replacements: Mapping[int, Replacement] | None = None
 ) -> Plan:
-    """What happens to every face in the frames of a batch, and only in those."""
-    plan = make_plan(batch.analysis, config, dict(replacements or {}))
-    return plan.among(range(batch.begin, batch.end))
+    """What happens to every face in the frames of a batch, and only in those. Damaged ones are obscured whole, so that
+    no face is replaced there."""
+    plan = make_plan(batch.analysis, config, dict(replacements or {})).among(range(batch.begin, batch.end))
+    damaged = set(batch.analysis.damaged)
+    return replace(plan, faces={f: here for f, here in plan.faces.items() if f not in damaged}) if damaged else plan
 
 
 def _sample(shown: Mapping[int, Sequence[FaceAt]]) -> dict[int, list[FaceAt]]:

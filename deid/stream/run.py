@@ -15,12 +15,13 @@ from threadpoolctl import threadpool_limits
 from deid.config import OBSCURING, RunConfig
 from deid.errors import DeidError, InputError, UsageError
 from deid.media import EncodeSettings
+from deid.models.engine import COMPILES, compiles_first
 from deid.models.morphable.live import LiveEngine
 from deid.plan import Plan, rate_of
 from deid.progress import Progress
 from deid.stream.capture import AvSource, Dropping
 from deid.stream.leaving import Found, Leaving, plan_of
-from deid.stream.sinks import Sink, Target, open_sink
+from deid.stream.sinks import FileSink, Sink, Target, open_sink
 from deid.stream.sources import FileSource, Source, Stop, Wanted, open_source
 from deid.stream.window import Batch, Gate, Timing, Window
 from deid.tracking.examine import Examiner
@@ -40,7 +41,8 @@ class StreamReport:
     source. ``faces``, ``replaced``: faces in frames, and those of them that were replaced rather than obscured.
     ``checked``: finished frames that were searched again; ``bare``: faces found in them; ``compared``: faces that were
     compared with their originals, ``recognised`` and obscured for it, ``nearest`` the least distance; ``doubts``: faces
-    that something lay before. ``stopped``: whether somebody asked for the end."""
+    that something lay before; ``damaged``: frames around damage of a source, which are obscured whole. ``stopped``:
+    whether somebody asked for the end."""
 
     source: str
     target: str
@@ -70,6 +72,7 @@ class StreamReport:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     failure: str = ""
+    damaged: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -88,6 +91,8 @@ class StreamReport:
         ]
         if self.dropped or self.reconnects:
             out.append(f"{self.dropped} frames dropped; the source was opened again {self.reconnects} times")
+        if self.damaged:
+            out.append(f"{self.damaged} damaged frame{'s' if self.damaged > 1 else ''} obscured whole")
         return out + list(self.notes)
 
 
@@ -124,6 +129,7 @@ class _Stream:
                         tracker.feed(chunk)
                         self._send(window.feed(chunk, tracker))
                         scanner.result.seconds.clear()
+                        scanner.result.damaged.clear()
                         self.progress.advance(len(chunk.views) - (0 if chunk.cut else 1))
                     tracker.finish()
                     self._send(window.rest(tracker))
@@ -204,7 +210,12 @@ def _run(
     if config.engine not in OBSCURING:
         engine = LiveEngine(config, seed, timing.ahead, waits=not source.live)
         stack.callback(engine.close)
+        if compiles_first():
+            progress.note(COMPILES)
     sink = stack.enter_context(_opened(target, source, _settings(config, source, seed)))
+    inner = source.source if isinstance(source, Dropping) else source
+    if isinstance(sink, FileSink) and isinstance(inner, AvSource) and inner.sound_template is not None:
+        source.notes.append("the source's sound is not in this file; with --to mkv it would be")
     searchers = stack.enter_context(Searchers(config.threads, 1 if config.threads <= 2 else 2))
     gate = Gate(timing, stop)
 
@@ -280,5 +291,5 @@ def _report(
         checked=found.checked, bare=found.bare, compared=found.compared, recognised=found.recognised,
         doubts=found.doubts, nearest=None if found.nearest is None else round(found.nearest, 3), stopped=stop.asked,
         notes=tuple(dict.fromkeys((*info.notes, *source.notes))), warnings=tuple(warnings),
-        failure=str(failure) if failure is not None else "",
+        failure=str(failure) if failure is not None else "", damaged=found.damaged,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from deid.media.mark import container_tags
 from deid.media.pipes import Layout
 from deid.media.pixels import plane_view
 from deid.media.target import VIDEO_KINDS, Staged, as_output_error
-from deid.stream.capture import AvSource, Dropping
+from deid.stream.capture import AvSource, Dropping, without_password
 from deid.stream.sources import Source, rate_or
 from deid.types import Frame, MediaInfo
 
@@ -223,10 +223,10 @@ def open_sink(target: Target, source: Source, settings: EncodeSettings) -> Sink:
     name, form = target.words, target.form
     if "://" in name:
         scheme = name.split("://")[0].lower()
-        muxer = _MUXERS.get(form) or _SCHEMES.get(scheme)
+        muxer, shown = _MUXERS.get(form) or _SCHEMES.get(scheme), without_password(name)
         if muxer is None or form in ("y4m", "raw"):
-            raise UsageError(f"{name} is no address that can be written to as {form or 'video'}; give --to mpegts.")
-        return AvSink(name, muxer, name, source, settings)
+            raise UsageError(f"{shown} is no address that can be written to as {form or 'video'}; give --to mpegts.")
+        return AvSink(name, muxer, shown, source, settings)
     piped = target.is_pipe or _is_special(name)
     if not form:
         form = _form_of(name, source, piped)

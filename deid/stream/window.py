@@ -19,6 +19,7 @@ import numpy as np
 
 from deid.ahead import since
 from deid.errors import UsageError
+from deid.media.decode import SALVAGE_SECONDS
 from deid.stream.sources import Stop
 from deid.tracking import boxes
 from deid.tracking.scan import Chunk
@@ -220,8 +221,11 @@ class Window:
         shots = tuple(Shot(a, b - 1) for a, b in pairwise([*self._shots, newest + 1]))
         tracks = stitch(pieces, list(shots), self._timing.rate)
         tracks = held_on(tracks, shots, self._timing, (self._info.width, self._info.height))
+        hurt = [frame.seconds for frame in self._waiting if frame.damaged]
         frames = [self._waiting.popleft() for _ in range(limit - begin)]
-        analysis = Analysis(self._info, newest + 1, shots, tuple(tracks), (), 0)
+        # those before damage that look ahead to it were decoded after it
+        damaged = tuple(f.index for f in frames if any(0 <= at - f.seconds <= SALVAGE_SECONDS for at in hurt))
+        analysis = Analysis(self._info, newest + 1, shots, tuple(tracks), damaged, 0)
         yield Batch(frames, analysis, self._times.array())
 
 
