@@ -374,6 +374,7 @@ def _writer(
         threads=config.threads,
         audio=config.audio,
         voice_seed=seed,
+        salvage=config.salvage,
     )
     return Writer(
         target,
