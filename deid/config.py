@@ -137,7 +137,8 @@ class RunConfig:
     overwrite:
         Take the place of a target that exists. The source itself is never overwritten.
     salvage:
-        Accept a damaged source: what can be decoded is kept, and whole damaged frames are obscured.
+        Accept a damaged source: what can be decoded is kept, whole damaged frames are obscured, and damaged sound that
+        cannot be copied is left out, packet by packet.
     audio:
         What becomes of sound, one of :data:`AUDIO`: kept as it is, left out, or with voices that are hard to know
         (:mod:`deid.media.voice`).

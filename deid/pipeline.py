@@ -379,6 +379,7 @@ def _writer(
         threads=config.threads,
         audio=config.audio,
         voice_seed=seed,
+        salvage=config.salvage,
     )
     return Writer(
         target,

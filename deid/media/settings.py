@@ -22,6 +22,7 @@ class EncodeSettings:
     ``obscured``, ``synthetic`` or ``None`` for no mark. ``watermark``: visible text, or ``None``. ``threads``: encoder
     threads, 0 for as many as there are cores; the output depends on this number, and is the same for the same one.
     ``audio``: ``copy``, ``drop`` or ``mask`` (:mod:`deid.media.voice`), with ``voice_seed`` for what is drawn.
+    ``salvage``: damaged sound and subtitles that cannot be copied are left out, packet by packet.
 
     Raises :class:`UsageError` for values that no encoder takes."""
 
@@ -34,6 +35,7 @@ class EncodeSettings:
     threads: int = 0
     audio: str = "copy"
     voice_seed: int = 0
+    salvage: bool = False
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:

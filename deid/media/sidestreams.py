@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+import av
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
+from ..errors import DamagedInput
 from ..types import StreamInfo
 from .audio import AudioTranscoder, MaskedAudio, cut_pcm, is_held
 from .source import codec_name, stream_kind
@@ -66,6 +68,7 @@ class _Track:
         self.is_pcm = codec_name(source).startswith("pcm_")
         self.last_dts: int | None = None
         self.next: Fraction | None = None
+        self.left_out = 0
 
 
 class SideStreams:
@@ -73,7 +76,8 @@ class SideStreams:
 
     Use: construct (adds the output's streams), :meth:`begin` once the time shift is known and before anything is
     written, :meth:`pump` along with the picture, :meth:`finish`. ``streams`` tells every stream's fate, ``notes`` what
-    was converted."""
+    was converted. ``salvage``: damaged packets that cannot be copied are left out; without it they raise
+    :class:`DamagedInput`."""
 
     def __init__(
         self,
@@ -84,8 +88,9 @@ class SideStreams:
         keep_metadata: bool,
         audio: str = "copy",
         voice_seed: int = 0,
+        salvage: bool = False,
     ) -> None:
-        self._sound, self._voice_seed = audio, voice_seed
+        self._sound, self._voice_seed, self._salvage = audio, voice_seed, salvage
         self._source = source
         self._out = out
         self._kind = kind
@@ -187,13 +192,19 @@ class SideStreams:
                 return
             self._write(packet)
 
-    def finish(self, until: Fraction | None) -> None:
-        """Write the rest: all of it, or what begins before ``until``."""
+    def finish(self, until: Fraction | None) -> list[str]:
+        """Write the rest: all of it, or what begins before ``until``. Returns what had to be left out, sentences for
+        the report."""
         self.pump(until)
+        left_out = []
         for track in self._tracks.values():
             if isinstance(track.transcoder, AudioTranscoder):
                 for packet in track.transcoder.packets(None, None, None):
                     self._mux(track, packet)
+            if track.left_out:
+                packets = "packet" if track.left_out == 1 else "packets"
+                left_out.append(f"{_named(track.source)}: {track.left_out} damaged {packets} left out")
+        return left_out
 
     def _next(self) -> Packet | None:
         while True:
@@ -265,7 +276,19 @@ class SideStreams:
             packet.dts = track.last_dts + (1 if track.is_audio else 0)
             packet.pts = max(packet.pts, packet.dts)
         track.last_dts = packet.dts
-        self._out.mux(packet)
+        at = float((packet.pts + shift) * packet.time_base) - (self._source.start_time or 0) / av.time_base
+        try:
+            self._out.mux(packet)
+        except FFmpegError as e:
+            if track.transcoder is not None or isinstance(e, OSError):  # a full disk is no damage
+                raise
+            if not self._salvage:
+                instead = ", or --audio drop to do without sound" if track.is_audio else ""
+                raise DamagedInput(
+                    f"the {_named(track.source)} is damaged at about {max(0.0, at):.2f} s and cannot be copied: use "
+                    f"--salvage to leave out what is broken{instead}."
+                ) from e
+            track.left_out += 1
 
 
 class _SubtitleConverter:
@@ -295,6 +318,12 @@ class _SubtitleConverter:
         made.duration = max(1, round((packet.duration or 0) * base * 1000))
         made.is_keyframe = True
         yield made
+
+
+def _named(stream: Stream) -> str:
+    """As people call it."""
+    kind = "sound" if stream_kind(stream) == "audio" else "subtitle track"
+    return f"{kind} (stream {stream.index}, {codec_name(stream)})"
 
 
 def other_kind_streams(streams: tuple[StreamInfo, ...], kind: str) -> tuple[StreamInfo, ...]:

@@ -92,7 +92,7 @@ class VideoSink:
                 self._out.metadata.update({k: v for k, v in container.metadata.items() if k.lower() != "timecode"})
             self._side = SideStreams(
                 container, self._out, self._kind, self._info.streams, self._settings.keep_metadata,
-                audio=self._settings.audio, voice_seed=self._settings.voice_seed,
+                audio=self._settings.audio, voice_seed=self._settings.voice_seed, salvage=self._settings.salvage,
             )  # fmt: skip
             self.notes += self._side.notes
         if self._settings.mark is not None:
@@ -254,7 +254,7 @@ class VideoSink:
             self._make_up(self._pending)
             self._write_packet(self._pending)
         if self._side is not None:
-            self._side.finish(self._last_end if self._end is not None else None)
+            self.notes += self._side.finish(self._last_end if self._end is not None else None)
         self._out.close()
         self._stack.close()
         if self._shapes_matroska:

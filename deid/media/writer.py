@@ -145,9 +145,18 @@ class Writer:
         if self._info.kind == "video" and isinstance(error, FFmpegError):
             return UnsupportedInput(
                 f"{self._info.path} ({self._info.width} x {self._info.height}, {self._info.format.name}) cannot be "
-                f"encoded for {self.target} ({message}): try another --codec or an .mkv target."
+                f"encoded for {self.target} ({message}): try {self._instead()}."
             )
         return OutputError(f"{self.target} cannot be written ({message}): choose another target or format.")
+
+    def _instead(self) -> str:
+        """What may help where a container takes something not, as far as it is not what was asked for."""
+        ways = ["another --codec"]
+        if target_kind(self.target, self._info) != "mkv":
+            ways.append("an .mkv target")
+        if any(s.kind == "audio" and s.fate != "dropped" for s in self.streams):
+            ways.append("--audio drop, in case it is the sound")
+        return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])} or {ways[-1]}"
 
     def __enter__(self) -> Writer:
         return self

@@ -29,10 +29,19 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def shared(a: np.ndarray, b: np.ndarray) -> float:
     """How much of the smaller of two boxes lies in the other, 0 to 1."""
+    return _common(a, b) / max(float(min(a[2] * a[3], b[2] * b[3])), 1e-6)
+
+
+def part_in(a: np.ndarray, b: np.ndarray) -> float:
+    """How much of ``a`` lies in ``b``, 0 to 1."""
+    return _common(a, b) / max(float(a[2] * a[3]), 1e-6)
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> float:
+    """Area in both boxes."""
     first, second = corners(a), corners(b)
     sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
-    inside = float(np.prod(np.maximum(sides, 0)))
-    return inside / max(float(min(a[2] * a[3], b[2] * b[3])), 1e-6)
+    return float(np.prod(np.maximum(sides, 0)))
 
 
 def size(box: np.ndarray) -> float:

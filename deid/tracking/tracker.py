@@ -29,6 +29,8 @@ _BLIND_SEARCHES = 2  # searches in a row that may miss a face which flow still f
 _ESTABLISHED = 5  # sightings from which a confirmed face is not given up without a second detector's opinion
 _DUPLICATE = 0.55  # overlap from which two tracks are one face
 _INSIDE = 0.4  # of the smaller box that lies in the other, from which a second look has found a face that a search saw
+_SURE = 0.5  # score below which a search may have found something beside the face
+_HIDDEN = 0.33  # of a face that lies in one that was just found, from which that one is before it
 _CARRIED = 0.6  # and from which flow has slid onto it
 _MESH_HEIGHT = 24.0
 _CONFIRM_HEIGHT = 40.0  # the mesh finds "faces" in any smaller texture that is symmetric
@@ -196,11 +198,12 @@ class Tracker:
         pairs = self._associate(key, rows)
         matched = {t for t, _ in pairs}
         measured = {r for _, r in pairs}
+        others = [row for r, row in enumerate(rows) if r not in measured]
         for t, r in pairs:
             tracklet = self._active[t]
             known = tracklet.rows.get(key.index)
             if not (known is not None and tracklet.confirmed and self._agrees(key, known, rows[r])):
-                rows[r] = self._measure(key, rows[r], tracklet)
+                rows[r] = self._holding(self._measure(key, rows[r], tracklet), rows[r], others)
             self._match(tracklet, rows[r], views)
         for i, tracklet in enumerate(list(self._active)):
             if i not in matched:
@@ -208,7 +211,7 @@ class Tracker:
         self._drop_duplicates(key.index)
         for r, row in enumerate(rows):
             if r not in measured and row.score >= self._threshold:
-                self._born(row, views)
+                self._born(row, others, views)
 
     def _associate(self, key: View, rows: list[Row]) -> list[tuple[int, int]]:
         table = np.full((len(self._active), len(rows)), -1.0)
@@ -248,6 +251,19 @@ class Tracker:
             box[2:4] = mesh.box[2:4]
         box[4] = mesh.box[4]
         return Row(box, Evidence.SEARCHED, max(row.score, mesh.score), mesh.yaw)
+
+    @staticmethod
+    def _holding(row: Row, found: Row, others: list[Row]) -> Row:
+        """``row``, made of what was ``found``, with what else was found over it, where nothing is sure: of a face that
+        is turned away or half hidden a search sees two, one of them beside it."""
+        if found.score >= _SURE:
+            return row
+        near = [o.box for o in others if o is not found and boxes.shared(o.box, found.box) > _INSIDE]
+        if not near:
+            return row
+        every = boxes.corners(np.stack([row.box, *near]))
+        held = np.concatenate([every[:, :2].min(0), every[:, 2:].max(0)])
+        return Row(boxes.from_corners(held, float(row.box[4])), row.evidence, row.score, row.yaw)
 
     @staticmethod
     def _agrees(key: View, followed: Row, found: Row) -> bool:
@@ -299,7 +315,8 @@ class Tracker:
         box = tracklet.predict(key.index)
         followed = tracklet.lost_at is None and key.index in tracklet.rows
         coarse = key.scale < 1.0 and box[3] * key.scale < _COARSE_HEIGHT
-        if followed and coarse:
+        before = self._before(tracklet, key.index, box) if followed else None
+        if followed and coarse and before is None:
             return  # too small for a search at half resolution: its silence says nothing
         tracklet.misses += 1
         last_word = tracklet.misses > _BLIND_SEARCHES and tracklet.confirmed and tracklet.searched >= _ESTABLISHED
@@ -309,9 +326,22 @@ class Tracker:
         if row is not None and not taken and self._is_still(tracklet, key, box, row):
             self._match(tracklet, row, views)
             return
-        if tracklet.misses > _BLIND_SEARCHES or not (followed or inside):
+        if tracklet.misses > _BLIND_SEARCHES or before is not None or not (followed or inside):
             self._active.remove(tracklet)
             self._ended.append(tracklet)
+            if before is not None:
+                self._slid(tracklet, before, key.index)
+
+    def _before(self, tracklet: Tracklet, frame: int, box: np.ndarray) -> Tracklet | None:
+        """Whose face, found just now, is a good part of where flow says that this one is: flow goes on with the one in
+        front."""
+        for other in self._active:
+            row = other.rows.get(frame)
+            if other is tracklet or row is None or row.evidence != Evidence.SEARCHED or row.score < self._threshold:
+                continue
+            if boxes.part_in(box, row.box) > _HIDDEN:
+                return other
+        return None
 
     @staticmethod
     def _is_still(tracklet: Tracklet, key: View, predicted: np.ndarray, row: Row) -> bool:
@@ -356,10 +386,10 @@ class Tracker:
             del rows[index]
         tracklet.keep(rows)
 
-    def _born(self, row: Row, views: list[View]) -> None:
+    def _born(self, row: Row, others: list[Row], views: list[View]) -> None:
         key = views[-1]
         tracklet = Tracklet(self._shot)
-        row = self._measure(key, row, tracklet)
+        row = self._holding(self._measure(key, row, tracklet), row, others)
         if self._taken(tracklet, key.index, row.box):
             return
         self._remember(tracklet, key, row)

@@ -9,6 +9,7 @@ import av
 import pytest
 from mediagen import clip, ffmpeg, packets, times
 
+from deid.errors import DamagedInput
 from deid.media import EncodeSettings, Reader, Writer, probe, read_mark
 
 FAST = EncodeSettings(preset="ultrafast", threads=2)
@@ -262,3 +263,25 @@ def test_telemetry_of_a_camera_is_dropped(tmp_path: Path) -> None:
     writer = process(source, tmp_path / "b.mkv")
     assert any(s.kind == "data" and s.fate == "dropped" and s.why for s in writer.streams)
     assert b"N52.5" not in (tmp_path / "b.mkv").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mp4"])
+def test_damaged_sound_says_what_to_do_and_is_left_out_packet_by_packet(tmp_path: Path, kind: str) -> None:
+    """AAC as broadcasts have it, whose headers must go where it is copied; here some are broken."""
+    source = clip(tmp_path / "s.ts", seconds=2, audio=[("aac",)])
+    data = bytearray(source.read_bytes())
+    for at in range(0, len(data), 188):
+        head = data.find(b"\xff\xf1", at + 4, at + 188)
+        if data[at + 1] & 0x1F == 1 and data[at + 2] == 1 and head > 0 and (at // 188) % 3 == 0:
+            data[head + 6] |= 3  # frames that hold four blocks: nothing copies these
+    source.write_bytes(data)
+    target = tmp_path / f"o.{kind}"
+    told = r"the sound \(stream 1, aac\) is damaged at about \d.*--salvage.*--audio drop"
+    with pytest.raises(DamagedInput, match=told):
+        process(source, target)
+    assert not target.exists()
+    writer = process(source, target, EncodeSettings(preset="ultrafast", threads=2, salvage=True))
+    assert any("sound (stream 1, aac):" in note and "left out" in note for note in writer.notes), writer.notes
+    (kept,), (all_of_it,) = packets(target, "audio"), packets(source, "audio")
+    assert len(all_of_it) / 3 < len(kept) < len(all_of_it)
+    assert len(packets(target, "video")[0]) == len(packets(source, "video")[0])
