@@ -11,6 +11,7 @@ relative albedo.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -58,23 +59,47 @@ class Complexion:
     def drawn(cls, seed: int, gender: float, age: float) -> Complexion:
         """``gender``: -1 (a man) to 1 (a woman); ``age`` in years."""
         rng = np.random.default_rng((seed, 7))
-        normal = rng.normal(size=9)
-        lipstick = float(rng.uniform(0.06, 0.20)) if rng.random() < 0.35 * np.clip(gender, 0, 1) else 0.0
+        normal, painted = _chances(rng, gender)
         old = float(np.clip((age - 25) / 40, 0, 1.2))
-        man = float(np.clip(-gender, 0, 1)) * float(np.interp(age, _BEARDED, (0, 1)))
+        stubble, lips, eyes, cheeks = _shown(normal[None], *(np.array([x]) for x in (painted, gender, age)))[0].tolist()
         return cls(
             pores=float(np.exp(0.22 * normal[0]) * (0.7 + 0.3 * old) * (1 - 0.12 * gender)),
             blotches=float(np.exp(0.3 * normal[1]) * (0.6 + 0.75 * old)),
-            cheeks=float(np.clip(0.022 + 0.024 * normal[2], 0, 0.08) * (0.8 + 0.3 * old)),
+            cheeks=cheeks,
             nose=float(np.clip(0.022 + 0.022 * normal[3], 0, 0.08) * (0.6 + 0.6 * old)),
             chin=float(np.clip(0.014 + 0.015 * normal[4], 0, 0.05)),
-            eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * np.interp(age, *_BAGS)),
+            eyes=eyes,
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
-            stubble=float(man * np.clip(0.18 + 0.17 * normal[7], 0.0, 0.52)),
-            lips=float(np.clip(0.04 + 0.07 * gender + 0.08 * normal[8] - 0.04 * old, -0.12, 0.24))
-            + (lipstick if age >= _GROWN else 0.0),
+            stubble=stubble,
+            lips=lips,
             lines=float(np.clip((age - 20) / 40, 0, 1.3) * np.exp(0.3 * rng.normal())),
         )
+
+
+def shown(seeds: Sequence[int], genders: np.ndarray, ages: np.ndarray) -> np.ndarray:
+    """float64 (n, 4): ``stubble``, ``lips``, ``eyes`` and ``cheeks`` of :meth:`Complexion.drawn` for each of ``seeds``,
+    of ``genders`` and ``ages``, (n,)."""
+    chances = [_chances(np.random.default_rng((seed, 7)), gender) for seed, gender in zip(seeds, genders, strict=True)]
+    normal, painted = (np.array(part, np.float64) for part in zip(*chances, strict=True))
+    return _shown(normal, painted, genders, ages)
+
+
+def _chances(rng: np.random.Generator, gender: float) -> tuple[np.ndarray, float]:
+    """Nine normal numbers, and how red a lipstick is, 0 for none."""
+    normal = rng.normal(size=9)
+    worn = rng.random() < 0.35 * min(max(gender, 0.0), 1.0)
+    return normal, float(rng.uniform(0.06, 0.20)) if worn else 0.0
+
+
+def _shown(normal: np.ndarray, painted: np.ndarray, gender: np.ndarray, age: np.ndarray) -> np.ndarray:
+    """:func:`shown` of numbers (n, 9) and lipsticks, (n,)."""
+    old = np.clip((age - 25) / 40, 0, 1.2)
+    man = np.clip(-gender, 0, 1) * np.interp(age, _BEARDED, (0, 1))
+    stubble = man * np.clip(0.18 + 0.17 * normal[:, 7], 0.0, 0.52)
+    lips = np.clip(0.04 + 0.07 * gender + 0.08 * normal[:, 8] - 0.04 * old, -0.12, 0.24)
+    eyes = np.clip(0.14 + 0.09 * normal[:, 5] + 0.06 * old, 0, 0.36) * np.interp(age, *_BAGS)
+    cheeks = np.clip(0.022 + 0.024 * normal[:, 2], 0, 0.08) * (0.8 + 0.3 * old)
+    return np.stack([stubble, lips + np.where(age >= _GROWN, painted, 0.0), eyes, cheeks], axis=1)
 
 
 def tint(style: Complexion, seed: int) -> np.ndarray:
