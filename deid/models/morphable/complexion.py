@@ -150,32 +150,52 @@ def lips(log: np.ndarray, style: Complexion) -> None:
     """Gives the lips of ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, the colour that bare
     ones have beside the skin around them. Of donors' lips only the finest is kept: smiles stretch them, so that their
     mean is red along the border and pale inside, and half of them are painted."""
-    shape, wide, wet, corners = _lip_shapes()
-    zones = _zones()
-    height, width = shape.shape
-    small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA)
-    bare = (wide < 0.02).astype(np.float32)
-    near = imaging.gaussian_blur(bare, (0, 0), 5.0)
-    around = imaging.gaussian_blur(small * bare[..., None], (0, 0), 5.0) / np.maximum(near, np.float32(1e-3))[..., None]
-    lower = (zones["lower"] / np.maximum(zones["lips"], 1e-3))[..., None]
-    colour = _UPPER_LIP + lower * (_LOWER_LIP - _UPPER_LIP) + wet[..., None] * _WET
-    colour += np.float32(style.lips) * _BLOOD
-    around = around - np.float32(_CORNERS) * corners[..., None]
+    shape, wide, bare, near = _around_lips()
+    small = imaging.resize(log, shape.shape[::-1], interpolation=imaging.INTER_AREA)
+    around = imaging.gaussian_blur(small * bare, (0, 0), 5.0) / near
+    colour = _lip_colours() + np.float32(style.lips) * _BLOOD
+    around = around - np.float32(_CORNERS) * _lip_shapes()[3][..., None]
     change = wide[..., None] * (around + shape[..., None] * colour - small) + _philtrum()[..., None]
     log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
+
+
+@lru_cache(maxsize=1)
+def _around_lips() -> tuple[np.ndarray, ...]:
+    """float32: the lips' red with the mouth between and all that its edge colours, as :func:`_lip_shapes` has them;
+    where the skin around is, (165, 160, 1), and that blurred."""
+    shape, wide, _, _ = _lip_shapes()
+    bare = (wide < 0.02).astype(np.float32)
+    near = imaging.gaussian_blur(bare, (0, 0), 5.0)
+    return shape, wide, bare[..., None], np.maximum(near, np.float32(1e-3))[..., None]
+
+
+@lru_cache(maxsize=1)
+def _lip_colours() -> np.ndarray:
+    """Float32 (165, 160, 3): log albedo of bare lips beside the skin."""
+    zones = _zones()
+    lower = (zones["lower"] / np.maximum(zones["lips"], 1e-3))[..., None]
+    found: np.ndarray = _UPPER_LIP + lower * (_LOWER_LIP - _UPPER_LIP) + _lip_shapes()[2][..., None] * _WET
+    return found
 
 
 def nostrils(log: np.ndarray) -> None:
     """Takes from ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, most of the shadows below
     donors' noses: they lie where those nostrils were, and beside a drawn nose's own they look like a moustache."""
-    zone = _below_nose()
-    height, width = zone.shape
+    zone, bare, near = _around_nostrils()
+    height, width = zone.shape[:2]
     small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA)
-    bare = (1 - np.minimum(1.5 * zone, 1)) * (1 - _zones()["lips"])
-    near = np.maximum(imaging.gaussian_blur(bare, (0, 0), 5.0), np.float32(1e-3))[..., None]
-    around = imaging.gaussian_blur(small * bare[..., None], (0, 0), 5.0) / near
-    change = np.float32(_SHADED) * zone[..., None] * np.maximum(around - small, 0)
+    around = imaging.gaussian_blur(small * bare, (0, 0), 5.0) / near
+    change = np.float32(_SHADED) * zone * np.maximum(around - small, 0)
     log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
+
+
+@lru_cache(maxsize=1)
+def _around_nostrils() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Float32 (165, 160, 1): the underside of the nose, the skin around it, and that blurred."""
+    zone = _below_nose()
+    bare = (1 - np.minimum(1.5 * zone, 1)) * (1 - _zones()["lips"])
+    near = np.maximum(imaging.gaussian_blur(bare, (0, 0), 5.0), np.float32(1e-3))
+    return zone[..., None], bare[..., None], near[..., None]
 
 
 @lru_cache(maxsize=1)
