@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -26,7 +27,7 @@ from safetensors.numpy import load_file
 
 from deid import imaging
 from deid.errors import ModelError
-from deid.models.morphable.brows import COUNT, BrowStyle, draw_brows
+from deid.models.morphable.brows import COUNT, BrowStyle, brows, lay_brows
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.complexion import (
     HEIGHT,
@@ -176,23 +177,25 @@ class Appearance:
         gender, age = self.traits(code.appearance)
         style = Complexion.drawn(code.detail, gender, age)
 
-        def coarse() -> np.ndarray:
+        def coarse() -> tuple[Any, ...]:
             low = self._low(code.appearance)
             unlined(low, age)
             nostrils(low)
             log = low + self._fine(code)[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
             log += self._resized(tint(style, code.detail) + features(code.detail, age))
             lips(log, style)
-            return log
+            dark = spots(code.detail, age, *self.mean.shape[:2])
+            return log, dark, brows(BrowStyle.of(code.appearance[-COUNT:], gender), code.detail, size)
 
-        log, pores = side_by_side(lambda part: part(), (coarse, lambda: grain(style, code.detail)))
+        (log, dark, laid), (pores,) = side_by_side(
+            lambda part: part(), (coarse, lambda: (grain(style, code.detail),))
+        )
         log += pores[..., None]
-        dark = spots(code.detail, age, *self.mean.shape[:2])
         crop = np.exp(np.clip(log, -3, 0.9) + dark[..., None] * _MELANIN)
         core = self._resized(self.domain) > 0.98
         crop /= crop[core].mean(axis=0)
         skin = _sized(_tiled(crop), size)
-        draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:], gender), code.detail)
+        lay_brows(skin, *laid)
         return skin
 
     def draft(self, code: IdentityCode, size: int = 256) -> np.ndarray:
@@ -204,10 +207,18 @@ class Appearance:
         mean, core = _reduced(self)
         gender, age = self.traits(code.appearance)
         style = Complexion.drawn(code.detail, gender, age)
-        log = mean + self._modes(code.appearance, (width, height))
-        unlined(log, age)
-        nostrils(log)
-        shown = tint(style, code.detail) + features(code.detail, age)
+        brow = BrowStyle.of(code.appearance[-COUNT:], gender)
+
+        def donors() -> tuple[Any, ...]:
+            log = mean + self._modes(code.appearance, (width, height))
+            unlined(log, age)
+            nostrils(log)
+            return log, brows(brow, code.detail, size)
+
+        def drawn() -> tuple[Any, ...]:
+            return (tint(style, code.detail) + features(code.detail, age),)
+
+        (log, laid), (shown,) = side_by_side(lambda part: part(), (donors, drawn))
         log += imaging.resize(shown, (width, height), interpolation=imaging.INTER_LINEAR)
         lips(log, style)
         crop = np.exp(np.clip(log, -3, 0.9))
@@ -223,7 +234,7 @@ class Appearance:
         skin = imaging.warp_affine(
             crop, place, (size, size), flags=imaging.INTER_LINEAR, borderMode=imaging.BORDER_REPLICATE
         )
-        draw_brows(skin, BrowStyle.of(code.appearance[-COUNT:], gender), code.detail)
+        lay_brows(skin, *laid)
         return skin
 
     def gloss(self, size: int = 512) -> np.ndarray:

@@ -62,9 +62,8 @@ class BrowStyle:
         )
 
 
-def draw_brows(albedo: np.ndarray, style: BrowStyle, seed: int) -> None:
-    """Lays brows over the skin, in place. ``albedo``: float32 (T, T, 3), the face's tile."""
-    rows, cover, hair = brows(style, seed, len(albedo))
+def lay_brows(albedo: np.ndarray, rows: slice, cover: np.ndarray, hair: np.ndarray) -> None:
+    """Lays what :func:`brows` has made over the skin, in place. ``albedo``: float32 (T, T, 3), the face's tile."""
     skin = albedo[rows]
     skin += cover[..., None] * (hair - skin)
 

@@ -11,6 +11,7 @@ relative albedo.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -58,23 +59,47 @@ class Complexion:
     def drawn(cls, seed: int, gender: float, age: float) -> Complexion:
         """``gender``: -1 (a man) to 1 (a woman); ``age`` in years."""
         rng = np.random.default_rng((seed, 7))
-        normal = rng.normal(size=9)
-        lipstick = float(rng.uniform(0.06, 0.20)) if rng.random() < 0.35 * np.clip(gender, 0, 1) else 0.0
+        normal, painted = _chances(rng, gender)
         old = float(np.clip((age - 25) / 40, 0, 1.2))
-        man = float(np.clip(-gender, 0, 1)) * float(np.interp(age, _BEARDED, (0, 1)))
+        stubble, lips, eyes, cheeks = _shown(normal[None], *(np.array([x]) for x in (painted, gender, age)))[0].tolist()
         return cls(
             pores=float(np.exp(0.22 * normal[0]) * (0.7 + 0.3 * old) * (1 - 0.12 * gender)),
             blotches=float(np.exp(0.3 * normal[1]) * (0.6 + 0.75 * old)),
-            cheeks=float(np.clip(0.022 + 0.024 * normal[2], 0, 0.08) * (0.8 + 0.3 * old)),
+            cheeks=cheeks,
             nose=float(np.clip(0.022 + 0.022 * normal[3], 0, 0.08) * (0.6 + 0.6 * old)),
             chin=float(np.clip(0.014 + 0.015 * normal[4], 0, 0.05)),
-            eyes=float(np.clip(0.14 + 0.09 * normal[5] + 0.06 * old, 0, 0.36) * np.interp(age, *_BAGS)),
+            eyes=eyes,
             eyes_brown=float(np.clip(0.5 + 0.25 * normal[6], 0, 1)),
-            stubble=float(man * np.clip(0.18 + 0.17 * normal[7], 0.0, 0.52)),
-            lips=float(np.clip(0.04 + 0.07 * gender + 0.08 * normal[8] - 0.04 * old, -0.12, 0.24))
-            + (lipstick if age >= _GROWN else 0.0),
+            stubble=stubble,
+            lips=lips,
             lines=float(np.clip((age - 20) / 40, 0, 1.3) * np.exp(0.3 * rng.normal())),
         )
+
+
+def shown(seeds: Sequence[int], genders: np.ndarray, ages: np.ndarray) -> np.ndarray:
+    """float64 (n, 4): ``stubble``, ``lips``, ``eyes`` and ``cheeks`` of :meth:`Complexion.drawn` for each of ``seeds``,
+    of ``genders`` and ``ages``, (n,)."""
+    chances = [_chances(np.random.default_rng((seed, 7)), gender) for seed, gender in zip(seeds, genders, strict=True)]
+    normal, painted = (np.array(part, np.float64) for part in zip(*chances, strict=True))
+    return _shown(normal, painted, genders, ages)
+
+
+def _chances(rng: np.random.Generator, gender: float) -> tuple[np.ndarray, float]:
+    """Nine normal numbers, and how red a lipstick is, 0 for none."""
+    normal = rng.normal(size=9)
+    worn = rng.random() < 0.35 * min(max(gender, 0.0), 1.0)
+    return normal, float(rng.uniform(0.06, 0.20)) if worn else 0.0
+
+
+def _shown(normal: np.ndarray, painted: np.ndarray, gender: np.ndarray, age: np.ndarray) -> np.ndarray:
+    """:func:`shown` of numbers (n, 9) and lipsticks, (n,)."""
+    old = np.clip((age - 25) / 40, 0, 1.2)
+    man = np.clip(-gender, 0, 1) * np.interp(age, _BEARDED, (0, 1))
+    stubble = man * np.clip(0.18 + 0.17 * normal[:, 7], 0.0, 0.52)
+    lips = np.clip(0.04 + 0.07 * gender + 0.08 * normal[:, 8] - 0.04 * old, -0.12, 0.24)
+    eyes = np.clip(0.14 + 0.09 * normal[:, 5] + 0.06 * old, 0, 0.36) * np.interp(age, *_BAGS)
+    cheeks = np.clip(0.022 + 0.024 * normal[:, 2], 0, 0.08) * (0.8 + 0.3 * old)
+    return np.stack([stubble, lips + np.where(age >= _GROWN, painted, 0.0), eyes, cheeks], axis=1)
 
 
 def tint(style: Complexion, seed: int) -> np.ndarray:
@@ -125,17 +150,11 @@ def lips(log: np.ndarray, style: Complexion) -> None:
     """Gives the lips of ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, the colour that bare
     ones have beside the skin around them. Of donors' lips only the finest is kept: smiles stretch them, so that their
     mean is red along the border and pale inside, and half of them are painted."""
-    shape, wide, wet, corners = _lip_shapes()
-    zones = _zones()
-    height, width = shape.shape
-    small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA)
-    bare = (wide < 0.02).astype(np.float32)
-    near = imaging.gaussian_blur(bare, (0, 0), 5.0)
-    around = imaging.gaussian_blur(small * bare[..., None], (0, 0), 5.0) / np.maximum(near, np.float32(1e-3))[..., None]
-    lower = (zones["lower"] / np.maximum(zones["lips"], 1e-3))[..., None]
-    colour = _UPPER_LIP + lower * (_LOWER_LIP - _UPPER_LIP) + wet[..., None] * _WET
-    colour += np.float32(style.lips) * _BLOOD
-    around = around - np.float32(_CORNERS) * corners[..., None]
+    shape, wide, bare, near = _around_lips()
+    small = imaging.resize(log, shape.shape[::-1], interpolation=imaging.INTER_AREA)
+    around = imaging.gaussian_blur(small * bare, (0, 0), 5.0) / near
+    colour = _lip_colours() + np.float32(style.lips) * _BLOOD
+    around = around - np.float32(_CORNERS) * _lip_shapes()[3][..., None]
     change = wide[..., None] * (around + shape[..., None] * colour - small) + _philtrum()[..., None]
     log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
 
@@ -159,17 +178,43 @@ def _around_eyes() -> np.ndarray:
     return ((lower + 0.5 * upper) * along).astype(np.float32)
 
 
+@lru_cache(maxsize=1)
+def _around_lips() -> tuple[np.ndarray, ...]:
+    """float32: the lips' red with the mouth between and all that its edge colours, as :func:`_lip_shapes` has them;
+    where the skin around is, (165, 160, 1), and that blurred."""
+    shape, wide, _, _ = _lip_shapes()
+    bare = (wide < 0.02).astype(np.float32)
+    near = imaging.gaussian_blur(bare, (0, 0), 5.0)
+    return shape, wide, bare[..., None], np.maximum(near, np.float32(1e-3))[..., None]
+
+
+@lru_cache(maxsize=1)
+def _lip_colours() -> np.ndarray:
+    """Float32 (165, 160, 3): log albedo of bare lips beside the skin."""
+    zones = _zones()
+    lower = (zones["lower"] / np.maximum(zones["lips"], 1e-3))[..., None]
+    found: np.ndarray = _UPPER_LIP + lower * (_LOWER_LIP - _UPPER_LIP) + _lip_shapes()[2][..., None] * _WET
+    return found
+
+
 def nostrils(log: np.ndarray) -> None:
     """Takes from ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, most of the shadows below
     donors' noses: they lie where those nostrils were, and beside a drawn nose's own they look like a moustache."""
-    zone = _below_nose()
-    height, width = zone.shape
+    zone, bare, near = _around_nostrils()
+    height, width = zone.shape[:2]
     small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA)
-    bare = (1 - np.minimum(1.5 * zone, 1)) * (1 - _zones()["lips"])
-    near = np.maximum(imaging.gaussian_blur(bare, (0, 0), 5.0), np.float32(1e-3))[..., None]
-    around = imaging.gaussian_blur(small * bare[..., None], (0, 0), 5.0) / near
-    change = np.float32(_SHADED) * zone[..., None] * np.maximum(around - small, 0)
+    around = imaging.gaussian_blur(small * bare, (0, 0), 5.0) / near
+    change = np.float32(_SHADED) * zone * np.maximum(around - small, 0)
     log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
+
+
+@lru_cache(maxsize=1)
+def _around_nostrils() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Float32 (165, 160, 1): the underside of the nose, the skin around it, and that blurred."""
+    zone = _below_nose()
+    bare = (1 - np.minimum(1.5 * zone, 1)) * (1 - _zones()["lips"])
+    near = np.maximum(imaging.gaussian_blur(bare, (0, 0), 5.0), np.float32(1e-3))
+    return zone[..., None], bare[..., None], near[..., None]
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ once light is taken off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -62,29 +63,33 @@ def places() -> np.ndarray:
 def strengths(seed: int, age: float) -> np.ndarray:
     """float64 (:data:`COUNT`,): how light each place is for the skin of ``seed`` at ``age`` years, in standard
     deviations, negative darker. All 0 for the seeds of faces that stand for none in particular."""
-    if seed < _NOBODY:
-        return np.zeros(COUNT)
-    drawn = np.clip(np.random.default_rng((seed, 11)).normal(size=COUNT), -_LIMIT, _LIMIT)
+    return strengths_of([seed], np.array([age], np.float64))[0]
+
+
+def strengths_of(seeds: Sequence[int], ages: np.ndarray) -> np.ndarray:
+    """float64 (n, :data:`COUNT`): :func:`strengths` of each of ``seeds``, ``ages`` (n,)."""
+    drawn = np.stack([np.random.default_rng((seed, 11)).normal(size=COUNT) for seed in seeds])
+    drawn = np.clip(drawn, -_LIMIT, _LIMIT)
     drawn = np.where(drawn > 0, _LIGHTER, 1.0) * drawn
-    found: np.ndarray = drawn * float(np.interp(age, _YEARS, _SHARES))
-    return found
+    drawn[np.asarray(seeds) < _NOBODY] = 0
+    return np.asarray(drawn * np.interp(ages, _YEARS, _SHARES)[:, None])
 
 
 def features(seed: int, age: float) -> np.ndarray:
     """float32 (165, 160, 3), to be added to log relative albedo on the crop that :mod:`.complexion` names."""
-    left, right = _places()
     amounts = strengths(seed, age)
     apart = np.random.default_rng((seed, 12)).normal(0, _UNEVEN, COUNT) * np.abs(amounts)
-    grey = np.tensordot(amounts + apart, left, 1) + np.tensordot(amounts - apart, right, 1)
-    return grey[..., None].astype(np.float32) * _TINT
+    spots, side = _places()
+    both, uneven = (np.stack([amounts, apart]) @ spots).reshape(2, HEIGHT // _COARSE, -1)
+    right, left = both + side * uneven, both - side * uneven
+    return np.concatenate([left[:, ::-1], right], axis=1)[..., None].astype(np.float32) * _TINT
 
 
 @lru_cache(maxsize=1)
 def _places() -> tuple[np.ndarray, np.ndarray]:
-    """Each place on the left half of the crop and on the right, float32 (n, 165, 160) both, times its strength."""
-    v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE].astype(np.float32) + 0.5) * _COARSE
-    off = u - WIDTH / 2
-    half = 1 / (1 + np.exp(off / 6))
-    spots = [a * np.exp(-(((np.abs(off) - o) / so) ** 2 + ((v - at) / sv) ** 2)) for o, at, so, sv, a in _PLACES]
-    both = np.stack(spots).astype(np.float32)
-    return both * half, both * (1 - half)
+    """Each place on one half of the crop, whose halves mirror each other, times its strength: float64 (n, 165 * 80),
+    to be multiplied at once; and, (165, 80), how much of what its sides differ by shows there: -1 all of it."""
+    v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE // 2].astype(np.float32) + 0.5) * _COARSE
+    spots = [a * np.exp(-(((np.abs(u - o)) / so) ** 2 + ((v - at) / sv) ** 2)) for o, at, so, sv, a in _PLACES]
+    flat = np.stack(spots).astype(np.float32).astype(np.float64).reshape(len(_PLACES), -1)
+    return flat, 2 / (1 + np.exp(u.astype(np.float64) / 6)) - 1

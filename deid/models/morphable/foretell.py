@@ -18,41 +18,54 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from deid.errors import ModelError
-from deid.models.morphable import features
+from deid.models.morphable import complexion, features
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.codes import IdentityCode
-from deid.models.morphable.complexion import Complexion
 from deid.models.morphable.geometry import load_geometry
 from deid.people import traits
 
 _ASSET = Path(__file__).with_name("foretelling.safetensors")
+_MOST = 1024  # codes whose details are remembered
+_KEPT: dict[tuple[int, bytes], np.ndarray] = {}
 
 
 def numbers(code: IdentityCode) -> np.ndarray:
     """float64 (n,): what the map is applied to: shape, skin, the iris's logarithm, and what of the complexion shows."""
-    shows = _shows(code.detail, code.appearance.tobytes())
-    return np.concatenate([code.shape, code.appearance, np.log(np.maximum(code.iris, 1e-3)), shows]).astype(np.float64)
+    return _numbers([code])[0]
 
 
-@lru_cache(maxsize=1024)
-def _shows(detail: int, appearance: bytes) -> np.ndarray:
-    """float64 (n,): what a code's details show; kept, since every draw is asked about more than once. ``appearance``:
-    float32 coefficients."""
-    return _of_detail(detail, *load_appearance().traits(np.frombuffer(appearance, np.float32)))
+def _numbers(codes: Sequence[IdentityCode]) -> np.ndarray:
+    """float64 (m, n): :func:`numbers` of each."""
+    parts = [np.concatenate([code.shape, code.appearance, np.log(np.maximum(code.iris, 1e-3))]) for code in codes]
+    return np.concatenate([np.stack(parts).astype(np.float64), _shows(codes)], axis=1)
 
 
-def _of_detail(detail: int, gender: float, age: float) -> np.ndarray:
-    """float64 (n,): what of a complexion, and of the places of a face, shows of a seed of details."""
-    style = Complexion.drawn(detail, gender, age)
-    shows = 10 * np.array([style.stubble, style.lips, style.eyes, style.cheeks])
-    return np.concatenate([shows, features.strengths(detail, age)])
+def _shows(codes: Sequence[IdentityCode]) -> np.ndarray:
+    """float64 (m, n): what the codes' details show; kept, since every draw is asked about more than once."""
+    keys = [(code.detail, code.appearance.tobytes()) for code in codes]
+    known = {key: _KEPT.get(key) for key in keys}
+    new = {key: code for key, code in zip(keys, codes, strict=True) if known[key] is None}
+    if new:
+        read = np.array([load_appearance().traits(code.appearance) for code in new.values()])
+        made = dict(zip(new, _of_details([code.detail for code in new.values()], *read.T), strict=True))
+        known |= made
+        if len(_KEPT) + len(made) > _MOST:
+            _KEPT.clear()
+        _KEPT.update(made)
+    return np.array([known[key] for key in keys], np.float64)
+
+
+def _of_details(seeds: Sequence[int], genders: np.ndarray, ages: np.ndarray) -> np.ndarray:
+    """float64 (m, n): what of a complexion, and of the places of a face, shows of seeds of details; ``genders``,
+    ``ages``: (m,)."""
+    return np.concatenate([10 * complexion.shown(seeds, genders, ages), features.strengths_of(seeds, ages)], axis=1)
 
 
 def foretold(codes: Sequence[IdentityCode]) -> np.ndarray:
     """float64 (n, 128): recognition codes but for a constant that is the picture's. All zero when the packaged map
     belongs to another face model."""
     matrix = _matrix()
-    found = np.stack([numbers(code) for code in codes])
+    found = _numbers(codes)
     if found.shape[1] != len(matrix):
         return np.zeros((len(codes), matrix.shape[1]))
     out: np.ndarray = found @ matrix
@@ -63,7 +76,7 @@ def foretold_details(seeds: Sequence[int], gender: float, age: float) -> np.ndar
     """float64 (n, 128): what each of ``seeds`` of details adds to what is foretold of a face of that ``gender``, -1 to
     1, and ``age`` in years. All zero when the packaged map belongs to another face model."""
     matrix = _matrix()
-    found = np.stack([_of_detail(seed, gender, age) for seed in seeds])
+    found = _of_details(seeds, np.full(len(seeds), float(gender)), np.full(len(seeds), float(age)))
     if len(matrix) != len(load_geometry().identity) + load_appearance().modes + 3 + found.shape[1]:
         return np.zeros((len(seeds), matrix.shape[1]))
     out: np.ndarray = found @ matrix[-found.shape[1] :]
