@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deid.detection.landmarks import FaceLandmarker
-from deid.models.morphable import echo, fit_basis
+from deid.models.morphable import calibrate, echo, fit_basis
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.codes import IdentityCode, Light
+from deid.models.morphable.codes import IdentityCode, Light, head_rotation
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.tracks import AttributeTrack
@@ -109,16 +111,15 @@ def heard() -> tuple[np.ndarray, np.ndarray, echo.Echo]:
         subject = echo.Echo(np.array([-0.5, -0.3, -0.5, -0.3, 0.2, 0.2, 0.25]))
 
         def shown(of: echo.Echo) -> np.ndarray:
-            return echo._read(geometry, landmarker, *make(of), rows, [WINDOW] * 2)
+            meshes = echo._read(geometry, landmarker, *make(of), rows, [WINDOW] * 2)
+            return np.stack([mesh for mesh in meshes if mesh is not None])
 
-        wanted = shown(subject)
-        echo_reading, meshes = echo.reading, np.arange(2)
-        echo.reading = lambda points: wanted[int(points)] if np.ndim(points) == 0 else echo_reading(points)  # type: ignore[assignment]
-        try:
-            found = echo.listen(geometry, landmarker, make, meshes, rows, [WINDOW] * 2)
-        finally:
-            echo.reading = echo_reading
-        return np.median(wanted - shown(echo.Echo()), axis=0), np.median(wanted - shown(found), axis=0), found
+        def read(of: echo.Echo) -> np.ndarray:
+            return np.stack([echo.reading(mesh) for mesh in shown(of)])
+
+        found = echo.listen(geometry, landmarker, make, shown(subject), rows, [WINDOW] * 2)
+        wanted = read(subject)
+        return np.median(wanted - read(echo.Echo()), axis=0), np.median(wanted - read(found), axis=0), found
 
 
 def test_what_is_off_is_put_right(heard: tuple[np.ndarray, np.ndarray, echo.Echo]) -> None:
@@ -138,3 +139,32 @@ def test_a_slant_counts_less_than_what_both_sides_share() -> None:
     assert np.allclose(out[[0, 2]].mean(), 0.02) and 0 < out[0] - out[2] < 0.01
     assert np.allclose(out[4:6].sum(), 0) and 0 < out[4] < 0.01
     assert np.allclose(out[[1, 3, 6, 7, 8, 9, 10]], gap[[1, 3, 6, 7, 8, 9, 10]])
+
+
+def test_a_head_that_is_turned_otherwise_is_heard() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    skin, iris, detail = appearance.sample(np.random.default_rng(8))
+    code = IdentityCode(np.zeros(len(geometry.identity), np.float32), skin, detail, iris)
+    sitter, track, rows = Sitter.make(geometry, appearance, code, 256), looking(), np.arange(2)
+    away = track.with_values(rotation=track.rotation @ head_rotation(8.0, -6.0, 0.0))
+    with FaceLandmarker() as landmarker:
+        seen = echo._read(geometry, landmarker, away, sitter, rows, [WINDOW] * 2)
+        meshes = np.stack([mesh for mesh in seen if mesh is not None])
+        found = echo.listen(geometry, landmarker, lambda _: (track, sitter), meshes, rows, [WINDOW] * 2)
+    assert np.allclose(found.turned, (-8, 6, 0), atol=2.5)
+    assert np.array_equal(found.weaker(0.0).turned, found.turned)
+
+
+def test_what_was_heard_puts_a_pose_right_that_no_clear_picture_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture has a hand before the face: presence is what :data:`.held.COVERED` allows."""
+    track = looking(1)
+    track.presence[:] = 0.7
+    likeness = SimpleNamespace(chip=np.zeros((8, 8, 3), np.uint8), points=mesh())
+    monkeypatch.setattr(calibrate, "in_places", lambda *_: [likeness.chip])
+    monkeypatch.setattr(calibrate, "_dressed", lambda *_: likeness)
+    codes = iter(np.eye(2, 128))
+    out, _ = calibrate.settled(
+        load_geometry(), None, lambda _: next(codes)[None], lambda _: (track, None),
+        echo.Echo(turned=np.array([2.0, -5.0, 1.0])), track, [(likeness, 0)],
+    )  # fmt: skip
+    assert np.allclose(out.yaw_pitch_roll()[0], (-1.4, 3.5, -0.7), atol=0.3)
