@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deid.models.morphable import face_points
+from deid.models.morphable import face_points, turned
 from deid.models.morphable.codes import Camera
 from deid.models.morphable.fit_basis import fit_basis, surface_points
 from deid.models.morphable.gaze import eyeballs
@@ -83,6 +83,7 @@ def observe(
         seen = camera.project(np.concatenate([surface, irises]).astype(np.float64))
         seen[:, 2] *= -camera.scale
         points[i] = seen + rng.normal(0, noise, seen.shape) * (1, 1, 4)
+    points[:, :468] += turned.astray(points)
     at = np.arange(n, dtype=np.int32) if frames is None else frames.astype(np.int32)
     return Observations(at, points, np.ones(n, np.float32), (640, 480))
 

@@ -46,7 +46,10 @@ _STEEPEST = 0.7  # largest change of the shift per pixel: 1 would fold
 _SOFT_EDGE = 0.008  # least softness of the jaw's edge, in face widths
 _FOREHEAD_FOLLOWS = 0.6  # how far the hairline moves with the new outline
 _RIM_FOLLOWS = 0.6  # of the way from the new outline to the old that the rendered rim is drawn, cheeks and jaw
+_STANDS_OUT = (0.01, 0.035)  # face widths that a nose reaches beyond its cheek, from which on it is drawn where it is
 _MOST_SHIFT = 0.035  # face widths that what lies beside cheeks and jaw may move
+_FAR_SHIFT = 0.08  # the same of what lies behind the far side of a turned face
+_SIDEWAYS = (0.35, 0.75)  # sideways part of a direction from which on it is a side, neither chin nor forehead
 _MOST_PRESSED = 0.3  # how much further than its place the rendered rim may be read, to be drawn in
 _CHEEK_FEATHER = 0.035
 _CHIN_FEATHER = 0.07  # where the frame's own face ends without an edge, as before its neck
@@ -333,15 +336,20 @@ def _tables(
     anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))
     new = np.minimum(rounded(target.reach(centre)) * (1 + told * (place - 1)), whole)
-    new = anchor * smoothed(new / anchor, 3.0)
+    nose = smoothed(ramp(target.stands_out(centre) / width, *_STANDS_OUT), 2.0)  # in profile, it is small and has edges
+    new = anchor * (smoothed(new / anchor, 3.0) * (1 - nose) + smoothed(new / anchor, 1.0) * nose)
     room = border(centre, unit, h, w)
     fade = np.clip(np.minimum(_FADE * width, room - np.maximum(anchor, new)), 0.02 * width, None)
     most = _STEEPEST * fade / 1.5
     follows = 1 - (1 - _FOREHEAD_FOLLOWS * (1 - _TOLD_STAYS * told)) * above
     # beside and below, what lies around moves less than the outline differs: a wider face covers it, and the rim of a
-    # narrower one is drawn out to meet it
-    beyond = new - anchor
-    meets = np.maximum(beyond * (1 - _RIM_FOLLOWS), -np.minimum(most, _MOST_SHIFT * width))
+    # narrower one is drawn out to meet it; but a nose in profile would be pressed flat, and the far side of a turned
+    # face, which is narrow, drawn out until it seems to look ahead
+    across = ramp(np.abs(unit @ np.array([-source.up[1], source.up[0]], np.float32)), *_SIDEWAYS)
+    beyond, far = new - anchor, smoothed((1 - _faces_us(rim)) * across, 6.0)
+    room = (_MOST_SHIFT + far * (_FAR_SHIFT - _MOST_SHIFT)) * np.maximum(width, far * 0.8 * source.height)
+    drawn = _RIM_FOLLOWS * (1 - np.where(beyond > 0, nose, far))
+    meets = np.maximum(beyond * (1 - drawn), -np.minimum(most, room))
     face_edge = anchor + (1 - above) * meets + above * np.clip(follows * beyond, -most, most)
     edge = np.minimum(face_edge, anchor) * (1 - above) + face_edge * above
     edge = np.clip(edge, anchor - most, anchor + most)

@@ -7,7 +7,7 @@ cheek, brow and nose, and the rings are what the silhouette is made of.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,10 +40,8 @@ CORE_RING = _table(_RINGS[1])
 """A closed ring of the mesh around brows, eyes, nose and mouth."""
 FOREHEAD = np.concatenate([OVAL[30:], OVAL[:7]])
 _EARS = (234, 454)
-_EDGES = np.concatenate(
-    [np.stack([ring, np.roll(ring, -1)], axis=1) for ring in (OVAL, *map(_table, _RINGS))]
-    + [np.stack([_table(_MIDLINE)[:-1], _table(_MIDLINE)[1:]], axis=1)]
-)
+_RING_EDGES = np.concatenate([np.stack([ring, np.roll(ring, -1)], axis=1) for ring in (OVAL, *map(_table, _RINGS))])
+_MIDDLE_EDGES = np.stack([_table(_MIDLINE)[:-1], _table(_MIDLINE)[1:]], axis=1)
 _UP = (10, 152)  # mesh points at the top and at the bottom of the face
 
 
@@ -55,7 +53,7 @@ class FaceOutline:
     reach in every direction from the centre is the outline; the polygon's sides and what may stand out beyond them.
     ``up``: float32 (2,), unit vector from chin to forehead. ``jaw``: float32 (m, 2), from ear to ear along the chin.
     ``forehead``: float32 (k, 2), from temple to temple. ``ears``: float32 (2, 2), where the outline passes the ears,
-    viewer's left first.
+    viewer's left first. ``profile``: float32 (p, 2, 2), those of the ``segments`` that are nose, lips and chin.
     """
 
     points: np.ndarray
@@ -64,12 +62,15 @@ class FaceOutline:
     jaw: np.ndarray
     forehead: np.ndarray
     ears: np.ndarray
+    profile: np.ndarray = field(default_factory=lambda: np.zeros((0, 2, 2), np.float32))
 
     @classmethod
     def from_mesh(cls, points: np.ndarray) -> FaceOutline:
         """Of a face mesh in MediaPipe's order. ``points``: (468 or more, 2 or more) crop pixels."""
         xy = np.ascontiguousarray(points[:468, :2], np.float32)
-        return cls(xy[OVAL], xy[_EDGES], _unit(xy[_UP[0]] - xy[_UP[1]]), xy[JAW], xy[FOREHEAD], xy[list(_EARS)])
+        rest, profile = xy[_RING_EDGES], xy[_MIDDLE_EDGES]
+        up = _unit(xy[_UP[0]] - xy[_UP[1]])
+        return cls(xy[OVAL], np.concatenate([rest, profile]), up, xy[JAW], xy[FOREHEAD], xy[list(_EARS)], profile)
 
     @classmethod
     def from_surface(cls, triangles: np.ndarray, weights: np.ndarray, projected: np.ndarray) -> FaceOutline:
@@ -120,6 +121,14 @@ class FaceOutline:
             seen = np.flatnonzero(~missing)
             found = np.interp(np.arange(BINS), seen, found[seen], period=BINS).astype(np.float32)
         return found
+
+    def stands_out(self, centre: np.ndarray) -> np.ndarray:
+        """float32 (BINS,): how far nose, lips and chin of a turned face reach beyond its cheeks from ``centre``."""
+        if not len(self.profile):
+            return np.zeros(BINS, np.float32)
+        both = (self.segments[: len(self.segments) - len(self.profile)], self.profile)
+        cheeks, profile = (reach(np.ascontiguousarray(s - centre.astype(np.float32)), directions()) for s in both)
+        return np.asarray(np.maximum(profile - cheeks, 0), np.float32)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -295,6 +295,35 @@ def test_what_lies_around_a_narrower_face_moves_by_little():
     assert 0 < moved.max() < 0.05 * 90
 
 
+def nosed(curve: np.ndarray, reach: float) -> FaceOutline:
+    """The outline of a turned face whose nose lies ``reach`` pixels beyond its cheek, at the viewer's left."""
+    points = mesh(curve)
+    left = curve[:, 0].min()
+    # the midline runs through the face, but for the nose
+    points[[10, 151, 9, 8, 168, 6, 197, 2, 164, 0, 13, 14, 17, 18, 200, 199, 175, 152], :2] = curve.mean(axis=0)
+    points[[195, 5, 4, 1, 19, 94], :2] = np.stack([np.full(6, left - reach), CENTRE[1] + np.linspace(-7, 7, 6)], 1)
+    return FaceOutline.from_mesh(points)
+
+
+@pytest.mark.parametrize("reach", [6.0, 12.0])
+def test_a_nose_in_profile_is_drawn_where_it_is(reach: float) -> None:
+    """And not pressed flat, as the rim of a cheek that is wider than the subject's would be."""
+    source = oval(90, 120)
+    outline = nosed(source, reach)
+    face = rendered(np.concatenate([source, outline.profile[:, 0]]))
+    tip = np.array([source[:, 0].min() - reach, CENTRE[1]])
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[int(CENTRE[1]) - 5 : int(CENTRE[1]) + 6, int(tip[0]) : int(CENTRE[0])] = True
+    face.alpha, face.rgb = np.maximum(filled(source), inside).astype(np.float32), face.rgb
+    face.rgb = np.broadcast_to(SKIN, (SIDE, SIDE, 3)).astype(np.float32) * face.alpha[..., None]
+    dark = int(tip[0]) + 2  # a mark near the tip
+    face.rgb[int(CENTRE[1]) - 2 : int(CENTRE[1]) + 3, dark : dark + 2] = 0.02
+    picture = np.full((SIDE, SIDE, 3), PALE, np.float32)
+    result = Compositor().compose(picture, face, mesh(source), FaceOutline.from_mesh(mesh(source)), outline, ATTRIBUTES)
+    row = result.rgb[int(CENTRE[1]), : int(CENTRE[0]), 1]
+    assert abs(int(row.argmin()) - dark) <= 2
+
+
 def glassed(thick: int) -> tuple[np.ndarray, np.ndarray]:
     """A bald face, and dark lines of that thickness that run from its eyes outwards."""
     source = oval(90, 120)

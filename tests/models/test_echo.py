@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deid.detection.landmarks import FaceLandmarker
-from deid.models.morphable import echo, fit_basis
+from deid.models.morphable import calibrate, echo, fit_basis
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.codes import IdentityCode, Light
+from deid.models.morphable.codes import IdentityCode, Light, head_rotation
 from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.tracks import AttributeTrack
@@ -116,18 +118,15 @@ def heard() -> tuple[np.ndarray, np.ndarray, echo.Echo]:
         subject = echo.Echo(np.array([-0.5, -0.3, -0.5, -0.3, 0.2, 0.2, 0.25]))
 
         def shown(of: echo.Echo) -> np.ndarray:
-            return echo._read(geometry, landmarker, *make(of), rows, [WINDOW] * 2)[0]
+            meshes = echo._read(geometry, landmarker, *make(of), rows, [WINDOW] * 2)
+            return np.stack([mesh[0] for mesh in meshes if mesh is not None])
 
-        wanted = shown(subject)
-        echo_reading, meshes = echo.reading, np.arange(2)
-        echo.reading = (  # type: ignore[assignment]
-            lambda points, scale=None: wanted[int(points)] if np.ndim(points) == 0 else echo_reading(points, scale)
-        )
-        try:
-            found = echo.listen(geometry, landmarker, make, meshes, rows, [WINDOW] * 2)
-        finally:
-            echo.reading = echo_reading
-        return np.median(wanted - shown(echo.Echo()), axis=0), np.median(wanted - shown(found), axis=0), found
+        def read(of: echo.Echo) -> np.ndarray:
+            return np.stack([echo.reading(mesh) for mesh in shown(of)])
+
+        found = echo.listen(geometry, landmarker, make, shown(subject), rows, [WINDOW] * 2)
+        wanted = read(subject)
+        return np.median(wanted - read(echo.Echo()), axis=0), np.median(wanted - read(found), axis=0), found
 
 
 def test_what_is_off_is_put_right(heard: tuple[np.ndarray, np.ndarray, echo.Echo]) -> None:
@@ -170,18 +169,42 @@ def test_irises_come_to_lie_where_the_subjects_do() -> None:
         track = looking()
         return track.with_values(gaze=heeded.looking(track.gaze + np.float32([0.0, np.radians(8.0)]))), sitter
 
+    def read(of: echo.Echo) -> np.ndarray:
+        found = echo._read(geometry, landmarker, *make(of), rows, [WINDOW] * 2)
+        return np.stack([np.stack(meshes) for meshes in found if meshes is not None])
+
     with FaceLandmarker() as landmarker:
-        levelled = echo.Echo(gaze=np.array([0.0, np.radians(-8.0)]))
-        subject = echo._read(geometry, landmarker, *make(levelled), rows, [WINDOW] * 2)[1]
-        before = echo._read(geometry, landmarker, *make(echo.Echo()), rows, [WINDOW] * 2)
-        off = (before[1] - subject)[:, 10]
-        assert (off > 0.06).all() and np.abs((before[0] - before[1])[:, 10]).max() > 0.01  # it does read otherwise
-        reading, wanted = echo.reading, {0: subject[0], 1: subject[1]}
-        echo.reading = (  # type: ignore[assignment]
-            lambda points, scale=None: wanted[int(points)] if np.ndim(points) == 0 else reading(points, scale)
-        )
-        try:
-            found = echo.listen(geometry, landmarker, make, np.arange(2), rows, [WINDOW] * 2)
-        finally:
-            echo.reading = reading
+        subject, before = read(echo.Echo(gaze=np.array([0.0, np.radians(-8.0)])))[:, 1], read(echo.Echo())
+        up = [[echo.reading(mesh)[10] for mesh in meshes] for meshes in (before[:, 0], before[:, 1], subject)]
+        assert np.min(np.subtract(up[1], up[2])) > 0.06 and np.max(np.abs(np.subtract(up[0], up[1]))) > 0.01
+        found = echo.listen(geometry, landmarker, make, subject, rows, [WINDOW] * 2)
     assert np.degrees(found.gaze[1]) < -4
+
+
+def test_a_head_that_is_turned_otherwise_is_heard() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    skin, iris, detail = appearance.sample(np.random.default_rng(8))
+    code = IdentityCode(np.zeros(len(geometry.identity), np.float32), skin, detail, iris)
+    sitter, track, rows = Sitter.make(geometry, appearance, code, 256), looking(), np.arange(2)
+    away = track.with_values(rotation=track.rotation @ head_rotation(8.0, -6.0, 0.0))
+    with FaceLandmarker() as landmarker:
+        seen = echo._read(geometry, landmarker, away, sitter, rows, [WINDOW] * 2)
+        meshes = np.stack([mesh[0] for mesh in seen if mesh is not None])
+        found = echo.listen(geometry, landmarker, lambda _: (track, sitter), meshes, rows, [WINDOW] * 2)
+    assert np.allclose(found.turned, (-8, 6, 0), atol=2.5)
+    assert np.array_equal(found.weaker(0.0).turned, found.turned)
+
+
+def test_what_was_heard_puts_a_pose_right_that_no_clear_picture_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture has a hand before the face: presence is what :data:`.held.COVERED` allows."""
+    track = looking(1)
+    track.presence[:] = 0.7
+    likeness = SimpleNamespace(chip=np.zeros((8, 8, 3), np.uint8), points=mesh())
+    monkeypatch.setattr(calibrate, "in_places", lambda *_: [likeness.chip])
+    monkeypatch.setattr(calibrate, "_dressed", lambda *_: likeness)
+    codes = iter(np.eye(2, 128))
+    out, _ = calibrate.settled(
+        load_geometry(), None, lambda _: next(codes)[None], lambda _: (track, None),
+        echo.Echo(turned=np.array([2.0, -5.0, 1.0])), track, [(likeness, 0)],
+    )  # fmt: skip
+    assert np.allclose(out.yaw_pitch_roll()[0], (-1.4, 3.5, -0.7), atol=0.3)

@@ -33,6 +33,7 @@ _SHARES = (1.0, 0.5, 0.0)  # of an echo that are tried
 _STRANGER = 0.05  # beyond the match threshold: an echo that brings a surrogate nearer to its subject is too much
 _MOST = 6.0  # degrees: a larger bias is a landmark model that has lost the face
 _PRESENCE = 0.5
+_BEFORE_WALL = 0.7  # of what a bare head before a wall seems turned by: heads in their pictures are read as turned less
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +150,11 @@ def settled(
         for (of, row), after in zip(likenesses, pictures, strict=True)
         if source.presence[row] > COVERED
     ]
-    turn = pose_bias(landmarker, pairs).correction()
-    return track.with_values(rotation=track.rotation @ turn), sitter
+    bias = pose_bias(landmarker, pairs)
+    if not bias.pictures:  # what was read before a wall tells most of it
+        yaw, pitch, roll = (float(v) for v in np.clip(_BEFORE_WALL * echo.turned, -_MOST, _MOST))
+        bias = PoseBias(yaw, pitch, roll, 0)
+    return track.with_values(rotation=track.rotation @ bias.correction()), sitter
 
 
 def _dressed(likeness: Likeness, source: AttributeTrack, track: AttributeTrack, row: int) -> Likeness:

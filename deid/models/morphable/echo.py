@@ -18,13 +18,13 @@ There the subject's reading, which is right on photographs, is compared with whe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
 
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
-from deid.detection.pose import MEAN_HEAD, RIGID_POINTS
+from deid.detection.pose import MEAN_HEAD, RIGID_POINTS, head_pose
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import AttributeCode, Light
 from deid.models.morphable.finish import to_code
@@ -86,13 +86,15 @@ class Echo:
     """What to change of a surrogate so that it reads as the subject did. ``rest``: float64 (7,), weights by which
     brows (inner, outer; left, right) and corners of the mouth (left, right) lie higher, and by which it is wider.
     ``lids``, ``lips``: how much wider the eyes are held, and how much further the lips part. ``gaze``, ``gain``:
-    float64 (2,), radians added, and factors, across and up."""
+    float64 (2,), radians added, and factors, across and up. ``turned``: float64 (3,), degrees of yaw, pitch and roll
+    by which it seems turned from the subject, 0 where that is not told."""
 
     rest: np.ndarray = field(default_factory=lambda: np.zeros(7))
     lids: float = 1.0
     lips: float = 1.0
     gaze: np.ndarray = field(default_factory=lambda: np.zeros(2))
     gain: np.ndarray = field(default_factory=lambda: np.ones(2))
+    turned: np.ndarray = field(default_factory=lambda: np.zeros(3))
 
     def at_rest(self, geometry: Geometry, neutral: np.ndarray) -> np.ndarray:
         """``neutral``, float32 (V, 3), with brows and corners of the mouth where they belong."""
@@ -107,7 +109,9 @@ class Echo:
 
     def weaker(self, share: float) -> Echo:
         """Only so much of it, 0 to 1."""
-        return Echo(self.rest * share, self.lids**share, self.lips**share, self.gaze * share, self.gain**share)
+        return Echo(
+            self.rest * share, self.lids**share, self.lips**share, self.gaze * share, self.gain**share, self.turned
+        )  # fmt: skip
 
 
 Make = Callable[[Echo], tuple[AttributeTrack, Sitter]]
@@ -186,10 +190,13 @@ def listen(
     echo, before, meant = Echo(), None, None
     for _ in range(_ROUNDS):
         track, sitter = make(echo)
-        read, true = _read(geometry, landmarker, track, sitter, rows, lights)
-        good = np.isfinite(read).all(axis=1)
+        meshes = _read(geometry, landmarker, track, sitter, rows, lights)
+        good = np.array([mesh is not None for mesh in meshes])
         if good.sum() < min(2, len(rows)):
             return echo
+        none = np.full(_COUNT, np.nan)
+        read = np.array([none if mesh is None else reading(mesh[0]) for mesh in meshes])
+        true = np.array([none if mesh is None else reading(mesh[1], mesh[0]) for mesh in meshes])
         shown = read.copy()
         shown[:, _TRUE] = true[:, _TRUE]
         now = np.median(shown[good], axis=0)
@@ -198,7 +205,15 @@ def listen(
             steps = np.where(large, np.clip((now - before) / np.where(large, meant, 1.0), 0.5, 1.5), 1.0)
         before, meant = now, _KEPT * _evened(np.median((wanted - shown)[good], axis=0))
         echo = _stepped(echo, meant / steps, effect, read[good], wanted[good], track.gaze[rows[good]])
+        apart = [_pose(mesh[0]) - _pose(old) for mesh, old in zip(meshes, seen, strict=True) if mesh is not None]
+        echo = replace(echo, turned=np.median(apart, axis=0))
     return echo
+
+
+def _pose(mesh: np.ndarray) -> np.ndarray:
+    """(3,): yaw, pitch and roll in degrees of a mesh (478, 3)."""
+    roll, yaw, pitch = head_pose(mesh)
+    return np.array([yaw, pitch, np.degrees(roll)])
 
 
 def _evened(gap: np.ndarray) -> np.ndarray:
@@ -300,9 +315,9 @@ def read_off(landmarker: FaceLandmarker, picture: np.ndarray, mesh: np.ndarray) 
 def _read(
     geometry: Geometry, landmarker: FaceLandmarker, track: AttributeTrack, sitter: Sitter, rows: np.ndarray,
     lights: Sequence[Light],
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """(m, 11) each: what is read off the surrogate in ``rows`` of ``track``, and what would be of a mesh that lies
-    where the surrogate does, by the measure of the first. NaN where no face is found."""
+) -> list[tuple[np.ndarray, np.ndarray] | None]:  # fmt: skip
+    """m meshes (478, 3): what is read off the surrogate in ``rows`` of ``track``, and where it is; ``None`` where
+    no face is found."""
 
     def shown(at: tuple[int, Light]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         row, light = at
@@ -318,12 +333,9 @@ def _read(
         mesh = camera.project(truth)
         return _wearing(before_wall(face), sitter, geometry, vertices, code), mesh, np.concatenate([mesh, irises])
 
-    out, true = np.full((len(rows), _COUNT), np.nan), np.full((len(rows), _COUNT), np.nan)
-    for i, (picture, mesh, whole) in enumerate(side_by_side(shown, zip(rows.tolist(), lights, strict=True))):
-        points = read_off(landmarker, picture, mesh)
-        if points is not None:
-            out[i], true[i] = reading(points), reading(whole, points)
-    return out, true
+    pictures = side_by_side(shown, zip(rows.tolist(), lights, strict=True))
+    found = [(read_off(landmarker, picture, mesh), whole) for picture, mesh, whole in pictures]
+    return [None if points is None else (points, whole) for points, whole in found]
 
 
 @lru_cache(maxsize=2)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deid.models.morphable import apertures, face_points, fit_kernel, gaze, lids, visibility
+from deid.models.morphable import apertures, face_points, fit_kernel, gaze, lids, turned, visibility
 from deid.models.morphable.fit_basis import SIGMA, UPPER, FitBasis, fit_basis
 from deid.models.morphable.fit_rows import procrustes, spread_frames, usual_frames
 from deid.models.morphable.geometry import Geometry
@@ -69,7 +69,7 @@ class _State:
 
     @classmethod
     def start(cls, basis: FitBasis, neutral: np.ndarray, observations: Observations, distance: float) -> _State:
-        seen = observations.points[:, :468].astype(np.float64) * (1, -1, -1)
+        seen = turned.straightened(observations.points)[:, :468].astype(np.float64) * (1, -1, -1)
         rotations, states = procrustes(neutral, seen, basis.weights)
         states[:, 0] *= 1 - basis.reach / distance  # the face is nearer than the head's origin
         n = len(observations)
@@ -343,8 +343,10 @@ def completed(
         depth = ((model @ np.swapaxes(state.rotations, 1, 2))[..., 2] + state.states[:, 3:]) * near[:, None]
         state.seen[gone] = np.concatenate([places, depth[..., None]], axis=2)[gone]
         state.fit(basis, neutral, distances, alone, 2)
-    points = observations.points.copy()
-    points[rows, : face_points.MESH_POINTS] = (state.seen * (1, -1, -1)).astype(np.float32)
+    points, filled = observations.points.copy(), part.points.copy()
+    straight = (state.seen * (1, -1, -1)).astype(np.float32)
+    filled[:, : face_points.MESH_POINTS][gone] = (straight + turned.astray(part.points))[gone]
+    points[rows] = filled  # what lies astray is taken off where these are fitted
     return Observations(observations.frames, points, observations.presence, observations.size)
 
 
