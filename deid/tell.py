@@ -47,7 +47,8 @@ class Teller:
             warnings.append(f"kept as asked, and recognisable: track {names}")
         if self.config.key is not None and is_exposed(self.config.key):
             warnings.append(f"others may read the key: chmod 600 {self.config.key.name}")
-        warnings += self.engine.decisions().warnings if self.engine is not None else []
+        if self.engine is not None:
+            warnings += self.engine.decisions().warnings + _not_shown(self.engine, plan)
         faces = np.zeros(max(analysis.frames, 1))
         for t in analysis.tracks:
             faces[t.first : t.last + 1] += 1
@@ -76,3 +77,18 @@ class Teller:
             notes=(*self.info.notes, *notes),
             warnings=tuple(warnings),
         )
+
+
+def _not_shown(engine: Engine, plan: Plan) -> list[str]:
+    """Whose surrogate was named and could not be shown in any of their tracks."""
+    out, named = [], engine.decisions().surrogates
+    for person in engine.people():
+        outcomes = [plan.outcomes[track] for track in person.tracks if track in plan.outcomes]
+        if person.id in named and outcomes and all(outcome == "obscured" for outcome, _ in outcomes):
+            why = outcomes[0][1]
+            out.append(
+                f"person {person.id} is obscured instead of replaced by surrogate {named[person.id]}"
+                + (f" ({why})" if why else "")
+                + ": look at the result, and try another number"
+            )
+    return out

@@ -208,3 +208,16 @@ def test_a_track_that_is_not_like_the_photo_is_not_kept_with_its_person(media) -
     somebody = person(1, 1, 2)
     decided = decide(found, [somebody], {1: codes(0), 2: codes(0, away=0.55)}, None, [face(0)])
     assert set(decided.fates) == {1} and not decided.spared(somebody)
+
+
+def test_a_named_surrogate_that_cannot_be_shown_is_told() -> None:
+    from types import SimpleNamespace
+
+    from deid.tell import _not_shown
+
+    who = {1: (1, 2), 2: (3,), 3: (4,)}
+    people = [SimpleNamespace(id=number, tracks=tracks) for number, tracks in who.items()]
+    engine = SimpleNamespace(decisions=lambda: SimpleNamespace(surrogates={1: 7, 2: 8}), people=lambda: people)
+    fates = {1: ("replaced", ""), 2: ("obscured", "too small"), 3: ("obscured", "recognised"), 4: ("obscured", "")}
+    (told,) = _not_shown(engine, SimpleNamespace(outcomes=fates))  # type: ignore[arg-type]
+    assert told.startswith("person 2 is obscured instead of replaced by surrogate 8 (recognised)")

@@ -76,7 +76,8 @@ class Judge:
         note["tone"], note["left"], note["seam"] = seen.tone, seen.left, max(seen.seams)
         note["softness"], note["likeness"] = seen.softness, seen.likeness
         note["skin"] = typology_angle(before.rgb)
-        codes = self._codes(a, b, points, float(sighting.mesh.box[3]), (before, after))
+        hidden = seen.touched is Touched.OBSCURED
+        codes = self._codes(a, b, points, float(sighting.mesh.box[3]), (before, after), hidden)
         note["distance"] = note["other"] = np.nan
         for name, (own, new) in codes.items():
             note["distance" if name == "dlib" else "other"] = float(np.linalg.norm(own - new))
@@ -91,7 +92,7 @@ class Judge:
         )
 
     def _codes(
-        self, a: np.ndarray, b: np.ndarray, points: np.ndarray, height: float, pair: tuple[Look, Look]
+        self, a: np.ndarray, b: np.ndarray, points: np.ndarray, height: float, pair: tuple[Look, Look], hidden: bool
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         if height < RECOGNISED:
             return {}
@@ -99,8 +100,10 @@ class Judge:
         for r in self._recognisers:
             chips = [look.rgb for look in pair] if r.name == "dlib" else [r.cut(a, points), r.cut(b, points)]
             own, new = r.codes(np.stack(chips))
-            if float(np.linalg.norm(own - new)) < r.threshold and _is_blob(r, chips[0], own):
-                continue  # the original is too dark or blurred to know anybody by
+            if float(np.linalg.norm(own - new)) < r.threshold and (
+                _is_blob(r, chips[0], own) or (hidden and _is_blob(r, chips[1], own))
+            ):
+                continue  # the original is too dark or blurred to know anybody by, or an empty disc is as near to it
             out[r.name] = own, new
         return out
 
@@ -131,8 +134,8 @@ class Judge:
 
 
 def _is_blob(recogniser: Recogniser, chip: np.ndarray, code: np.ndarray) -> bool:
-    """Whether the recogniser takes a face for the same one when everything is blurred out of it: then it does not look
-    at the face, and its matches mean nothing."""
+    """Whether the recogniser takes a picture for the face that ``code`` is of when everything is blurred out of it:
+    then it does not look at the face, and its matches mean nothing."""
     blurred = imaging.gaussian_blur(chip, (0, 0), _BLOB * chip.shape[0] / CHIP)
     return float(np.linalg.norm(recogniser.codes(blurred[None])[0] - code)) < recogniser.threshold
 

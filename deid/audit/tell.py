@@ -25,7 +25,8 @@ def summary(told: dict[str, Any]) -> list[str]:
     out.append(
         "No face was found as it was, and none is still recognised."
         if not hits
-        else f"{hits} faces, counted frame by frame, are as they were or still recognised: see the moments listed."
+        else f"{'1 face' if hits == 1 else f'{hits} faces'}, counted frame by frame, {'is' if hits == 1 else 'are'} "
+        "unchanged or still recognised: see the moments listed."
     )
     if match["frames"]:
         out.append(

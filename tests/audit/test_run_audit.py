@@ -208,3 +208,34 @@ def test_a_recogniser_that_sees_nothing_in_a_face_is_not_asked(tmp_path: Path) -
     halves[:, :56, 0] = halves[:, 56:, 2] = 255
     judge.threshold = 1e-9
     assert not _is_blob(judge, halves, judge.codes(halves[None])[0] + 1)
+
+
+def test_an_empty_disc_is_nobody_and_a_face_under_a_thin_veil_is(tmp_path: Path) -> None:
+    """Of what is obscured a match counts only where it goes when the rest of the picture goes."""
+    from types import SimpleNamespace
+
+    from deid.audit.judge import Judge
+
+    class Middle:
+        """A recogniser who looks at how dark the middle of a picture is."""
+
+        name, threshold = "own", 0.5
+
+        def cut(self, picture: np.ndarray, points: np.ndarray) -> np.ndarray:
+            return picture
+
+        def codes(self, chips: np.ndarray) -> np.ndarray:
+            return np.asarray(chips, float)[:, 70:80, 70:80].mean((1, 2)) / 255
+
+    face = np.full((150, 150, 3), 220, np.uint8)
+    face[65:85, 65:85] = 0
+    thin = (face // 4 * 3).astype(np.uint8)
+    disc = np.full_like(face, 60)
+    judge = SimpleNamespace(_recognisers=[Middle()])
+    points, look = np.zeros((478, 3), np.float32), SimpleNamespace(rgb=disc)
+
+    def asked(b: np.ndarray, hidden: bool) -> bool:
+        return bool(Judge._codes(judge, face, b, points, 100.0, (look, look), hidden))  # type: ignore[arg-type]
+
+    assert asked(thin, True) and asked(thin, False)
+    assert asked(disc, False) and not asked(disc, True)
