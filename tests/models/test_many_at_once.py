@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
-from deid.models.morphable import foretell, side_by_side
+from deid.models.morphable import foretell, side_by_side, surrogate
 from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.complexion import Complexion, shown
@@ -75,3 +78,28 @@ def test_drafts_do_not_depend_on_threads() -> None:
         side_by_side.allow(2)
     np.testing.assert_array_equal(*made)
     assert made[0].std() > 0.01
+
+
+def test_pictures_are_recognised_in_order_and_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recogniser belongs to one thread; what it is shown was painted in others."""
+    painters, recognisers = set[int](), set[int]()
+
+    def painted(geometry: object, sitter: object, likeness: int) -> np.ndarray:
+        painters.add(threading.get_ident())
+        time.sleep(0.01 * (4 - likeness))  # the first takes longest
+        return np.full((150, 150, 3), likeness, np.uint8)
+
+    def recognise(chips: np.ndarray) -> np.ndarray:
+        recognisers.add(threading.get_ident())
+        return chips.reshape(len(chips), -1)[:, :128].astype(np.float32)
+
+    monkeypatch.setattr(surrogate, "in_place", painted)
+    try:
+        side_by_side.allow(2)
+        chips, codes = surrogate.seen_in_places(None, None, range(4), recognise)
+    finally:
+        side_by_side.rest()
+    assert chips.shape == (4, 150, 150, 3) and codes.shape == (4, 128)
+    np.testing.assert_array_equal(chips[:, 0, 0, 0], range(4))
+    np.testing.assert_array_equal(codes[:, 0], range(4))
+    assert recognisers == {threading.get_ident()} and recognisers.isdisjoint(painters)

@@ -25,7 +25,7 @@ from deid.models.morphable.mouths import with_teeth
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.side_by_side import side_by_side
-from deid.models.morphable.surrogate import Likeness, Recognise, in_places
+from deid.models.morphable.surrogate import Likeness, Recognise, seen_in_places
 from deid.models.morphable.tracks import AttributeTrack
 from deid.recognition.thresholds import FAR_1E3
 
@@ -141,8 +141,9 @@ def settled(
     before = recognise(np.stack([likeness.chip for likeness, _ in likenesses]))
     for share in _SHARES:
         track, sitter = make(echo.weaker(share))
-        pictures = in_places(geometry, sitter, [_dressed(of, source, track, row) for of, row in likenesses])
-        apart = np.linalg.norm(before - recognise(np.stack(pictures)), axis=1)
+        dressed = [_dressed(of, source, track, row) for of, row in likenesses]
+        pictures, after = seen_in_places(geometry, sitter, dressed, recognise)
+        apart = np.linalg.norm(before - after, axis=1)
         if float(apart.min()) > FAR_1E3 + _STRANGER:
             break
     pairs = [  # what a landmark model makes of a face with a hand before it says nothing of the face

@@ -370,8 +370,7 @@ def _judged(
     draws: int,
 ) -> Surrogate:
     sitter = sketched(geometry, appearance, code)
-    chips = np.stack(in_places(geometry, sitter, likenesses))
-    after = recognise(chips)
+    chips, after = seen_in_places(geometry, sitter, likenesses, recognise)
     apart = np.linalg.norm(before[:, None] - after[None], axis=-1)
     own = np.diagonal(apart)
     distance, nearest = float(own.mean()), float(own.min())
@@ -402,9 +401,14 @@ def in_place(geometry: Geometry, sitter: Sitter, likeness: Likeness) -> np.ndarr
     return np.rint(np.clip(made.rgb, 0, 1) * 255).astype(np.uint8)
 
 
-def in_places(geometry: Geometry, sitter: Sitter, likenesses: Sequence[Likeness]) -> list[np.ndarray]:
-    """:func:`in_place` for each."""
-    return list(side_by_side(lambda likeness: in_place(geometry, sitter, likeness), likenesses))
+def seen_in_places(
+    geometry: Geometry, sitter: Sitter, likenesses: Sequence[Likeness], recognise: Recognise
+) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`in_place` for each, uint8 (n, 150, 150, 3), and what the recogniser makes of it: of the first while the
+    others are painted."""
+    painted = side_by_side(lambda likeness: in_place(geometry, sitter, likeness), likenesses)
+    seen = [(chip, recognise(chip[None])[0]) for chip in painted]
+    return np.stack([chip for chip, _ in seen]), np.stack([code for _, code in seen])
 
 
 def in_chip(attributes: AttributeCode, transform: np.ndarray) -> AttributeCode:
