@@ -200,9 +200,9 @@ def test_what_was_heard_puts_a_pose_right_that_no_clear_picture_tells(monkeypatc
     track = looking(1)
     track.presence[:] = 0.7
     likeness = SimpleNamespace(chip=np.zeros((8, 8, 3), np.uint8), points=mesh())
-    monkeypatch.setattr(calibrate, "in_places", lambda *_: [likeness.chip])
-    monkeypatch.setattr(calibrate, "_dressed", lambda *_: likeness)
     codes = iter(np.eye(2, 128))
+    monkeypatch.setattr(calibrate, "seen_in_places", lambda *_: (likeness.chip[None], next(codes)[None]))
+    monkeypatch.setattr(calibrate, "_dressed", lambda *_: likeness)
     out, _ = calibrate.settled(
         load_geometry(), None, lambda _: next(codes)[None], lambda _: (track, None),
         echo.Echo(turned=np.array([2.0, -5.0, 1.0])), track, [(likeness, 0)],

@@ -10,9 +10,10 @@ at rest, lids in how wide it holds its eyes, lips in how far they part, irises i
 by what the first one did (a secant step, Broyden 1965, on a diagonal). All of it is bounded: a surrogate stays who it
 is, and an expression that is not understood is not made up for by an absurd one.
 
-How wide the eyes are held, and how high irises lie in them, is not asked of the landmark model: of rendered eyes it
-reads what it expects, slits wider by a fifth than they are and irises in their middle whose pupils are under the lid.
-There the subject's reading, which is right on photographs, is compared with where the lids and irises are rendered.
+How high irises lie, and how far eyes are open that are held narrow, is not asked of the landmark model: of rendered
+eyes it reads what it expects, irises in the middle of slits whose pupils are under the lid, and slits wider than they
+are, wide ones by a tenth, narrow ones by half. There the subject's reading, which is right on photographs, is compared
+with where irises, and lids that are held narrow, are rendered.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ they are: median of draws, in three poses."""
 # the reading's parts: brows (inner, outer; left, right), corners of the mouth, its width, lids, lips' gap, gaze
 _REST, _LIDS, _LIPS, _GAZE = slice(0, 7), 7, 8, slice(9, 11)
 _COUNT = 11
-_TRUE = [_LIDS, 10]  # what is compared with where it is, not with how it reads: lids, and gaze up and down
+_UP = 10  # of gaze, which is compared with where it is, not with how it reads; and lids that are held narrow:
+_WELL_READ = (0.08, 0.1)  # outer eye distances between lids, from which on they are read the better the wider they are
 _LEAST_WEIGHT = np.array([-1.0, -0.8, -1.0, -0.8, -0.3, -0.3, -0.25])
 _MOST_WEIGHT = np.array([0.4, 0.5, 0.4, 0.5, 0.4, 0.4, 0.3])
 """By how much the face at rest may be changed: brows by weights of expressions, corners of the mouth and its width by
@@ -198,7 +200,9 @@ def listen(
         read = np.array([none if mesh is None else reading(mesh[0]) for mesh in meshes])
         true = np.array([none if mesh is None else reading(mesh[1], mesh[0]) for mesh in meshes])
         shown = read.copy()
-        shown[:, _TRUE] = true[:, _TRUE]
+        narrow = np.clip((_WELL_READ[1] - wanted) / np.ptp(_WELL_READ), 0.0, 1.0)[:, _LIDS]
+        shown[:, _LIDS] += narrow * (true - read)[:, _LIDS]
+        shown[:, _UP] = true[:, _UP]
         now = np.median(shown[good], axis=0)
         if before is not None and meant is not None:
             large = np.abs(meant) > _TOLD
