@@ -33,6 +33,8 @@ _SHARES = (1.0, 0.5, 0.0)  # of an echo that are tried
 _STRANGER = 0.05  # beyond the match threshold: an echo that brings a surrogate nearer to its subject is too much
 _MOST = 6.0  # degrees: a larger bias is a landmark model that has lost the face
 _PRESENCE = 0.5
+_YAW_SEEN = 1.4  # degrees by which a face seems to turn for one that it is turned: its outline goes along (1.4 to 1.7)
+_ONCE_MORE = 0.7  # degrees of a bias from which on what its correction did is read, too
 _BEFORE_WALL = 0.7  # of what a bare head before a wall seems turned by: heads in their pictures are read as turned less
 
 
@@ -47,7 +49,7 @@ class PoseBias:
 
     def correction(self) -> np.ndarray:
         """float64 (3, 3): multiplied to camera_from_head from the right, takes the bias out."""
-        return head_rotation(-self.yaw, -self.pitch, -self.roll)
+        return head_rotation(-self.yaw / _YAW_SEEN, -self.pitch, -self.roll)
 
 
 def pose_bias(landmarker: FaceLandmarker, pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> PoseBias:
@@ -146,16 +148,31 @@ def settled(
         apart = np.linalg.norm(before - after, axis=1)
         if float(apart.min()) > FAR_1E3 + _STRANGER:
             break
-    pairs = [  # what a landmark model makes of a face with a hand before it says nothing of the face
+    bias = _bias_of(landmarker, likenesses, source, pictures)
+    if not bias.pictures:  # what was read before a wall tells most of it, but not where the sides of the face end
+        _, pitch, roll = (float(v) for v in np.clip(_BEFORE_WALL * echo.turned, -_MOST, _MOST))
+        bias = PoseBias(0.0, pitch, roll, 0)
+    track = track.with_values(rotation=track.rotation @ bias.correction())
+    if bias.pictures and max(abs(bias.yaw), abs(bias.pitch), abs(bias.roll)) > _ONCE_MORE:
+        dressed = [_dressed(of, source, track, row) for of, row in likenesses]
+        pictures, _ = seen_in_places(geometry, sitter, dressed, recognise)
+        bias = _bias_of(landmarker, likenesses, source, pictures)
+        track = track.with_values(rotation=track.rotation @ bias.correction())
+    return track, sitter
+
+
+def _bias_of(
+    landmarker: FaceLandmarker, likenesses: Sequence[tuple[Likeness, int]], source: AttributeTrack,
+    pictures: np.ndarray,
+) -> PoseBias:  # fmt: skip
+    """How far the face in ``pictures`` (n, h, w, 3) seems turned, where nothing lies before it: what a landmark model
+    makes of a face with a hand before it says nothing of the face."""
+    pairs = [
         (of.chip, after, of.points)
         for (of, row), after in zip(likenesses, pictures, strict=True)
         if source.presence[row] > COVERED
     ]
-    bias = pose_bias(landmarker, pairs)
-    if not bias.pictures:  # what was read before a wall tells most of it
-        yaw, pitch, roll = (float(v) for v in np.clip(_BEFORE_WALL * echo.turned, -_MOST, _MOST))
-        bias = PoseBias(yaw, pitch, roll, 0)
-    return track.with_values(rotation=track.rotation @ bias.correction()), sitter
+    return pose_bias(landmarker, pairs)
 
 
 def _dressed(likeness: Likeness, source: AttributeTrack, track: AttributeTrack, row: int) -> Likeness:

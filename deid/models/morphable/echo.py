@@ -78,7 +78,7 @@ _USUAL_GAP = 0.08  # weight, as a gap that is right, of no factor at all
 _SIDES = np.array([[0, 2], [1, 3], [4, 5]])  # brows' inner ends, outer ends, corners of the mouth: left and right
 _ONE_SIDED = 0.3  # share of a slant of brows or mouth at rest that is made up for: most of it is how the head is turned
 _TOLD = 0.006  # a step that was meant to be larger tells how much of it comes back
-_KEPT = np.array([0.9] * 4 + [0.8, 0.8, 0.5] + [0.6, 0.9, 0.9, 0.9])
+_KEPT = np.array([0.9] * 4 + [0.8, 0.8, 0.5] + [0.6, 0.9, 0.9, 0.7])
 """Share of a difference that is made up for; eyes that are large or small by nature, and mouths that are wide, stay so
 in part."""
 

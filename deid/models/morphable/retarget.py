@@ -28,7 +28,7 @@ _MOBILITY = np.array([1.0, 0.5, 0.5, 0.35, 0.35])  # shares in which those open 
 _LIPS_ALONE = np.array([1e-3, 0.5, 0.5, 1e-2, 1e-2])  # where the jaw and the upper lip are set by the teeth
 _HABIT, _HABIT_RANGE = 0.85, (0.6, 1.06)
 """How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits."""
-_STARE = np.array([0.64, 0.85])
+_STARE = np.array([0.72, 0.95])
 """Centimetres of the lids' mean gap from which they open less than they are told to, and that they never reach: irises
 are alike in everybody, and lids that stand off them are a stare."""
 _LASTING = (
