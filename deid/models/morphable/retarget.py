@@ -28,6 +28,7 @@ _MOBILITY = np.array([1.0, 0.5, 0.5, 0.35, 0.35])  # shares in which those open 
 _LIPS_ALONE = np.array([1e-3, 0.5, 0.5, 1e-2, 1e-2])  # where the jaw and the upper lip are set by the teeth
 _HABIT, _HABIT_RANGE = 0.85, (0.6, 1.06)
 """How much of a habit of holding the eyes wider or narrower than the surrogate's own is kept, and its limits."""
+_OFTEN_WIDE = 0.9  # quantile of openness that tells how narrow eyes stay
 _STARE = np.array([0.72, 0.95])
 """Centimetres of the lids' mean gap from which they open less than they are told to, and that they never reach: irises
 are alike in everybody, and lids that stand off them are a stare."""
@@ -221,8 +222,9 @@ class Retargeter:
         return (gap / self._open_gap).astype(np.float32)
 
     def _lids_rise(self, track: AttributeTrack) -> float:
-        """Centimetres, of ``track`` with the surrogate's openness."""
-        held = float(np.median(np.minimum(track.openness.max(axis=1), 1.0))) * self._open_gap
+        """Centimetres, of ``track`` with the surrogate's openness. Lids that rise once and for all leave eyes that also
+        open wide less to open by: what counts is how wide they get."""
+        held = float(np.quantile(track.openness.max(axis=1), _OFTEN_WIDE)) * self._open_gap
         return self._own_width * lower_lids_rise(self._open_gap / self._own_width, held / self._own_width)
 
     def _points(self, shape: np.ndarray) -> np.ndarray:
