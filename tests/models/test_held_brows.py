@@ -40,3 +40,13 @@ def test_brows_that_move_stay_an_expression(geometry: Geometry) -> None:
     before = expression.copy()
     assert not Retargeter(geometry, shape, shape)._hold_brows(expression).any()
     assert np.array_equal(expression, before)
+
+
+@pytest.mark.parametrize("degrees", [0.0, -11.0])
+def test_eyes_open_wide_wherever_they_look(geometry: Geometry, degrees: float) -> None:
+    """Lids follow eyes downwards; who looks down with wide eyes holds them up."""
+    from deid.models.morphable.lids import lid_curves
+
+    curves = lid_curves(geometry, np.zeros(len(geometry.identity), np.float32))
+    steps = curves.step(0, np.array([0.7, 1.0, 1.2]), np.full(3, np.radians(degrees)))
+    assert (np.diff(steps) < -0.1).all() and steps[-1] > curves.steps[0]
