@@ -12,7 +12,7 @@ from deid.models.morphable.fit_basis import fit_basis, surface_points
 from deid.models.morphable.geometry import Geometry
 from deid.models.morphable.tracks import AttributeTrack
 
-_LID_STEPS = np.array([-1.7, -1.0, -0.5, 0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
+_LID_STEPS = np.array([-2.6, -1.7, -1.0, -0.5, 0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0])
 """Positive: weight of eyeBlink; negative: of eyeWide, which lids that follow eyes downwards take more than one of."""
 _PITCHES = np.array([-0.5, -0.25, 0.0, 0.25])
 _SHUT = 0.04  # openness below which an eye is shut whatever else moves it
