@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import stat
-import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -42,23 +42,26 @@ class Stop:
     for more. ``asked``: the former."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        # no lock, and so no event: a signal's handler calls this in the thread that may just hold it
+        self._over = False
         self.asked = False
 
     def __call__(self) -> None:
-        self.asked = True
-        self._event.set()
+        self.asked = self._over = True
 
     def failed(self) -> None:
         """Nothing that comes in will be looked at."""
-        self._event.set()
+        self._over = True
 
     def __bool__(self) -> bool:
-        return self._event.is_set()
+        return self._over
 
     def wait(self, seconds: float) -> bool:
         """Wait so long, or until then; whether it came to that."""
-        return self._event.wait(seconds)
+        end = time.monotonic() + seconds
+        while not self._over and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _POLL))
+        return self._over
 
 
 @dataclass(frozen=True, slots=True)
