@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -289,7 +291,7 @@ def test_a_signal_finishes_the_file(with_face: bytes, tmp_path: Path) -> None:
         process.stdin.write(with_face[: len(with_face) * 2 // 3])
         process.stdin.flush()
         for _ in range(200):  # until it has begun: before that there is nothing to finish
-            if b"deid" in Path(f"/proc/{process.pid}/cmdline").read_bytes() and _reads(process.pid):
+            if _reads(process):
                 break
             time.sleep(0.05)
         time.sleep(1.0)
@@ -299,9 +301,24 @@ def test_a_signal_finishes_the_file(with_face: bytes, tmp_path: Path) -> None:
     assert b'"stopped": true' in (tmp_path / "it.json").read_bytes()
 
 
-def _reads(pid: int) -> bool:
-    """Whether the process has a thread that reads frames."""
-    return len(os.listdir(f"/proc/{pid}/task")) > 3
+def _reads(process: subprocess.Popen) -> bool:
+    """Whether the process has read what it was given."""
+    left = bytearray(4)
+    fcntl.ioctl(process.stdin.fileno(), termios.FIONREAD, left)  # type: ignore[union-attr]
+    return not any(left)
+
+
+def test_a_signal_that_was_swallowed_before_the_stream_began_ends_it(
+    faceless_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised by a handler while modules are loaded, it may end up where nobody catches it."""
+    from deid.commands._shell import StopRequest
+
+    monkeypatch.setattr(StopRequest, "_signum", signal.SIGINT, raising=False)
+    monkeypatch.setattr(StopRequest, "__init__", lambda self: setattr(self, "_armed", True))
+    words = ["stream", str(faceless_clip), "-o", str(tmp_path / "out.mkv"), "--engine", "solid"]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code != 0 and not any(tmp_path.iterdir())
 
 
 def test_nobody_who_reads_is_one_sentence(with_face: bytes) -> None:
