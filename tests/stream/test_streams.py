@@ -308,17 +308,16 @@ def _reads(process: subprocess.Popen) -> bool:
     return not any(left)
 
 
-def test_a_signal_that_was_swallowed_before_the_stream_began_ends_it(
-    faceless_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_that_was_swallowed_before_the_stream_began_ends_it(faceless_clip: Path, tmp_path: Path) -> None:
     """Raised by a handler while modules are loaded, it may end up where nobody catches it."""
-    from deid.commands._shell import StopRequest
+    from deid.commands._shell import Stopped, StopRequest
 
-    monkeypatch.setattr(StopRequest, "_signum", signal.SIGINT, raising=False)
-    monkeypatch.setattr(StopRequest, "__init__", lambda self: setattr(self, "_armed", True))
+    request = StopRequest()
+    with contextlib.suppress(Stopped):
+        request.handle(signal.SIGINT, None)
     words = ["stream", str(faceless_clip), "-o", str(tmp_path / "out.mkv"), "--engine", "solid"]
-    result = CliRunner().invoke(cli, words)
-    assert result.exit_code != 0 and not any(tmp_path.iterdir())
+    result = CliRunner().invoke(cli, words, obj=request)
+    assert isinstance(result.exception, Stopped) and not any(tmp_path.iterdir())
 
 
 def test_nobody_who_reads_is_one_sentence(with_face: bytes) -> None:
