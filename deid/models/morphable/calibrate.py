@@ -7,7 +7,7 @@ measured once a surrogate and taken out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +25,7 @@ from deid.models.morphable.mouths import with_teeth
 from deid.models.morphable.painter import Sitter
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.side_by_side import side_by_side
-from deid.models.morphable.surrogate import Likeness, Recognise, seen_in_places
+from deid.models.morphable.surrogate import Likeness, Recognise, in_place, seen_in_places
 from deid.models.morphable.tracks import AttributeTrack
 from deid.recognition.thresholds import FAR_1E3
 
@@ -140,11 +140,14 @@ def settled(
     ``likenesses``: those of the same track, and their rows."""
     if not likenesses:
         return make(echo)
+
+    def dressed(track: AttributeTrack) -> list[Likeness]:
+        return [_dressed(of, source, track, row) for of, row in likenesses]
+
     before = recognise(np.stack([likeness.chip for likeness, _ in likenesses]))
     for share in _SHARES:
         track, sitter = make(echo.weaker(share))
-        dressed = [_dressed(of, source, track, row) for of, row in likenesses]
-        pictures, after = seen_in_places(geometry, sitter, dressed, recognise)
+        pictures, after = seen_in_places(geometry, sitter, dressed(track), recognise)
         apart = np.linalg.norm(before - after, axis=1)
         if float(apart.min()) > FAR_1E3 + _STRANGER:
             break
@@ -154,19 +157,18 @@ def settled(
         bias = PoseBias(0.0, pitch, roll, 0)
     track = track.with_values(rotation=track.rotation @ bias.correction())
     if bias.pictures and max(abs(bias.yaw), abs(bias.pitch), abs(bias.roll)) > _ONCE_MORE:
-        dressed = [_dressed(of, source, track, row) for of, row in likenesses]
-        pictures, _ = seen_in_places(geometry, sitter, dressed, recognise)
-        bias = _bias_of(landmarker, likenesses, source, pictures)
+        again = side_by_side(lambda likeness: in_place(geometry, sitter, likeness), dressed(track))
+        bias = _bias_of(landmarker, likenesses, source, again)
         track = track.with_values(rotation=track.rotation @ bias.correction())
     return track, sitter
 
 
 def _bias_of(
     landmarker: FaceLandmarker, likenesses: Sequence[tuple[Likeness, int]], source: AttributeTrack,
-    pictures: np.ndarray,
+    pictures: Iterable[np.ndarray],
 ) -> PoseBias:  # fmt: skip
-    """How far the face in ``pictures`` (n, h, w, 3) seems turned, where nothing lies before it: what a landmark model
-    makes of a face with a hand before it says nothing of the face."""
+    """How far the face in ``pictures``, each (h, w, 3), seems turned, where nothing lies before it: what a landmark
+    model makes of a face with a hand before it says nothing of the face."""
     pairs = [
         (of.chip, after, of.points)
         for (of, row), after in zip(likenesses, pictures, strict=True)
