@@ -347,9 +347,9 @@ def _tables(
     # face, which is narrow, drawn out until it seems to look ahead
     across = ramp(np.abs(unit @ np.array([-source.up[1], source.up[0]], np.float32)), *_SIDEWAYS)
     beyond, far = new - anchor, smoothed((1 - _faces_us(rim)) * across, 6.0)
-    room = (_MOST_SHIFT + far * (_FAR_SHIFT - _MOST_SHIFT)) * np.maximum(width, far * 0.8 * source.height)
+    slack = (_MOST_SHIFT + far * (_FAR_SHIFT - _MOST_SHIFT)) * np.maximum(width, far * 0.8 * source.height)
     drawn = _RIM_FOLLOWS * (1 - np.where(beyond > 0, nose, far))
-    meets = np.maximum(beyond * (1 - drawn), -np.minimum(most, room))
+    meets = np.maximum(beyond * (1 - drawn), -np.minimum(most, slack))
     face_edge = anchor + (1 - above) * meets + above * np.clip(follows * beyond, -most, most)
     edge = np.minimum(face_edge, anchor) * (1 - above) + face_edge * above
     edge = np.clip(edge, anchor - most, anchor + most)
