@@ -163,19 +163,20 @@ def lids(luma: np.ndarray) -> None:
     """Bounds, in place, how much lighter than in the mean the skin around the eyes is: ``luma``, float32 (h, w), what
     modes add to log relative albedo of the crop. Modes vary most there, by .2 to .4, for lids of donors never lie where
     the mean's do, and lamps and flashes shine on them; skin varies by less, and pale bows below eyes look painted."""
-    zone = imaging.resize(_around_eyes(), (luma.shape[1], luma.shape[0]), interpolation=imaging.INTER_LINEAR)
+    zone = _around_eyes(*luma.shape)
     lighter = np.maximum(luma, 0)
     luma -= zone * (lighter - np.float32(_LIGHTER) * np.tanh(lighter / np.float32(_LIGHTER)))
 
 
-@lru_cache(maxsize=1)
-def _around_eyes() -> np.ndarray:
-    """Float32 (165, 160): 1 on the lower lids, half on the upper ones."""
+@lru_cache(maxsize=2)
+def _around_eyes(height: int, width: int) -> np.ndarray:
+    """Float32 (height, width), of the crop: 1 on the lower lids, half on the upper ones."""
     v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE].astype(np.float32) + 0.5) * _COARSE
     off = np.abs(u - WIDTH / 2)
     lower, upper = _step(160, 176, v) * (1 - _step(225, 262, v)), _step(110, 135, v) * (1 - _step(160, 176, v))
     along = _step(25, 50, off) * (1 - _step(160, 195, off))
-    return ((lower + 0.5 * upper) * along).astype(np.float32)
+    zone = ((lower + 0.5 * upper) * along).astype(np.float32)
+    return imaging.resize(zone, (width, height), interpolation=imaging.INTER_LINEAR)
 
 
 @lru_cache(maxsize=1)
