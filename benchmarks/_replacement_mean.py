@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from deid.audit import attributes
+from deid.detection.pose import face_scale
 
 _BROWS = {
     "browInnerUp left": [285, 336],
@@ -29,7 +30,7 @@ _LEAST_PEOPLE = 4
 def readings(points: np.ndarray) -> dict[str, np.ndarray]:
     """Every reading, float64 (n,) each, of meshes (n, 478, 3)."""
     xy = points[..., :2].astype(np.float64)
-    size = attributes.face_scale(points)
+    size = face_scale(points)
     line = xy[:, 263] - xy[:, 33]
     up = np.stack([line[:, 1], -line[:, 0]], axis=1) / np.linalg.norm(line, axis=1, keepdims=True)
     corners = xy[:, [33, 133, 362, 263]].mean(axis=1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deid.detection.pose import MEAN_HEAD, RIGID_POINTS, head_pose
+from deid.detection.pose import face_scale, head_pose
 
 # The eye at the viewer's left, then the one at the right: picture-left and picture-right corner, upper and lower lid.
 _CORNERS = np.array([[33, 133], [362, 263]])
@@ -49,14 +49,6 @@ _LEAST_FRAMES = 25
 _LEAST_SIGNAL = 2.0  # standard deviation over that of the measurement's noise
 _LAGS = 4
 _TRIMMED = 0.02  # share of instants, the most violent, that jitter leaves out: blinks, jerks
-
-
-def face_scale(points: np.ndarray) -> np.ndarray:
-    """The outer eye distance, in the points' unit, that fits all rigid points in three dimensions: unlike the distance
-    itself it does not shrink when the head turns. ``points``: (..., 478, 3); returns (...,) float64."""
-    rigid = points[..., RIGID_POINTS, :3].astype(np.float64)
-    rigid = rigid - rigid.mean(axis=-2, keepdims=True)
-    return np.sqrt((rigid**2).sum((-1, -2)) / (MEAN_HEAD**2).sum())
 
 
 def eye_opening(points: np.ndarray) -> np.ndarray:

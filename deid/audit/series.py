@@ -10,6 +10,7 @@ import numpy as np
 from deid.audit import attributes
 from deid.audit.appearance import Touched
 from deid.audit.notes import NOTES, STATES, Seen
+from deid.detection.pose import face_scale
 from deid.tracking.records import RecordFile
 
 WINDOW = 1500
@@ -136,7 +137,7 @@ def series_of(records: RecordFile, seen: Seen, seconds: list[float]) -> Series:
         for side, (points, into) in enumerate(((source, before), (output, after))):
             for name, values in measures(points).items():
                 into[name][rows] = values
-            scales[rows, side] = attributes.face_scale(points)
+            scales[rows, side] = face_scale(points)
         poses[rows, 0], poses[rows, 1] = data["pose"], attributes.head_poses(output)
         calm = _calm(data, frames[rows])
         pair = [attributes.bend_energy(points[calm], frames[rows][calm]) for points in (source, output)]

@@ -68,6 +68,14 @@ def head_pose(points: np.ndarray) -> tuple[float, float, float]:
     return float(roll), float(yaw), float(pitch)
 
 
+def face_scale(points: np.ndarray) -> np.ndarray:
+    """The outer eye distance, in the points' unit, that fits all rigid points in three dimensions: unlike the distance
+    itself it does not shrink when the head turns. ``points``: (..., 478, 3); returns (...,) float64."""
+    rigid = points[..., RIGID_POINTS, :3].astype(np.float64)
+    rigid = rigid - rigid.mean(axis=-2, keepdims=True)
+    return np.sqrt((rigid**2).sum((-1, -2)) / (MEAN_HEAD**2).sum())
+
+
 def face_box(points: np.ndarray, roll: float) -> np.ndarray:
     """The oriented face box, float32 (5,) ``cx cy w h roll``, around a mesh (478, 2 or 3) that leans by ``roll``."""
     upright_from_picture = _rotation(-roll)

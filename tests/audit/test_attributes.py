@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deid.audit import attributes
+from deid.detection.pose import face_scale
 from tests.audit._heads import SIZE, mesh
 
 angles = st.floats(-30, 30)
@@ -18,7 +19,7 @@ angles = st.floats(-30, 30)
 def test_scale_and_pose_are_those_of_the_head(yaw: float, pitch: float, roll: float) -> None:
     points = mesh(turn=(yaw, pitch, roll))
     # levelling the eyes moved two of the rigid points a little
-    assert attributes.face_scale(points) == pytest.approx(SIZE, rel=0.01)
+    assert face_scale(points) == pytest.approx(SIZE, rel=0.01)
     level = attributes.head_poses(mesh()[None])[0]
     turned = attributes.head_poses(points[None])[0]
     assert turned == pytest.approx((yaw, pitch, roll), abs=1.0)

@@ -25,7 +25,7 @@ from functools import lru_cache
 import numpy as np
 
 from deid.detection.landmarks import FaceLandmarker, roi_from_landmarks
-from deid.detection.pose import MEAN_HEAD, RIGID_POINTS, head_pose
+from deid.detection.pose import face_scale, head_pose
 from deid.models.morphable import face_points
 from deid.models.morphable.codes import AttributeCode, Light
 from deid.models.morphable.finish import to_code
@@ -126,8 +126,7 @@ def reading(points: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
     outer eye distance and eye widths these are, where it is another."""
     xy = points[:, :2].astype(np.float64)
     of = points if scale is None else scale
-    rigid = of[RIGID_POINTS, :3].astype(np.float64)
-    size = np.sqrt(((rigid - rigid.mean(axis=0)) ** 2).sum() / (MEAN_HEAD**2).sum())
+    size = face_scale(of)
     corners = xy[face_points.EYE_CORNERS]  # (eye, inner or outer, 2)
     across = corners[0, 1] - corners[1, 1]
     up = np.array([across[1], -across[0]]) / np.linalg.norm(across)

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from deid.detection.pose import MEAN_HEAD, RIGID_POINTS, head_pose
+from deid.detection.pose import face_scale, head_pose
 from deid.errors import ModelError
 from deid.models.morphable.codes import head_rotation
 from deid.models.morphable.face_points import MESH_POINTS
@@ -47,9 +47,7 @@ def astray(points: np.ndarray) -> np.ndarray:
     poses = np.array([head_pose(mesh) for mesh in points])  # roll in radians, yaw, pitch
     moved = np.tensordot(terms(poses[:, 1], poses[:, 2]), _moves(), 1)
     turns = np.stack([head_rotation(0.0, 0.0, float(roll)) for roll in np.degrees(poses[:, 0])])
-    rigid = points[:, RIGID_POINTS].astype(np.float64)
-    rigid -= rigid.mean(axis=1, keepdims=True)
-    near = np.sqrt((rigid**2).sum(axis=(1, 2)) / (MEAN_HEAD**2).sum()) / _EYES  # pixels a centimetre
+    near = face_scale(points) / _EYES  # pixels a centimetre
     out: np.ndarray = moved @ np.swapaxes(turns, 1, 2) * near[:, None, None] * (1, -1, -1)
     return out.astype(np.float32)
 
