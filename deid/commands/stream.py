@@ -134,8 +134,7 @@ def stream(
     report: StreamReport | None
     try:
         with _finishing(stop, request), progress_for(sys.stderr, quiet=quiet, check=None) as progress:
-            if request is not None:  # a signal that came while modules were loaded may have been swallowed there
-                request.check()
+            request.check()  # a signal that came while modules were loaded may have been swallowed there
             report = run(wanted, asked, config, delay, progress, stop)
     except DeidError as error:
         report = getattr(error, "report", None)
