@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from collections.abc import Sequence
 from fractions import Fraction
@@ -85,6 +86,25 @@ def vfr(
             packet.duration = durations[packet.pts]
             out.mux(packet)
     return path
+
+
+def spoken(frames: int) -> bytes:
+    """An MPEG-TS of ``frames`` grey pictures of 320 x 240, 25 a second, with silent sound as long."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="mpegts") as container:
+        video = container.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        sound = container.add_stream("aac", rate=48000)
+        for n in range(frames):
+            picture = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 4 * n, np.uint8), "rgb24")
+            picture.pts, picture.time_base = n, Fraction(1, 25)
+            container.mux(video.encode(picture))
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), "fltp", "mono")
+            tone.sample_rate, tone.pts = 48000, 1920 * n
+            container.mux(sound.encode(tone))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    return out.getvalue()
 
 
 def times(path: Path) -> list[Fraction]:

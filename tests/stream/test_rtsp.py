@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from mediagen import spoken
 
 from deid.config import RunConfig
 from deid.errors import InputNotFound, NoVideoStream
@@ -180,20 +181,7 @@ def test_pictures_after_a_loss_are_obscured_whole_until_one_needs_no_other(
 
 
 def test_sound_that_a_file_does_not_get_is_told(tmp_path: Path) -> None:
-    out = io.BytesIO()
-    with av.open(out, "w", format="mpegts") as container:
-        video, sound = container.add_stream("libx264", rate=25), container.add_stream("aac", rate=48000)
-        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
-        for n in range(15):
-            picture = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 4 * n, np.uint8), "rgb24")
-            picture.pts, picture.time_base = n, Fraction(1, 25)
-            container.mux(video.encode(picture))
-            tone = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), "fltp", "mono")
-            tone.sample_rate, tone.pts = 48000, 1920 * n
-            container.mux(sound.encode(tone))
-        container.mux(video.encode(None))
-        container.mux(sound.encode(None))
-    (tmp_path / "in.ts").write_bytes(out.getvalue())
+    (tmp_path / "in.ts").write_bytes(spoken(15))
     words = {"form": "mpegts", "live": False, "retries": 0}
     report = run(
         Wanted(str(tmp_path / "in.ts"), **words), Target(str(tmp_path / "out.mkv")),  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import signal
 import socket
@@ -20,8 +21,10 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from mediagen import spoken
 
 from deid.cli import cli
+from deid.commands._shell import StopRequest
 from deid.config import RunConfig
 from deid.demo import encode_clip
 from deid.errors import DamagedInput, InputNotFound, NoVideoStream, OutputError, UsageError
@@ -187,8 +190,6 @@ def test_a_pipe_without_a_frame_leaves_nothing(data: bytes, kind: type[Exception
 
 def ts_of(width: int, height: int, count: int, shade: int) -> bytes:
     """A few frames of H.264 as an MPEG transport stream."""
-    import io
-
     out = io.BytesIO()
     with av.open(out, "w", format="mpegts") as container:
         stream = container.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
@@ -202,23 +203,8 @@ def ts_of(width: int, height: int, count: int, shade: int) -> bytes:
 
 
 def test_sound_goes_along_in_step(tmp_path: Path) -> None:
-    import io
-
-    out = io.BytesIO()
-    with av.open(out, "w", format="mpegts") as container:
-        video = container.add_stream("libx264", rate=25, options={"tune": "zerolatency"})
-        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
-        sound = container.add_stream("aac", rate=48000)
-        for n in range(25):
-            picture = av.VideoFrame.from_ndarray(np.full((240, 320, 3), 4 * n, np.uint8), "rgb24")
-            picture.pts, picture.time_base = n, Fraction(1, 25)
-            container.mux(video.encode(picture))
-            tone = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.float32), "fltp", "mono")
-            tone.sample_rate, tone.pts = 48000, 1920 * n
-            container.mux(sound.encode(tone))
-        container.mux(video.encode(None))
-        container.mux(sound.encode(None))
-    with piped(out.getvalue(), tmp_path) as source:
+    sent = spoken(25)
+    with piped(sent, tmp_path) as source:
         streamed(str(source), tmp_path / "out.ts")
 
     def starts(file: object) -> tuple[int, float]:
@@ -231,7 +217,7 @@ def test_sound_goes_along_in_step(tmp_path: Path) -> None:
                     count += packet.stream.type == "audio"
             return count, begin["audio"] - begin["video"]
 
-    (count, apart), (wanted, asked) = starts(str(tmp_path / "out.ts")), starts(io.BytesIO(out.getvalue()))
+    (count, apart), (wanted, asked) = starts(str(tmp_path / "out.ts")), starts(io.BytesIO(sent))
     assert wanted - 3 <= count <= wanted and abs(apart - asked) < 0.05
 
 
@@ -343,6 +329,6 @@ def test_what_cannot_be_written_is_no_wish_to_stop(
 
     monkeypatch.setattr(FileSink, "write", gives_up)
     words = ["stream", str(faceless_clip), "-o", str(tmp_path / "out.mkv"), "--engine", "solid"]
-    result = CliRunner().invoke(cli, words)
+    result = CliRunner().invoke(cli, words, obj=StopRequest())
     assert isinstance(result.exception, OutputError)
     assert not any(tmp_path.iterdir())
