@@ -36,9 +36,9 @@ _LASTING = (
     "mouthFrown", "mouthStretch", "mouthShrug", "mouthRoll", "mouthPress", "mouthDimple", "mouthLeft", "mouthRight",
     "jawLeft", "jawRight", "jawForward", "cheekPuff", "noseSneer",
 )  # fmt: skip
-_LASTING_QUANTILE, _LASTING_SHARE, _LASTING_MOST = 0.35, 0.9, 0.3  # beyond that weight it is a grimace that is held
+_LASTING_MOST = 0.3  # beyond that weight it is a grimace that is held
 _BROWS = ("browDown", "browInnerUp", "browOuterUp")
-_HELD_QUANTILE, _HELD_SHARE = 0.35, 0.9  # of a track's weights, which brows hardly leave; of that, what is at rest
+_HELD_QUANTILE, _HELD_SHARE = 0.35, 0.9  # of a track's weights, which faces hardly leave; of that, what is at rest
 _BROWS_DRAWN = 0.45  # cm that drawn brows look higher above the eyes than their points: hairs grow upwards
 _MOST_LOWER, _MOST_DOWN = 1.6, 1.6  # how many times further a surrogate's brows go down, and their largest weight
 _WHOLE_FROWN, _OUTER_HELD = 0.6, 0.8  # weight of a frown that takes this share off a rise of the brows' outer ends
@@ -177,11 +177,17 @@ class Retargeter:
         at rest, and how the landmark model sees it: as an expression of another face, to whose own rest it would be
         added, thin lips become rolled ones and long corners a frown. What of it is to be seen at rest the loop finds
         (:mod:`.echo`)."""
-        usual = np.quantile(expression, _LASTING_QUANTILE, axis=0)
-        usual = _LASTING_SHARE * np.minimum(usual, _LASTING_MOST)
-        lasting = np.array([name.startswith(_LASTING) for name in self._names])
-        without: np.ndarray = np.where(lasting, np.maximum(expression - usual, 0.0), expression)
-        return without
+        return self._split(expression, _LASTING, _LASTING_MOST)[1]
+
+    def _split(
+        self, expression: np.ndarray, names: tuple[str, ...], most: float = np.inf
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What those expressions whose names begin with one of ``names`` are all the time, but no more than of weight
+        ``most``: (E,), 0 for all others; and ``expression`` (n, E) without that, never below 0."""
+        held = np.array([name.startswith(names) for name in self._names])
+        usual = _HELD_SHARE * np.minimum(np.quantile(expression, _HELD_QUANTILE, axis=0), most)
+        without = np.where(held, np.maximum(expression - usual, 0.0), expression)
+        return np.where(held, usual, 0.0), without
 
     def _knit(self, expression: np.ndarray) -> None:
         """Frowns, in place: they bring brows down to the eyes, however far that is, and outer ends hardly rise."""
@@ -196,9 +202,7 @@ class Retargeter:
     def _hold_brows(self, expression: np.ndarray) -> np.ndarray:
         """What brows do all the time, float32 (E,), which is taken off ``expression`` (n, E). Low brows are read as
         drawn ones, high ones as raised ones; that is how a face is at rest, where brows lie so without a fold."""
-        held = np.array([name.startswith(_BROWS) for name in self._names])
-        usual = np.where(held, _HELD_SHARE * np.quantile(expression, _HELD_QUANTILE, axis=0), 0.0)
-        expression -= np.minimum(expression, usual)
+        usual, expression[:] = self._split(expression, _BROWS)
         return usual.astype(np.float32)
 
     def _purse(self, expression: np.ndarray) -> None:
