@@ -86,10 +86,8 @@ class Comparer:
 
     ``faces``: the sample, by frame. ``between``: others that may be looked at, by frame, where the sample comes near
     ``limit``. ``matches``: (frame, face) that are still the same person to the recogniser, or show too much of the
-    original. ``recognised``: by track, rows of codes and aligned originals, uint8 (150, 150, 3), of some of those who
-    are still the same person, each at its own distance. ``seen``: those that were looked at.
-    ``compared``: how many they are. ``nearest``: the least distance between an original and its replacement, ``None``
-    when none was looked at.
+    original. ``seen``: those that were looked at. ``compared``: how many they are. ``nearest``: the least distance
+    between an original and its replacement, ``None`` when none was looked at.
     """
 
     def __init__(
@@ -130,13 +128,9 @@ class Comparer:
         self.matches = [s.place.key for s in self.seen if s.distance < self._limit + caution(s.place.height)]
         self.nearest = min((seen.distance for seen in self.seen), default=None)
 
-    @property
-    def recognised(self) -> dict[int, list[tuple[int, np.ndarray]]]:
-        near = {face.track for _, face in self.matches}
-        return self.pictures(s.place.face.track for s in self.seen if s.distance > 0 and s.place.face.track in near)
-
     def pictures(self, tracks: Iterable[int]) -> dict[int, list[tuple[int, np.ndarray]]]:
-        """What :attr:`recognised` would tell of these tracks: also of those that are recognised after encoding only."""
+        """By track, of ``tracks``: rows of codes and aligned originals, uint8 (150, 150, 3), of some of those that come
+        nearest to their originals, which may be recognised after encoding only."""
         kept = {track: self._known[track] for track in sorted(set(tracks)) if track in self._known}
         return {track: [(row, picture) for _, row, picture in found] for track, found in kept.items()}
 

@@ -27,7 +27,7 @@ class Rendered:
     """One rendering and what its check found. ``leaks``: bare faces by frame; ``checked``: the frames that were
     searched; ``matches``: (frame, face) that are still recognised, of ``compared``, the ``nearest`` at this distance;
     ``hopeless``: those of them that no other face would help; ``doubts``: (frame, face) with something before the
-    face. ``recognised``: as :class:`deid.compare.Comparer` has it.
+    face. ``recognised``: pictures of who is recognised, see :meth:`deid.compare.Comparer.pictures`.
     ``alike``, ``codes``, ``met``, ``decoded``: people who look like one another in the finished file, the codes of
     their faces, what else is known of who is to change, and how many faces were looked at there, see
     :class:`deid.released.Released`.

@@ -159,12 +159,13 @@ def test_who_is_recognised_is_kept_for_choosing_somebody_else_but_what_is_left_a
         for i in range(21):
             source = replace(frame, index=i)
             comparer.submit(source, brighter(source, 60 if i in (12, 20) else 1 + abs(i - 6)))
-    rows = [row for row, _ in comparer.recognised[1]]
+    pictures = comparer.pictures([1, 2])
+    rows = [row for row, _ in pictures[1]]
     assert rows[0] == 6 and 2 <= len(rows) <= 3 and np.diff(sorted(rows)).min() >= 4 and 12 not in rows
-    assert set(comparer.recognised) == {1}
+    assert set(pictures) == {1}
     original = chip(frame, engine.points).astype(int)
-    assert np.abs(comparer.recognised[1][0][1].astype(int) - original).mean() < 2
+    assert np.abs(pictures[1][0][1].astype(int) - original).mean() < 2
     monkeypatch.setattr("deid.audit.appearance.left_alone", lambda before, after: 1.0)
     with Comparer({0: faces[0]}, engine, 0.2) as comparer:  # type: ignore[arg-type]
         comparer.submit(replace(frame, index=0), frame)
-    assert comparer.matches and not comparer.recognised
+    assert comparer.matches and not comparer.pictures([1])
