@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -30,6 +31,8 @@ from deid.demo import encode_clip
 from deid.errors import DamagedInput, InputNotFound, NoVideoStream, OutputError, UsageError
 from deid.media import Reader, pipes
 from deid.media.pipes import Layout
+from deid.models.morphable.live import LiveEngine
+from deid.models.morphable.live_faces import Face, Part
 from deid.progress import Progress
 from deid.stream.run import StreamReport, run
 from deid.stream.sinks import FileSink, Target
@@ -147,9 +150,21 @@ def test_what_a_slow_stream_drops_is_never_seen(with_face: bytes, face_clip: Pat
 
 
 def test_faces_are_replaced_within_the_window_and_who_comes_back_is_known(
-    with_face: bytes, faceless: bytes, tmp_path: Path
+    with_face: bytes, faceless: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A face for a second, nobody for half of one, the same face again."""
+    inverted, kept = LiveEngine._inverted, []
+
+    def rest(part: Part) -> tuple[bytes, float, float]:
+        return part.retarget.brows_held.tobytes(), part.retarget.lids_rise, part.retarget.teeth_lower
+
+    def noted(self: LiveEngine, face: Face, part: Part, *more: Any) -> Any:
+        before = rest(part)
+        found = inverted(self, face, part, *more)
+        kept.append(rest(part) == before)
+        return found
+
+    monkeypatch.setattr(LiveEngine, "_inverted", noted)
     header, *faces = with_face.split(b"FRAME\n")
     _, *empty = faceless.split(b"FRAME\n")
     source, out = tmp_path / "in.y4m", tmp_path / "out.y4m"
@@ -158,6 +173,7 @@ def test_faces_are_replaced_within_the_window_and_who_comes_back_is_known(
     assert report.frames == 52 and report.replaced >= 36 and report.people == 1
     assert report.compared > 0 and report.recognised == 0
     assert bare(out, source) == []
+    assert len(kept) > 2 and all(kept), "heads are made once"
     assert out.read_bytes().split(b"FRAME\n")[26:35] == empty[1:10]
 
 

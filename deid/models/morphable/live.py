@@ -258,6 +258,7 @@ class LiveEngine(MorphableEngine):
             self._cast_all([role], landmarker)
         made = self._casts.pop(number)
         assert made.retarget is not None
+        made.retarget.settle()
         turn = of.attributes.rotation[0].T @ made.attributes.rotation[0]
         return Part(
             person.id, of.identity, made.retarget, made.sitter, turn, *shown_in(of.lights, made.codes.lights),

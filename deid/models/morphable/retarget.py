@@ -95,6 +95,13 @@ class Retargeter:
         self.lids_rise = 0.0
         """Centimetres by which the surrogate's lower lids are to lie higher than at rest, for the track that was
         retargeted last (:func:`~deid.models.morphable.lids.with_lower_lids`)."""
+        self._usual_brows = np.zeros(len(self._names))
+        self._settled = False
+
+    def settle(self) -> None:
+        """From now on the face at rest stays as it is for the track that was retargeted last: of a stream's windows
+        each is a track, and the head that all of them move is made once."""
+        self._settled = True
 
     def mouths(self, gaps: np.ndarray) -> np.ndarray:
         """float64 (n, E): expressions of a face at rest whose lips are ``gaps`` (n,) centimetres apart."""
@@ -138,8 +145,9 @@ class Retargeter:
         track = track.with_values(openness=downcast(track.frames, self._habitual(track), self._rate))
         gaze = self._echo.looking(as_rendered(track)) + self._straight
         track = track.with_values(gaze=gaze.astype(np.float32))
-        self.brows_held = self._hold_brows(expression)
-        self.lids_rise = self._lids_rise(track)
+        self._hold_brows(expression)
+        if not self._settled:
+            self.lids_rise = self._lids_rise(track)
         set_lids(expression, self._names, self._lids, track, self.lids_rise / self._open_gap)
         return track.with_values(expression=expression.astype(np.float32))
 
@@ -147,7 +155,8 @@ class Retargeter:
         """Change in place what opens a mouth, but not how far: as much of it by the jaw as the subject's teeth say."""
         if self._teeth is None or self._bites is None or len(self._bites) != len(track):
             return
-        self.teeth_lower = self._teeth.lower(expression, gap, track, self._bites)
+        if not self._settled:
+            self.teeth_lower = self._teeth.lower(expression, gap, track, self._bites)
         jaw, raised = self._teeth.part(expression, gap, track, self._bites, self.teeth_lower)
         times = track.frames / self._rate
         at, close = self._names.index("jawOpen"), self._names.index("mouthClose")
@@ -177,17 +186,14 @@ class Retargeter:
         at rest, and how the landmark model sees it: as an expression of another face, to whose own rest it would be
         added, thin lips become rolled ones and long corners a frown. What of it is to be seen at rest the loop finds
         (:mod:`.echo`)."""
-        return self._split(expression, _LASTING, _LASTING_MOST)[1]
+        return _without(expression, self._usual(expression, _LASTING, _LASTING_MOST))
 
-    def _split(
-        self, expression: np.ndarray, names: tuple[str, ...], most: float = np.inf
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What those expressions whose names begin with one of ``names`` are all the time, but no more than of weight
-        ``most``: (E,), 0 for all others; and ``expression`` (n, E) without that, never below 0."""
+    def _usual(self, expression: np.ndarray, names: tuple[str, ...], most: float = np.inf) -> np.ndarray:
+        """(E,): what those expressions whose names begin with one of ``names`` are in nearly all of ``expression``
+        (n, E), but no more than of weight ``most``; 0 for all others."""
         held = np.array([name.startswith(names) for name in self._names])
         usual = _HELD_SHARE * np.minimum(np.quantile(expression, _HELD_QUANTILE, axis=0), most)
-        without = np.where(held, np.maximum(expression - usual, 0.0), expression)
-        return np.where(held, usual, 0.0), without
+        return np.where(held, usual, 0.0)
 
     def _knit(self, expression: np.ndarray) -> None:
         """Frowns, in place: they bring brows down to the eyes, however far that is, and outer ends hardly rise."""
@@ -199,11 +205,14 @@ class Retargeter:
             expression[:, down] *= 1 + (self._lower - 1) * frown
             np.minimum(expression[:, down], _MOST_DOWN, out=expression[:, down])
 
-    def _hold_brows(self, expression: np.ndarray) -> np.ndarray:
-        """What brows do all the time, float32 (E,), which is taken off ``expression`` (n, E). Low brows are read as
-        drawn ones, high ones as raised ones; that is how a face is at rest, where brows lie so without a fold."""
-        usual, expression[:] = self._split(expression, _BROWS)
-        return usual.astype(np.float32)
+    def _hold_brows(self, expression: np.ndarray) -> None:
+        """Take what brows do all the time off ``expression`` (n, E), in place, and keep it (``brows_held``). Low brows
+        are read as drawn ones, high ones as raised ones; that is how a face is at rest, where brows lie so without a
+        fold."""
+        if not self._settled:
+            self._usual_brows = self._usual(expression, _BROWS)
+            self.brows_held = self._usual_brows.astype(np.float32)
+        expression[:] = _without(expression, self._usual_brows)
 
     def _purse(self, expression: np.ndarray) -> None:
         """Kisses and blown cheeks, in place. Scanned lips that are pursed come forward, which a camera before them does
@@ -268,6 +277,11 @@ class Retargeter:
             push = free * effects * mobility
             share = push / np.maximum((push * effects).sum(axis=1, keepdims=True), 1e-6)
             expression[:, openers] = np.clip(expression[:, openers] + missing[:, None] * share, 0.0, 1.2)
+
+
+def _without(expression: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """``expression`` (n, E) less ``usual`` (E,), where there is any, but not below 0."""
+    return np.where(usual > 0, np.maximum(expression - usual, 0.0), expression)
 
 
 def _parted(track: AttributeTrack) -> np.ndarray:
