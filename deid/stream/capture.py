@@ -65,7 +65,7 @@ class AvSource:
         self._pictures = self._decoded()
         first = next(self._pictures, None)
         if first is None:
-            raise NoVideoStream(f"{name} gave not a single frame: there is nothing to de-identify.")
+            raise NoVideoStream(f"{self._name} gave not a single frame: there is nothing to de-identify.")
         self._head: tuple[VideoFrame, Fraction, bool] | None = first
         self._plan, self.info = self._described(first[0])
 

@@ -219,6 +219,15 @@ def test_a_password_is_in_no_message(pictures: list[list[bytes]], tmp_path: Path
     assert "404" in str(raised.value) and "s3cret" not in str(raised.value) and "rtsp://ward:***@" in str(raised.value)
 
 
+def test_a_password_is_not_told_when_the_end_is_asked_for_before_a_frame(pictures: list[list[bytes]]) -> None:
+    stop = Stop()
+    stop()
+    with camera(pictures, silent=True) as serving, pytest.raises(NoVideoStream, match="single frame") as raised:
+        address = f"rtsp://ward:s3cret@127.0.0.1:{serving.port}/1"
+        capture.AvSource(address, Wanted(address, retries=0), stop)
+    assert "s3cret" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
