@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from deid.models.engine import Engine
+from deid.models.engine import Painter
 from deid.people import detail
 from deid.plan import FaceAt, Plan, State
 from deid.recognition.chips import chip_from_picture
@@ -93,7 +93,7 @@ class Comparer:
     def __init__(
         self,
         faces: dict[int, list[FaceAt]],
-        engine: Engine | None,
+        engine: Painter | None,
         limit: float,
         between: Mapping[int, Sequence[FaceAt]] | None = None,
     ) -> None:

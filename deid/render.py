@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deid.config import RunConfig
-from deid.models.engine import Engine, Met
+from deid.models.engine import Met, Painter
 from deid.plan import FaceAt, Plan, Veil
 from deid.redaction import Obscurer
 from deid.released import Alike
@@ -58,7 +58,7 @@ class Finisher:
     """Turns source frames into finished ones. Thread-safe, deterministic. ``engine`` may be ``None`` when the plan
     replaces nothing."""
 
-    def __init__(self, analysis: Analysis, plan: Plan, config: RunConfig, seed: int, engine: Engine | None) -> None:
+    def __init__(self, analysis: Analysis, plan: Plan, config: RunConfig, seed: int, engine: Painter | None) -> None:
         self._obscurer = Obscurer(config.obscures_by, seed)
         self._plan = plan
         self._engine = engine

@@ -37,7 +37,7 @@ from deid.types import Analysis, Detection, Frame, Track
 from deid.verify import Verifier
 
 if TYPE_CHECKING:
-    from deid.models.engine import Engine
+    from deid.models.engine import Engine, Painter
 
 LEAST_SECONDS = 10.0
 """A part is at least so long: beginning one costs a process what a second or two of painting does."""
@@ -288,13 +288,13 @@ def main() -> None:
 
 
 def _finish(setup: Setup, task: Task, file: int, outside: Connection) -> Found:
-    engine: Any = None
+    engine: Painter | None = None
     if task.state is not None:
-        from deid.models.morphable.ranges import RangeEngine, unpacked
+        from deid.models.morphable.ranges import RangePainter, unpacked
 
         state = unpacked(task.state)
         assert state is not None
-        engine = RangeEngine(state)
+        engine = RangePainter(state)
     config = setup.config
     finish = Finisher(setup.analysis, task.plan, config, setup.seed, engine)
     frames = _numbered(_reader(setup.source, config, task.begins, task.ends), task.first)

@@ -45,7 +45,33 @@ class Met:
     share: float = 1.0
 
 
-class Engine(Protocol):
+class Painter(Protocol):
+    """Paints new faces, and knows the old ones: what the second pass and its check ask for. :meth:`paint` is called
+    from several threads."""
+
+    def paint(self, frame: Frame, faces: Sequence[FaceAt]) -> Frame:
+        """``frame`` with the faces replaced; samples away from them are the same. Thread-safe, deterministic."""
+        ...
+
+    def source_points(self, face: FaceAt) -> np.ndarray:
+        """The mesh of the original face, float32 (478, 3), frame pixels."""
+        ...
+
+    def recognise(self, chips: np.ndarray) -> np.ndarray:
+        """Recognition codes, float32 (n, 128), of aligned faces, uint8 (n, 150, 150, 3) RGB. Thread-safe."""
+        ...
+
+    def doubts(self) -> list[tuple[int, FaceAt]]:
+        """(frame, face) painted since the last call where something before the face could neither be kept nor told from
+        it; forgets them."""
+        ...
+
+    def close(self) -> None:
+        """Free everything; what was learned about faces is gone."""
+        ...
+
+
+class Engine(Painter, Protocol):
     """Replaces faces. One instance serves one run, in this order: its ``observer`` watches the first pass, ``invert``
     works out codes, :meth:`paint` is called for the frames of the second, from several threads."""
 
@@ -63,23 +89,6 @@ class Engine(Protocol):
 
     def decisions(self) -> Decisions:
         """Who is kept or obscured because it was asked for; after :meth:`invert`."""
-        ...
-
-    def paint(self, frame: Frame, faces: Sequence[FaceAt]) -> Frame:
-        """``frame`` with the faces replaced; samples away from them are the same. Thread-safe, deterministic."""
-        ...
-
-    def source_points(self, face: FaceAt) -> np.ndarray:
-        """The mesh of the original face, float32 (478, 3), frame pixels."""
-        ...
-
-    def recognise(self, chips: np.ndarray) -> np.ndarray:
-        """Recognition codes, float32 (n, 128), of aligned faces, uint8 (n, 150, 150, 3) RGB. Thread-safe."""
-        ...
-
-    def doubts(self) -> list[tuple[int, FaceAt]]:
-        """(frame, face) painted since the last call where something before the face could neither be kept nor told from
-        it; forgets them."""
         ...
 
     def refuse(self, track: int, row: int, why: str = ..., *, everywhere: bool = ...) -> Replacement:
@@ -111,10 +120,6 @@ class Engine(Protocol):
 
     def commit(self) -> None:
         """The output has its name: what has to last with it does."""
-        ...
-
-    def close(self) -> None:
-        """Free everything; what was learned about faces is gone."""
         ...
 
 

@@ -10,16 +10,14 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from deid.blending import Compositor
 from deid.choice import Decisions, decide, fingerprint, read_plan
 from deid.config import RunConfig
-from deid.detection.hands import Hand
 from deid.detection.landmarks import FaceLandmarker
 from deid.errors import DeidError
 from deid.models.editing.video import SurrogateEdits
@@ -29,52 +27,35 @@ from deid.models.morphable.appearance import load_appearance
 from deid.models.morphable.before_faces import hands_by_row, hands_of, things_of
 from deid.models.morphable.calibrate import LIP_GAPS, PoseBias, echoed, lip_readings, pose_bias
 from deid.models.morphable.casting import Casting, Role, Shown, reports, urgency
+from deid.models.morphable.casts import Cast, CastPainter
 from deid.models.morphable.eyewear import Eyewear
-from deid.models.morphable.geometry import load_geometry
 from deid.models.morphable.held import COVERED
-from deid.models.morphable.inversion import TrackCodes, code_at, invert_track
+from deid.models.morphable.inversion import TrackCodes, invert_track
 from deid.models.morphable.lid_match import lids_like
 from deid.models.morphable.likenesses import JUDGED, Worn, best_of, glasses_of, is_plain, likeness_of, plainer, wearing
 from deid.models.morphable.lip_colour import lips_like
-from deid.models.morphable.painter import Sitter, get_ready, paint_frame, texels_for
+from deid.models.morphable.painter import Sitter, get_ready, texels_for
 from deid.models.morphable.pore_match import pores_like
 from deid.models.morphable.rehearsal import rehearse
 from deid.models.morphable.replacing import MATCHED, leave_out_heads, refused, replacement_of
 from deid.models.morphable.retarget import Retargeter
 from deid.models.morphable.tone_match import toned_like
-from deid.models.morphable.tracks import AttributeTrack
 from deid.people import Person, chips_of, clear_ones, find_people, telling
 from deid.personas import Book, open_personas
 from deid.photo import codes_of_photos
 from deid.plan import FaceAt, Replacement, rate_of
 from deid.progress import Progress
-from deid.recognition.lite import LiteRecogniser
 from deid.report import PersonReport
 from deid.tracking.closeup import Closeup
 from deid.tracking.observe import Chip, Observer
 from deid.tracking.records import RecordFile, Records
-from deid.types import Analysis, Frame, Track
+from deid.types import Analysis, Track
 
-_DOUBT = 0.55  # share of a face's core that may be kept as a hand, or lie under what could not be kept
 _MENDED = 8  # people who get another face after a rendering, at most: in crowds all of them would take minutes
 _SIDE_BY_SIDE = 2  # tracks that are inverted at a time: each holds its meshes
 
 
-@dataclass(slots=True, eq=False)
-class _Cast:
-    """One track ready to be rendered: its codes, and the attributes turned to the surrogate's face. ``hands``:
-    those before the face, by row. ``retarget``: what turned them."""
-
-    track: Track
-    person: Person
-    codes: TrackCodes
-    attributes: AttributeTrack
-    sitter: Sitter
-    hands: dict[int, tuple[Hand, ...]]
-    retarget: Retargeter | None = None
-
-
-class MorphableEngine:
+class MorphableEngine(CastPainter):
     """See :class:`deid.models.engine.Engine`. ``record``: what the first pass keeps of a face
     beside its mesh. ``edits_codes``: whether what surrogates are to be is changed in their identity codes."""
 
@@ -89,26 +70,21 @@ class MorphableEngine:
     def __init__(
         self, config: RunConfig, seed: int, book: Book | None = None, records: Records | None = None
     ) -> None:
-        self._seed = seed
+        super().__init__(seed)
         self._threads = config.threads
         side_by_side.allow(config.threads)
         self._match = config.match
         self._edits = SurrogateEdits.of(config.surrogate_edit)
-        self._recogniser_lock = threading.Lock()
-        self._recogniser: LiteRecogniser | None = None
         # What was asked for is read first: what is wrong with it is known before any work, and nothing is left open.
         self._plan_file = read_plan(config.plan) if config.plan is not None else None
         self._photos = codes_of_photos(config.keep_like, self.recognise)
         self._personas = open_personas(config, seed, book)
         self._decisions = Decisions()
-        self._geometry = load_geometry()
         self._appearance = load_appearance()
         self._records = records if records is not None else RecordFile(self.record)
         self._made_ready = threading.Thread(target=self._make_ready, name="ready", daemon=True)
         self.observer = Observer(self._records, self.note)
-        self._compositor = Compositor()
         self._codes: dict[int, TrackCodes] = {}
-        self._casts: dict[int, _Cast] = {}
         self._replacements: dict[int, Replacement] = {}
         self._hopeless: dict[int, Replacement] = {}  # of tracks that are obscured throughout, for the reasons
         self._refused: dict[int, np.ndarray] = {}
@@ -121,7 +97,6 @@ class MorphableEngine:
         self._seconds: Sequence[float] = ()
         self._rate = 25.0
         self._records_lock = threading.Lock()
-        self._doubts: set[tuple[int, FaceAt]] = set()
         self._made_ready.start()
 
     def _make_ready(self) -> None:
@@ -135,10 +110,8 @@ class MorphableEngine:
         self.observer.close()
         self._made_ready.join()
         self._records.close()
-        self._casts.clear()
         self._personas.close()
-        if self._recogniser is not None:
-            self._recogniser.close()
+        super().close()
 
     # -- between the passes -----------------------------------------------------------------------------------------
 
@@ -331,7 +304,7 @@ class MorphableEngine:
             )  # fmt: skip
             placed = replace(placed, eyewear=worn and worn.on(self._geometry, placed.neutral), skin=None)
             hands = hands_by_row(of, hands_of(track, self.observer.hands))
-            self._casts[track.id] = _Cast(track, role.person, of, turned, placed, hands, retarget)
+            self._casts[track.id] = Cast(track, role.person, of, turned, placed, hands, retarget)
             self._replacements[track.id] = replacement_of(track, of, hands, self._rate, safe=surrogate.safe)
             self._refused.pop(track.id, None)
             for row, why, everywhere in self._refusals.pop(track.id, []):  # with whatever face
@@ -342,53 +315,12 @@ class MorphableEngine:
 
     # -- the second pass --------------------------------------------------------------------------------------------
 
-    def paint(self, frame: Frame, faces: Sequence[FaceAt]) -> Frame:
-        # The nearer, larger face comes last, over the others.
-        for face in sorted(faces, key=lambda f: self._casts[f.track].attributes.scale[f.row]):
-            cast = self._casts[face.track]
-            frame, doubt = paint_frame(
-                frame,
-                self.source_points(face),
-                cast.sitter,
-                self._geometry,
-                code_at(cast.codes, cast.attributes, face.row),
-                self._compositor,
-                seed=self._seed,
-                hands=cast.hands.get(face.row, ()),
-                things=cast.codes.things.get(face.row),
-            )
-            self._doubted(frame.index, face, doubt)
-        return frame
-
-    def _doubted(self, frame: int, face: FaceAt, doubt: float) -> None:
-        """Note how much of a painted face is in doubt."""
-        if doubt > _DOUBT:
-            with self._records_lock:
-                self._doubts.add((frame, face))
-
-    def doubts(self) -> list[tuple[int, FaceAt]]:
-        with self._records_lock:
-            out = sorted(self._doubts, key=lambda d: (d[0], d[1].track))
-            self._doubts.clear()
-        return out
-
     def source_points(self, face: FaceAt) -> np.ndarray:
         return self._points(self._casts[face.track].codes, face.row)
 
     def _points(self, codes: TrackCodes, row: int) -> np.ndarray:
         with self._records_lock:
             return codes.witnessed.points(self._records, row)
-
-    def recognise(self, chips: np.ndarray) -> np.ndarray:
-        recogniser = self._ready_recogniser()
-        with self._recogniser_lock:
-            return recogniser.embed(chips)
-
-    def _ready_recogniser(self) -> LiteRecogniser:
-        with self._recogniser_lock:
-            if self._recogniser is None:
-                self._recogniser = LiteRecogniser()
-            return self._recogniser
 
     def refuse(self, track: int, row: int, why: str = MATCHED, *, everywhere: bool = False) -> Replacement:
         cast, times = self._casts[track], np.asarray(self._seconds, np.float64)

@@ -22,7 +22,8 @@ from deid.detection.landmarks import FaceLandmarker
 from deid.models.engine import Found
 from deid.models.morphable.before_faces import hands_by_row, hands_of, things_of
 from deid.models.morphable.casting import Casting, Role, Shown
-from deid.models.morphable.engine import MorphableEngine, _Cast
+from deid.models.morphable.casts import Cast
+from deid.models.morphable.engine import MorphableEngine
 from deid.models.morphable.inversion import TrackCodes, invert_track
 from deid.models.morphable.light_track import LightTrack
 from deid.models.morphable.likenesses import likeness_of, wearing
@@ -324,7 +325,7 @@ class LiveEngine(MorphableEngine):
         codes, turned = beginning_at(codes, first), turned.take(slice(first, None))
         codes = replace(codes, lights=self._steady(face, codes, batch.begin))
         by_row = hands_by_row(codes, hands)
-        self._casts[track.id] = _Cast(
+        self._casts[track.id] = Cast(
             track, self._person(part.person), codes, turned, part.sitter, by_row, part.retarget
         )
         return codes

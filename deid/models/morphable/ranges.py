@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import io
 import pickle
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from deid.blending import Compositor
 from deid.models.engine import Engine
-from deid.models.morphable.engine import MorphableEngine, _Cast
+from deid.models.morphable.casts import Cast, CastPainter
+from deid.models.morphable.engine import MorphableEngine
 from deid.models.morphable.geometry import load_geometry
 from deid.plan import FaceAt
-from deid.recognition.lite import LiteRecogniser
 
 _GEOMETRY = "geometry"  # stands for what every process has anyway
 
@@ -30,7 +28,7 @@ class RangeState:
     on."""
 
     seed: int
-    casts: Mapping[int, _Cast]
+    casts: Mapping[int, Cast]
     meshes: Mapping[int, tuple[int, np.ndarray]]
 
 
@@ -56,31 +54,21 @@ def take_doubts(engine: Engine, doubts: Iterable[tuple[int, FaceAt]]) -> None:
     """What :meth:`Engine.doubts` told elsewhere."""
     assert isinstance(engine, MorphableEngine)
     for frame, face in doubts:
-        engine._doubted(frame, face, np.inf)
+        engine.doubted(frame, face, np.inf)
 
 
-class RangeEngine(MorphableEngine):
-    """Paints what :func:`state_of` told of; of the rest of an engine there is nothing."""
+class RangePainter(CastPainter):
+    """Paints what :func:`state_of` told of."""
 
     def __init__(self, state: RangeState) -> None:
-        self._seed = state.seed
-        self._geometry = load_geometry()
-        self._compositor = Compositor()
-        self._casts = dict(state.casts)
+        super().__init__(state.seed)
+        self._casts.update(state.casts)
         self._meshes = state.meshes
-        self._recogniser_lock = threading.Lock()
-        self._recogniser: LiteRecogniser | None = None
-        self._records_lock = threading.Lock()
-        self._doubts = set()
 
     def source_points(self, face: FaceAt) -> np.ndarray:
         first, points = self._meshes[face.track]
         mesh: np.ndarray = points[face.row - first]
         return mesh
-
-    def close(self) -> None:
-        if self._recogniser is not None:
-            self._recogniser.close()
 
 
 class _Pickler(pickle.Pickler):

@@ -22,8 +22,9 @@ from deid.models.editing.video import SurrogateEdits
 from deid.models.morphable.before_faces import hands_by_row, hands_of
 from deid.models.morphable.calibrate import PoseBias
 from deid.models.morphable.casting import Role, Shown
+from deid.models.morphable.casts import Cast
 from deid.models.morphable.codes import AttributeCode, IdentityCode
-from deid.models.morphable.engine import MorphableEngine, _Cast
+from deid.models.morphable.engine import MorphableEngine
 from deid.models.morphable.inversion import TrackCodes, code_at
 from deid.models.morphable.painter import Sitter, into_frame
 from deid.models.morphable.replacing import replacement_of
@@ -101,7 +102,7 @@ class StyleganEngine(MorphableEngine):
                 self._networks, self._seen[track.id], face.identity, frames, self._rate, tones
             )
             hands = hands_by_row(of, hands_of(track, self.observer.hands))
-            self._casts[track.id] = _Cast(track, role.person, of, of.attributes, sitter, hands)
+            self._casts[track.id] = Cast(track, role.person, of, of.attributes, sitter, hands)
             self._replacements[track.id] = replacement_of(track, of, hands, self._rate, safe=face.safe)
 
     def _read(self, of: TrackCodes) -> Seen:
@@ -182,7 +183,7 @@ class StyleganEngine(MorphableEngine):
                 frame, points, code_at(cast.codes, cast.attributes, face.row), draw,
                 hands=cast.hands.get(face.row, ()), things=cast.codes.things.get(face.row),
             )  # fmt: skip
-            self._doubted(frame.index, face, doubt)
+            self.doubted(frame.index, face, doubt)
         return frame
 
     def _in_region(
