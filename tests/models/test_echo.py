@@ -52,6 +52,15 @@ def test_a_reading_knows_no_size_place_or_lean(size: float, lean: float, shift: 
     assert np.allclose(echo.reading(moved), echo.reading(mesh()), atol=1e-6)
 
 
+@pytest.mark.parametrize("lean", [0.0, 179.5])
+def test_heads_upside_down_are_turned_from_one_another_by_no_more_than_others(lean: float) -> None:
+    def leaning(degrees: float) -> np.ndarray:
+        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        return mesh() @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+
+    assert np.allclose(echo._turned(leaning(lean + 1), leaning(lean)), (0, 0, 1), atol=1e-6)
+
+
 def test_higher_brows_read_higher() -> None:
     raised = mesh()
     raised[[285, 336, 55, 107], 1] -= 3

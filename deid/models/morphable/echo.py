@@ -208,15 +208,16 @@ def listen(
             steps = np.where(large, np.clip((now - before) / np.where(large, meant, 1.0), 0.5, 1.5), 1.0)
         before, meant = now, _KEPT * _evened(np.median((wanted - shown)[good], axis=0))
         echo = _stepped(echo, meant / steps, effect, read[good], wanted[good], track.gaze[rows[good]])
-        apart = [_pose(mesh[0]) - _pose(old) for mesh, old in zip(meshes, seen, strict=True) if mesh is not None]
+        apart = [_turned(mesh[0], old) for mesh, old in zip(meshes, seen, strict=True) if mesh is not None]
         echo = replace(echo, turned=np.median(apart, axis=0))
     return echo
 
 
-def _pose(mesh: np.ndarray) -> np.ndarray:
-    """(3,): yaw, pitch and roll in degrees of a mesh (478, 3)."""
-    roll, yaw, pitch = head_pose(mesh)
-    return np.array([yaw, pitch, np.degrees(roll)])
+def _turned(mesh: np.ndarray, old: np.ndarray) -> np.ndarray:
+    """(3,): degrees of yaw, pitch and roll by which a mesh (478, 3) is turned from another."""
+    (roll, yaw, pitch), (old_roll, old_yaw, old_pitch) = head_pose(mesh), head_pose(old)
+    lean = np.degrees(roll) - np.degrees(old_roll)
+    return np.array([yaw - old_yaw, pitch - old_pitch, lean - 360 * np.rint(lean / 360)])
 
 
 def _evened(gap: np.ndarray) -> np.ndarray:
