@@ -169,7 +169,7 @@ def _plan_row(tables, gate, hairy, first, pitch, cx, cy, nearest, y, left, size,
         else:
             bend = _bend((e - far_off) / (np.float32(0.4) * e))
             moved = far_off + shift * bend
-            under = start + _HALF * (e - far_off)
+            under = start
         gx, gy = cx + ux * under, cy + uy * under
         qx, qy = min(max(gx, _ZERO), size[1]), min(max(gy, _ZERO), size[0])
         if qx != gx or qy != gy:  # beyond the frame's border: fill where the border is face

@@ -63,6 +63,7 @@ _CHIN_COUNTS = 0.7  # how much the colour of the chin and the jaw counts, where 
 _SEEN = (np.float32(0.5), np.float32(0.02), 41)  # where the rendered head's end is looked for, in anchors
 _HAIR_EDGE = (np.float32(0.72), np.float32(0.02), 26)  # in reaches: where hair beside a cheek is looked at
 _JUST_BEYOND = (np.float32(1.015), np.float32(0.0125), 3)  # in reaches: where a face has ended that is as its mesh says
+_JAW = (0.08, 0.25)  # downward part of a direction, over the face's height: from an ear's lobe to the jaw beside a chin
 _CHIN = (0.45, 0.65)  # downward part of a direction: from beside a jaw to under it
 _HAIR_SKIN = 6  # levels at either end that are skin, and hair
 _HAIR_PLACE, _HAIR_WIDE = (0.86, 1.06), (0.02, 0.1)  # in reaches: where a cheek may end in hair, and over how much
@@ -330,8 +331,9 @@ def _tables(
     faint, alike, bright, dark, ended = _beyond(picture, centre, rim)
     # hair that hugs temple and cheek is no face: a thin strip of it before a wall would vanish in the margin
     margin = MARGIN * max(width, 0.8 * source.height) * (1 - np.maximum(above * dark, beside * ended))
-    place, told = silhouette(picture, centre, rim, above)
-    told = told * (1 - above * (1 - bright)) * (1 - ramp(-height, *_CHIN)) * (1 - ramp(place, *_STRIP))
+    below = ramp(-height, *_JAW)
+    place, told = silhouette(picture, centre, rim, above, below)
+    told = told * (1 - above * (1 - bright)) * (1 - ramp(-height, *_CHIN)) * (1 - (1 - below) * ramp(place, *_STRIP))
     margin += told * (np.maximum(_CLEAR_MARGIN * width, 1.5 * blur) + rim * (place - 1) - margin)
     anchor = (rim + margin + 0.5).astype(np.float32)  # pixels are read bilinearly
     whole, skin = (_seen(face, head, centre, anchor) for head in (1.0, 0.0))

@@ -19,7 +19,8 @@ _FIRST, _PITCH = 0.8, 0.0125
 FIRST, PITCH, LEVELS = np.float32(_FIRST), np.float32(_PITCH), 38
 """Nodes at 0.8, 0.8125 ... 1.2625 of the outline's reach."""
 _LOW, _HIGH = 6, 29  # levels an edge may have: 0.875 to 1.15
-_MOST = (1.045, 1.16)  # of the outline, beside a face and above it: how far out it may end
+_MOST = (1.045, 1.16, 1.1)  # of the outline, beside a face, above it and below the ears: how far out it may end
+_ALIKE = (0.13, 0.2)  # difference of colours from the face's own up to which what lies within such an edge is jaw
 _REST = 16 - _LOW  # the outline itself
 _LAST = 23  # the level up to which no other edge may lie beyond one: 1.0875
 _EVEN = (0.01, 0.025)  # middle change from level to level of a wall, and of hair however bright
@@ -29,13 +30,13 @@ _TOLD = (0.08, 0.2)  # strength of an edge, code values, from which on it is bel
 
 
 def silhouette(
-    picture: np.ndarray, centre: np.ndarray, rim: np.ndarray, above: np.ndarray
+    picture: np.ndarray, centre: np.ndarray, rim: np.ndarray, above: np.ndarray, below: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the face ends, float32 (BINS,), as a fraction of ``rim``, and how sure that is, float32 (BINS,), 0 to 1.
 
     ``picture``: float32 (h, w, 3), code values. ``rim``: float32 (BINS,), the outline's reach from ``centre``.
-    ``above``: float32 (BINS,), how much a direction is forehead: only there may it lie far beyond the outline, which
-    elsewhere is where ears begin.
+    ``above``, ``below``: float32 (BINS,), how much a direction is forehead, and jaw below the ears: only there may it
+    lie far beyond the outline, which elsewhere is where ears begin; and beside a jaw, only if all within is skin.
     """
     cx, cy = np.float32(centre[0]), np.float32(centre[1])
     colours = polar_colours(picture, cx, cy, directions(), rim, FIRST, PITCH, LEVELS)
@@ -44,7 +45,9 @@ def silhouette(
     uneven = np.linalg.norm(np.diff(colours[:, _LAST:], axis=1), axis=2)
     uneven = np.median(uneven, axis=1)
     strength *= (1 - above[::2] * np.clip((smoothed(uneven, 3.0) - _EVEN[0]) / (_EVEN[1] - _EVEN[0]), 0, 1))[:, None]
-    strength *= np.clip((most[:, None] - (FIRST + PITCH * (_LOW + np.arange(_HIGH - _LOW)))) / 0.02, 0, 1)
+    place = FIRST + PITCH * (_LOW + np.arange(_HIGH - _LOW))
+    jaw = below[::2, None] * _jaw(colours) * np.clip((_MOST[2] - place) / 0.02, 0, 1)
+    strength *= np.maximum(np.clip((most[:, None] - place) / 0.02, 0, 1), jaw)
     level = _contour(strength, _REST)
     at = np.arange(len(level))
     inside = np.clip(level, 1, strength.shape[1] - 2)
@@ -59,6 +62,14 @@ def silhouette(
     sure = smoothed(np.min([np.roll(wide, k) for k in range(-_GAP, _GAP + 1)], axis=0), 4.0)
     place, sure = doubled(np.stack([found[:, 0] / found[:, 1], sure], axis=1)).T
     return place.astype(np.float32), sure.astype(np.float32)
+
+
+def _jaw(colours: np.ndarray) -> np.ndarray:
+    """float32 (n, _HIGH - _LOW): how surely all within an edge at each level, of ``colours``, is the face's own skin,
+    neither a strip of hair nor an ear."""
+    apart = np.linalg.norm(colours - colours[:, :_SKIN].mean(axis=1, keepdims=True), axis=2)
+    apart = np.maximum.accumulate(apart, axis=1)[:, _LOW - 2 : _HIGH - 2]
+    return np.asarray(np.clip((_ALIKE[1] - apart) / (_ALIKE[1] - _ALIKE[0]), 0, 1), np.float32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

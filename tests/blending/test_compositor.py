@@ -67,14 +67,14 @@ def grown(outline: np.ndarray, factor: float) -> np.ndarray:
     return CENTRE + (outline - CENTRE) * factor
 
 
-def compose(picture: np.ndarray, source: np.ndarray, target: np.ndarray, **keywords: object):
+def compose(picture: np.ndarray, source: np.ndarray, target: np.ndarray, blur: float = 0.6, **keywords: object):
     return Compositor().compose(
         picture,
         rendered(target),
         mesh(source),
         FaceOutline.from_mesh(mesh(source)),
         FaceOutline.from_mesh(mesh(target)),
-        ATTRIBUTES,
+        SimpleNamespace(**{**vars(ATTRIBUTES), "blur": blur}),
         **keywords,
     )
 
@@ -293,6 +293,23 @@ def test_what_lies_around_a_narrower_face_moves_by_little():
     clear[:110] = False  # hairlines follow the new outline more
     moved = np.hypot(*(result[..., :2] - picture[..., :2]).transpose(2, 0, 1))[clear] * SIDE
     assert 0 < moved.max() < 0.05 * 90
+
+
+def test_no_sliver_of_wall_lies_between_a_narrower_jaw_and_the_old_one():
+    """A jaw wider than its mesh, with a shaded rim: from the new face to the wall, it only becomes lighter."""
+    from deid import imaging
+
+    source = oval(90, 120)
+    skin, rim = np.array([0.74, 0.6, 0.54], np.float32), np.array([0.55, 0.42, 0.36], np.float32)
+    picture = np.full((SIDE, SIDE, 3), 0.95, np.float32)
+    picture[filled(grown(source, 1.07))] = rim
+    picture[filled(grown(source, 1.04))] = skin
+    picture = imaging.gaussian_blur(picture, (0, 0), 1.3)
+    result = compose(picture, source, oval(84, 114), blur=2.0).rgb.mean(axis=2)
+    for angle in np.radians([15, 25, 35, 145, 155, 165]):
+        along = np.array([np.cos(angle), np.sin(angle)]) * np.arange(36, 62)[:, None] + CENTRE
+        values = result[np.rint(along[:, 1]).astype(int), np.rint(along[:, 0]).astype(int)]
+        assert (np.maximum.accumulate(values) - values).max() < 0.02, np.degrees(angle)
 
 
 def nosed(curve: np.ndarray, reach: float) -> FaceOutline:

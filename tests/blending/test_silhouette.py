@@ -27,8 +27,10 @@ def disc(*rings: tuple[float, np.ndarray], ground: np.ndarray = WALL) -> np.ndar
     return out.astype(np.float32)
 
 
-def found(picture: np.ndarray, above: np.ndarray = BESIDE) -> tuple[np.ndarray, np.ndarray]:
-    return silhouette(picture, CENTRE, np.full(BINS, RIM, np.float32), above)
+def found(
+    picture: np.ndarray, above: np.ndarray = BESIDE, below: np.ndarray = BESIDE
+) -> tuple[np.ndarray, np.ndarray]:
+    return silhouette(picture, CENTRE, np.full(BINS, RIM, np.float32), above, below)
 
 
 @pytest.mark.parametrize("place", [0.91, 0.95, 1.0, 1.03])
@@ -41,6 +43,18 @@ def test_a_clear_edge_is_found_where_it_is(place):
 def test_beside_a_face_what_ends_far_out_is_an_ear():
     _, sure = found(disc((1.09, SKIN)))
     assert sure.max() < 0.1
+
+
+def test_below_the_ears_a_jaw_may_end_far_out():
+    where, sure = found(disc((1.07, SKIN)), below=np.ones(BINS, np.float32))
+    assert np.abs(where - 1.07).max() < 0.015
+    assert sure.min() > 0.9
+
+
+@pytest.mark.parametrize("hair", [(0.25, 0.17, 0.12), (0.62, 0.42, 0.28)])
+def test_below_the_ears_a_strip_of_hair_is_no_jaw(hair):
+    where, sure = found(disc((1.07, np.array(hair, np.float32)), (1.0, SKIN)), below=np.ones(BINS, np.float32))
+    assert not ((sure > 0.3) & (where > 1.03)).any()
 
 
 def test_above_a_face_an_edge_may_lie_farther_out():
