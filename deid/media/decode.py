@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from ..errors import DamagedInput, UnsupportedInput
+from .order import Order
 from .source import MOST_PIXELS, RAW_DEMUXERS, main_video, opened
 from .structure import avi_empty_frames, extent
 
@@ -32,6 +33,10 @@ _EARLY, _EARLY_SAMPLES = 64, 1 << 27
 """Most pictures, and most samples, to hold while no timestamp has come yet."""
 SALVAGE_SECONDS = Fraction(1, 2)
 _MOST_HELD = 32
+_LEAST_HELD = 5
+"""Pictures to hold where gaps between them are told a few pictures late."""
+SHOW_DAMAGED = {"hevc": {"flags": "+output_corrupt"}}
+"""Decoders that would leave out in silence, up to the next key frame, what refers to lost pictures."""
 
 
 @dataclass(slots=True)
@@ -77,7 +82,8 @@ class Decoder:
             stream.codec_context.thread_count = 1 if self.salvage else self.threads
             stream.codec_context.thread_type = "FRAME"
             checks = _STRICT.get(stream.codec_context.codec.canonical_name, {})
-            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **checks}
+            shown = SHOW_DAMAGED.get(stream.codec_context.codec.canonical_name, {})
+            stream.codec_context.options = {"max_pixels": str(MOST_PIXELS), **checks, **shown}
             clock = _clock_for(container.format.name, stream)
             self.time_base = clock.time_base
             self.end = _claimed_end(container.format.name, stream)
@@ -125,7 +131,9 @@ class _Run:
         self.holes: tuple[tuple[float, float], ...] = ()
         self.early: list[VideoFrame] = []
         self.codec = stream.codec_context.codec.canonical_name
-        self.tracked = self.codec in _TRACKED and not isinstance(clock, _CountClock)
+        self.order = Order.of(stream, early=decoder.salvage)
+        self.counted = isinstance(clock, _CountClock)
+        self.tracked = self.codec in _TRACKED and not self.counted
 
     def pictures(self, packets: Iterator[Packet]) -> Iterator[Picture]:
         packets = iter(packets)
@@ -137,12 +145,19 @@ class _Run:
                 return
             if packet is None:
                 yield from self.timeless()
+                if self.order is not None and (wrong := self.order.end()):
+                    self.damage(wrong)
                 if self.waiting or self.seen < self.announced:
                     self.damage("a frame is missing")
                 return
             self.seen += 1
             if packet.is_corrupt and packet.size:
                 self.damage("a packet is damaged or cut short")
+            if self.order is not None:
+                if self.counted:
+                    packet.pts = self.seen  # tells which picture came of it
+                if wrong := self.order.packet(packet):
+                    self.damage(wrong)
             if self.must_show(packet):
                 self.waiting.add(packet.pts)
             try:
@@ -164,6 +179,8 @@ class _Run:
         return self.codec != "vp8" or bool(memoryview(packet)[0] & 0x10)
 
     def accept(self, frame: VideoFrame) -> Iterator[Picture]:
+        if self.order is not None and (wrong := self.order.picture(frame.pts)):
+            self.damage(wrong)
         if self.first is None and frame.is_corrupt and not frame.key_frame:
             return  # leading pictures of a stream that was cut out of a longer one: their references are not here
         pts = self.clock.time(frame)
@@ -252,7 +269,10 @@ class _Run:
             held.append(picture)
             if picture.damaged and not held[0].damaged or self.hole:
                 self.mark(held)
-            while (picture.pts - held[0].pts) * self.clock.time_base > SALVAGE_SECONDS or len(held) > _MOST_HELD:
+            least = 0 if self.order is None else _LEAST_HELD
+            while len(held) > least and (
+                (picture.pts - held[0].pts) * self.clock.time_base > SALVAGE_SECONDS or len(held) > _MOST_HELD
+            ):
                 yield held.popleft()
         if self.hole:
             self.mark(held)

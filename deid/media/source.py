@@ -43,6 +43,7 @@ def opened(path: str, *, generate_pts: bool = True) -> Iterator[InputContainer]:
         # The explicit protocol keeps a colon in a file name from being read as one.
         container = av.open(
             "file:" + os.path.abspath(path),
+            format="mjpeg" if _is_jpeg(path) else None,
             metadata_errors="replace",
             container_options={
                 "format_whitelist": DEMUXERS,
@@ -58,6 +59,13 @@ def opened(path: str, *, generate_pts: bool = True) -> Iterator[InputContainer]:
         yield container
     finally:
         container.close()
+
+
+def _is_jpeg(path: str) -> bool:
+    """Whether a file begins as a JPEG picture. Still images never come here, so it is a row of them: FFmpeg would take
+    it for pictures from a pipe."""
+    with open(path, "rb") as f:
+        return f.read(3) == b"\xff\xd8\xff"
 
 
 def require_file(path: str) -> None:

@@ -39,8 +39,8 @@ class GifStructure:
 
 
 def extent(path: str) -> Extent:
-    """What the container of ``path`` says about its own end. Knows QuickTime/MP4, Matroska/WebM, AVI and GIF; anything
-    else counts as whole."""
+    """What the container of ``path`` says about its own end. Knows QuickTime/MP4, Matroska/WebM, AVI and GIF, and of
+    MPEG transport streams where their packets are broken; anything else counts as whole."""
     status = os.stat(path)
     return _extent(path, status.st_size, status.st_mtime_ns)
 
@@ -60,7 +60,7 @@ def _extent(path: str, size: int, changed: int) -> Extent:
             return Extent(max(0, _riff_end(f, size) - size))
         if head[:4] == b"GIF8":
             return Extent(int(gif_structure(path).cut))
-    return Extent()
+        return Extent(holes=_transport_holes(f, size))
 
 
 def _boxes(f: BinaryIO, size: int) -> Extent:
@@ -174,6 +174,101 @@ def _belongs(kind: int, begin: int, length: int | None, size: int) -> bool:
         return False
     # The last element of a file that was cut off runs past its end; that is told by the segment's own length.
     return length is not None and (begin + length <= size or kind in _IN_CLUSTER)
+
+
+_SYNC, _IN_STEP = 0x47, 8
+_PACKETS = (188, 192, 204)
+"""Lengths of transport packets: plain, with a time stamp before (M2TS), with error correction behind."""
+_LOOK_AROUND = 1 << 22
+
+
+def _transport_holes(f: BinaryIO, size: int) -> tuple[tuple[float, float], ...]:
+    """Where packets of a transport stream (ISO/IEC 13818-1, 2.4.3) do not begin with their sync byte: rubbish, or bytes
+    that are gone. What comes before the first packet and behind the last is none, and padding with zeros or ones
+    neither: the counters of the packets tell whether it stands for something."""
+    f.seek(0)
+    head = f.read(1 << 16)
+    found = _in_step(head, _PACKETS)
+    if found is None or found[0] >= found[1] or head.startswith(b"YUV4MPEG2"):
+        return ()
+    at, length = found
+    holes: list[tuple[int, int]] = []
+    many = (1 << 22) // length
+    while at + length <= size:
+        f.seek(at)
+        block = f.read(many * length)
+        starts = block[::length]
+        if starts.count(_SYNC) == len(starts):
+            at += len(starts) * length
+            continue
+        bad = at + next(i for i, b in enumerate(starts) if b != _SYNC) * length
+        good = _next_in_step(f, bad, length)
+        if good is None:
+            break
+        f.seek(bad)
+        lost = f.read(min(good - bad, _LOOK_AROUND))
+        if lost.strip(lost[:1]) or lost[:1] not in (b"\0", b"\xff"):
+            holes.append((bad, good))
+        at = good
+    return tuple(_span(f, size, length, begin, end) for begin, end in holes)
+
+
+def _in_step(data: bytes, lengths: tuple[int, ...]) -> tuple[int, int] | None:
+    """Where the first of several packets in a row begins, and how long each is."""
+    at = data.find(_SYNC)
+    while 0 <= at < len(data) - 188:
+        for length in lengths:
+            row = range(at, at + _IN_STEP * length, length)
+            if row[-1] + 4 <= len(data) and all(_is_packet(data[i : i + 4]) for i in row):
+                return at, length
+        at = data.find(_SYNC, at + 1)
+    return None
+
+
+def _is_packet(head: bytes) -> bool:
+    """Whether a packet may begin so, neither broken nor encrypted. Pictures in other files hold rows of one byte."""
+    return head[0] == _SYNC and head[1] < 0x80 and 0x10 <= head[3] < 0x40
+
+
+def _next_in_step(f: BinaryIO, at: int, length: int) -> int | None:
+    while True:
+        f.seek(at)
+        block = f.read(1 << 20)
+        found = _in_step(block, (length,))
+        if found is not None:
+            return at + found[0]
+        if len(block) < 1 << 20:
+            return None
+        at += (1 << 20) - _IN_STEP * length
+
+
+def _span(f: BinaryIO, size: int, length: int, begin: int, end: int) -> tuple[float, float]:
+    """Seconds between the last time of a video packet before a hole and the first behind it."""
+    first = max(0, begin - _LOOK_AROUND // length * length)
+    f.seek(first + (begin - first) % length)
+    before = _video_times(f.read(begin - f.tell()), length)
+    f.seek(end)
+    behind = _video_times(f.read(_LOOK_AROUND), length)
+    since = before[-1] if before else 0
+    until = min(behind[:8]) if behind else None
+    if until is None:
+        return since / 90000, float("inf")
+    return min(since, until) / 90000, max(since, until) / 90000
+
+
+def _video_times(data: bytes, length: int) -> list[int]:
+    """Presentation times, in 1/90000 s, of the pictures that begin in ``data``, which begins with a packet."""
+    times = []
+    for at in range(0, len(data) - 187, length):
+        if not data[at + 1] & 0x40 or not data[at + 3] & 0x10:
+            continue
+        head = at + 4 + (1 + data[at + 4] if data[at + 3] & 0x20 else 0)
+        if head + 14 > at + 188 or data[head : head + 3] != b"\0\0\1" or data[head + 3] & 0xF0 != 0xE0:
+            continue
+        if data[head + 7] & 0x80:
+            a, b, c = data[head + 9], int.from_bytes(data[head + 10 : head + 12], "big"), data[head + 12 : head + 14]
+            times.append((a >> 1 & 7) << 30 | b >> 1 << 15 | int.from_bytes(c, "big") >> 1)
+    return times
 
 
 def _riff_end(f: BinaryIO, size: int) -> int:

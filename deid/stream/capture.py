@@ -22,7 +22,8 @@ from av.video.stream import VideoStream
 
 from deid.errors import DamagedInput, DeidError, InputNotFound, NoVideoStream, UnsupportedInput
 from deid.media import colour
-from deid.media.decode import SALVAGE_SECONDS
+from deid.media.decode import SALVAGE_SECONDS, SHOW_DAMAGED
+from deid.media.order import Order
 from deid.media.pixels import Look, PixelPlan, PlaneReader, plan_pixels, turn_of
 from deid.media.source import MOST_PIXELS, codec_name, main_video, stream_kind
 from deid.types import Frame, MediaInfo, StreamInfo
@@ -179,10 +180,10 @@ class AvSource:
         # frame threads would wait for further frames; with slice threads the H.264 decoder does not tell errors
         context = stream.codec_context
         context.thread_type, context.thread_count = "SLICE", 1 if context.codec.canonical_name == "h264" else 0
-        context.options = {"max_pixels": str(MOST_PIXELS)}
+        context.options = {"max_pixels": str(MOST_PIXELS), **SHOW_DAMAGED.get(context.codec.canonical_name, {})}
         voice = self.sound_template
         early: list[Packet] = []  # sound before the first picture, which sets the time
-        self._damage = _Damage()
+        self._damage = _Damage(Order.of(stream))
         for packet in self._container.demux([s for s in (stream, voice) if s is not None]):
             if self._stop:
                 return
@@ -196,6 +197,8 @@ class AvSource:
             with self._damage.met(packet):
                 for frame in packet.decode():
                     assert isinstance(frame, VideoFrame)
+                    if self._damage.is_cut_off(frame):
+                        continue
                     self._last = clock.picture(frame, stream)
                     self._came()
                     yield frame, self._last, self._damage.is_on(frame, self._last)
@@ -276,10 +279,12 @@ class _Clock:
 
 @dataclass(slots=True)
 class _Damage:
-    """Whether the pictures of one attempt can be believed. ``begun``: one has come; what cannot be decoded before that,
-    where a stream was joined, is no loss. ``since``: the time of the damage, in seconds, ``None`` when there is none;
-    ``hole``: damage that no picture has told yet; ``whole``: a whole picture that needs no other has come since."""
+    """Whether the pictures of one attempt can be believed. ``order``: tells of pictures that never came. ``begun``: one
+    has come; what cannot be decoded before that, where a stream was joined, is no loss. ``since``: the time of the
+    damage, in seconds, ``None`` when there is none; ``hole``: damage that no picture has told yet; ``whole``: a whole
+    picture that needs no other has come since."""
 
+    order: Order | None = None
     begun: bool = False
     hole: bool = False
     whole: bool = False
@@ -289,15 +294,23 @@ class _Damage:
     def met(self, packet: Packet) -> Iterator[None]:
         """Around decoding ``packet``: what cannot be decoded is left out, and noted."""
         self.hole |= self.begun and bool(packet.size) and packet.is_corrupt
+        if self.order is not None:
+            self.hole |= self.order.packet(packet) is not None
         try:
             yield
         except InvalidDataError:
             self.hole |= self.begun
 
+    def is_cut_off(self, frame: VideoFrame) -> bool:
+        """Whether a picture refers to what came before the stream was joined."""
+        return not self.begun and frame.is_corrupt and not frame.key_frame
+
     def is_on(self, frame: VideoFrame, at: Fraction) -> bool:
         """Whether this picture, which comes at ``at``, may be smeared: from the damage to the next whole picture, for
         half a second at least."""
         self.begun = True
+        if self.order is not None:
+            self.hole |= self.order.picture(frame.pts) is not None
         if self.hole or frame.is_corrupt:
             self.hole, self.since, self.whole = False, at, False
         elif self.since is not None:
