@@ -25,11 +25,14 @@ _LATE = 2
 """Pictures shown after a gap before it is judged: decoders that learn late how far pictures are reordered show some too
 early."""
 _MOST_WAITING = 512
+_MOST_REORDERED = 16
+"""Pictures that may come before one that is shown before them all (H.264 A.3, H.265 A.4)."""
 _WINDOW = 1024
 """Bytes of a packet to look at in one piece; its first slice usually begins there."""
 _SLICE = 640
 """Bytes that hold the longest slice header that is read."""
-_PARAMETERS = 8192
+_PARAMETERS, _MESSAGES = 1024, 8192
+"""Bytes of a parameter set, and of a unit of messages, that are read."""
 _HIGH = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 """H.264 profiles whose parameter sets tell about chroma (7.3.2.1.1)."""
 _MISSING = "pictures are missing"
@@ -220,7 +223,7 @@ class _Avc:
                 number, picture = _avc_picture(_whole(data, begin))
                 self.pictures[number] = picture
             elif kind == 6:
-                self.recovery |= _tells_recovery(_whole(data, begin))
+                self.recovery |= _tells_recovery(_whole(data, begin, _MESSAGES))
         except (_Unreadable, IndexError):
             pass
         return False
@@ -322,7 +325,7 @@ class _Avc:
 
 def _tells_recovery(unit: bytes) -> bool:
     """Whether a message unit holds a recovery point (D.1.8)."""
-    at = 1
+    unit, at = unit.replace(b"\0\0\3", b"\0\0"), 1
     while at + 2 < len(unit):
         values = []
         for _ in range(2):
@@ -457,9 +460,9 @@ def _msb(lsb: int, last_lsb: int, last_msb: int, most: int) -> int:
     return last_msb
 
 
-def _whole(data: memoryview, begin: int) -> bytes:
+def _whole(data: memoryview, begin: int, most: int = _PARAMETERS) -> bytes:
     """A small unit up to the next start code."""
-    unit = bytes(data[begin : begin + _PARAMETERS])
+    unit = bytes(data[begin : begin + most])
     end = unit.find(b"\0\0\1")
     return (unit if end < 0 else unit[:end]).rstrip(b"\0")
 
@@ -530,8 +533,9 @@ class Order:
             self._series = series = _Series(place.poc, place.kind, place.even, [(place.poc, 0)])
         if not place.second and place.poc >= series.start:
             self._add(series, place.poc)
-            if len(series.come) > _MOST_WAITING:  # nothing tells what is shown
-                lost |= self._judge(series, series.come[_MOST_WAITING // 2][0])
+            most = _MOST_REORDERED if pts is None else _MOST_WAITING
+            if len(series.come) > most + 1:  # nothing tells what is shown
+                lost |= self._judge(series, series.come[-most - 1][0])
             if pts is not None:
                 self._waiting[pts] = series, place.poc
                 if len(self._waiting) > _MOST_WAITING:

@@ -22,7 +22,7 @@ import av
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from mediagen import spoken
+from mediagen import clip, spoken
 
 from deid.cli import cli
 from deid.commands._shell import StopRequest
@@ -36,7 +36,7 @@ from deid.models.morphable.live_faces import Face, Part
 from deid.progress import Progress
 from deid.stream.run import StreamReport, run
 from deid.stream.sinks import FileSink, Target
-from deid.stream.sources import Stop, Wanted
+from deid.stream.sources import Stop, Wanted, open_source
 from deid.virtual_camera import COLLINS, Pose, ShotPlan, film, hang
 
 RATE = Fraction(25)
@@ -333,6 +333,30 @@ def test_nobody_who_reads_is_one_sentence(with_face: bytes) -> None:
         said = process.stderr.read().decode()
         assert process.wait(60) == 5
     assert "has gone" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("gone", [{30, 31}, {32}])
+def test_pictures_that_never_came_mark_those_after_them(tmp_path: Path, codec: str, gone: set[int]) -> None:
+    """Nothing is broken that did come, so only what packets say about their order tells."""
+    quiet = "threads=2:keyint=25" if codec == "libx264" else "log-level=none:frame-threads=1:keyint=25"
+    video = ("-c:v", codec, "-preset", "veryfast", f"-{codec[3:]}-params", quiet)
+    whole, hurt = clip(tmp_path / "a.ts", seconds=4, size="160x120", video=video), tmp_path / "hurt.ts"
+    with av.open(str(whole)) as container, av.open(str(hurt), "w") as out:
+        to = out.add_stream_from_template(container.streams.video[0])
+        for i, packet in enumerate(container.demux(video=0)):
+            if packet.size and i not in gone:
+                packet.stream = to
+                out.mux(packet)
+    for path in (whole, hurt):
+        folder = tmp_path / path.stem
+        folder.mkdir()
+        with piped(path.read_bytes(), folder) as pipe:
+            source = open_source(Wanted(str(pipe)), Stop())
+            marked = [frame.damaged for frame in source]
+            source.close()
+        assert len(marked) >= 95 and not any(marked[:28]) and not any(marked[-20:])
+        assert any(marked) == (path is hurt)
 
 
 def test_what_cannot_be_written_is_no_wish_to_stop(
