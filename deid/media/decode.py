@@ -33,6 +33,7 @@ _EARLY, _EARLY_SAMPLES = 64, 1 << 27
 """Most pictures, and most samples, to hold while no timestamp has come yet."""
 SALVAGE_SECONDS = Fraction(1, 2)
 _MOST_HELD = 32
+_MOST_NUMBERS = 1024
 _LEAST_HELD = 5
 """Pictures to hold where gaps between them are told a few pictures late."""
 SHOW_DAMAGED = {"hevc": {"flags": "+output_corrupt"}}
@@ -122,6 +123,10 @@ class _Run:
         self.last: int | None = None
         self.clean_since_key = False
         self.hole = False
+        self.numbers: dict[int, int] = {}
+        """Which packet, by its number, has which time."""
+        self.doubted = 0
+        """Number of the last packet that damage may have reached: a key frame in it, or before it, is not believed."""
         self.bad_until: int | None = None
         """End of the half second behind the damage; until then, and until a clean key frame, pictures are marked."""
         self.waiting: set[int] = set()
@@ -157,7 +162,11 @@ class _Run:
                 if self.counted:
                     packet.pts = self.seen  # tells which picture came of it
                 if wrong := self.order.packet(packet):
-                    self.damage(wrong)
+                    self.damage(wrong, self.seen - 1)
+            if packet.pts is not None:
+                self.numbers[packet.pts] = self.seen
+                if len(self.numbers) > _MOST_NUMBERS:
+                    del self.numbers[next(iter(self.numbers))]
             if self.must_show(packet):
                 self.waiting.add(packet.pts)
             try:
@@ -180,7 +189,7 @@ class _Run:
 
     def accept(self, frame: VideoFrame) -> Iterator[Picture]:
         if self.order is not None and (wrong := self.order.picture(frame.pts)):
-            self.damage(wrong)
+            self.damage(wrong, self.number(frame))
         if self.first is None and frame.is_corrupt and not frame.key_frame:
             return  # leading pictures of a stream that was cut out of a longer one: their references are not here
         pts = self.clock.time(frame)
@@ -209,9 +218,10 @@ class _Run:
                 self.damage("a frame is missing")
         seconds = float(pts * self.clock.time_base)
         if frame.is_corrupt:
-            self.damage("a frame decodes with errors")
+            self.damage("a frame decodes with errors", 0)
         elif any(a - SALVAGE_SECONDS <= seconds <= b for a, b in self.holes):
-            self.damage("the container is broken")
+            inside = any(a <= seconds < b for a, b in self.holes)
+            self.damage("the container is broken", self.number(frame) if inside else 0)
         self.last = pts
         return Picture(frame, pts, frame.duration or None, self.is_marked(frame, pts))
 
@@ -235,7 +245,7 @@ class _Run:
             self.bad_until = pts + int(SALVAGE_SECONDS / self.clock.time_base)
         if self.bad_until is None:
             return False
-        if frame.key_frame and not frame.is_corrupt:
+        if frame.key_frame and not frame.is_corrupt and self.number(frame) > self.doubted:
             self.clean_since_key = True
         if frame.is_corrupt:
             self.clean_since_key = False
@@ -244,7 +254,12 @@ class _Run:
             return False
         return True
 
-    def damage(self, what: str) -> None:
+    def number(self, frame: VideoFrame) -> int:
+        """Of the packet that a picture came of."""
+        return self.seen if frame.pts is None else self.numbers.get(frame.pts, self.seen)
+
+    def damage(self, what: str, reached: int | None = None) -> None:
+        """There is damage, up to the packet of that number: the last one unless it is told."""
         if not self.decoder.salvage:
             raise DamagedInput(
                 f"{self.decoder.path} is damaged at about {self.seconds():.2f} s ({what}): get an intact copy, or use "
@@ -252,6 +267,7 @@ class _Run:
             )
         self.hole = True
         self.clean_since_key = False
+        self.doubted = max(self.doubted, self.seen if reached is None else reached)
 
     def seconds(self) -> float:
         if self.first is None or self.last is None:

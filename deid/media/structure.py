@@ -253,7 +253,7 @@ def _span(f: BinaryIO, size: int, length: int, begin: int, end: int) -> tuple[fl
     until = min(behind[:8]) if behind else None
     if until is None:
         return since / 90000, float("inf")
-    return min(since, until) / 90000, max(since, until) / 90000
+    return min(since, until) / 90000, max(since + 1, until) / 90000  # the last picture before it may be cut off by it
 
 
 def _video_times(data: bytes, length: int) -> list[int]:
