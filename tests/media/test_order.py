@@ -277,7 +277,9 @@ def test_a_step_of_frame_num_is_a_loss_unless_the_stream_allows_it() -> None:
     slices = [slice_(0, 0, idr=True), *(slice_(i % 16, 2 * i % 64) for i in range(1, 40))]
     assert wrong([parameters(), *slices]) == []
     assert wrong([parameters(), *slices[:9], *slices[12:]])[0] == 10
-    assert wrong([parameters(gaps=1), *slices[:9], *slices[10:]]) == []  # nor were order counts even for long enough
+    plain = [slice_(0, None, idr=True), *(slice_(i % 16, None) for i in range(1, 40))]  # no order counts in these
+    assert wrong([parameters(gaps=1, poc_type=1), *plain[:9], *plain[12:]]) == []
+    assert wrong([parameters(poc_type=1), *plain[:9], *plain[12:]]) == [10]
 
 
 def test_a_gap_of_order_counts_is_a_loss_after_even_steps() -> None:
