@@ -66,6 +66,8 @@ def test_the_lighter_brow_counts() -> None:
     assert darker == pytest.approx(0.25, abs=0.01)
     picture[:30, 40:80] = 20  # a fringe over the forehead
     assert browed(picture, points)[0] == pytest.approx(0.25, abs=0.01)
+    picture[:70, :60] //= 2  # light from one side: brow and skin alike
+    assert browed(picture, points)[0] == pytest.approx(0.25, abs=0.01)
     assert all(np.isnan(browed(np.zeros_like(picture), points)))
 
 

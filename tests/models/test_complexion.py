@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, grain, lids, nostrils, tint, unlined
+from deid.models.morphable.complexion import HEIGHT, WIDTH, Complexion, grain, lids, nostrils, rested, tint, unlined
 
 JAW = (slice(118, 130), slice(30, 45))  # rows, columns of the coarse grid
 
@@ -89,9 +89,22 @@ def test_shadows_of_other_peoples_noses_leave_the_upper_lip_and_nothing_else_cha
     assert (freed >= shaded - 1e-6).all()
 
 
-def test_skin_around_eyes_is_bounded_above_and_nowhere_else() -> None:
+def test_skin_around_eyes_is_bounded_and_nowhere_else() -> None:
     light, dark = (np.full((220, 214), value, np.float32) for value in (0.5, -0.5))
     lids(light)
     lids(dark)
     assert light.min() < 0.1 and light[150].min() == light.max() == 0.5  # cheeks keep theirs
-    assert (dark == -0.5).all()  # and dark circles, too
+    assert -0.2 < dark.max() < -0.1 and dark[150].max() == dark.min() == -0.5  # dark circles may be darker than light
+
+
+def test_the_young_have_less_shade_below_their_eyes_and_the_old_keep_theirs() -> None:
+    shaded = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+    shaded[190:225, 200:290] = -0.3
+    young, grown, old = (shaded.copy() for _ in range(3))
+    for log, age in ((young, 20.0), (grown, 36.0), (old, 60.0)):
+        rested(log, age)
+    below = np.s_[200:215, 230:260]
+    assert young[below].mean() > grown[below].mean() + 0.05 > shaded[below].mean() + 0.1
+    np.testing.assert_array_equal(old, shaded)
+    np.testing.assert_array_equal(young[:150], shaded[:150])
+    np.testing.assert_array_equal(young[275:], shaded[275:])

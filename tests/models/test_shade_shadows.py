@@ -99,3 +99,16 @@ def test_a_broken_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(module, "_ASSET", tmp_path / "shadows.safetensors")
     with pytest.raises(ModelError, match=r"shadows\.safetensors"):
         module.load_shadows.__wrapped__(load_geometry())
+
+
+def test_the_young_have_little_shade_below_their_eyes() -> None:
+    geometry = load_geometry()
+    factors = load_shadows(geometry)[1]
+    found = hollows_of(geometry, factors, np.arange(len(factors)))
+    points = geometry.vertices
+    below = [int(np.argmin(np.linalg.norm(points - (side * 3.0, 1.8, 9.5), axis=1))) for side in (1, -1)]
+    old, grown, young = (found.at(None, None, depth) for depth in (1.0, 0.7, 0.4))
+    assert old[below].max() < 0.95
+    assert (old[below] < grown[below] - 0.005).all() and (grown[below] < young[below] - 0.005).all()
+    elsewhere = np.abs(points[:, 1]) > 4
+    np.testing.assert_array_equal(young[elsewhere], old[elsewhere])

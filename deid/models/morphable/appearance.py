@@ -39,6 +39,7 @@ from deid.models.morphable.complexion import (
     lip_zones,
     lips,
     nostrils,
+    rested,
     tint,
     unlined,
 )
@@ -180,6 +181,7 @@ class Appearance:
         def coarse() -> tuple[Any, ...]:
             low = self._low(code.appearance)
             unlined(low, age)
+            rested(low, age)
             nostrils(low)
             log = low + self._fine(code)[..., None] * np.array([0.92, 1.0, 1.08], np.float32)
             log += self._resized(tint(style, code.detail) + features(code.detail, age))
@@ -212,6 +214,7 @@ class Appearance:
         def donors() -> tuple[Any, ...]:
             log = mean + self._modes(code.appearance, (width, height))
             unlined(log, age)
+            rested(log, age)
             nostrils(log)
             return log, brows(brow, code.detail, size)
 

@@ -23,37 +23,52 @@ from deid.models.morphable.geometry import Geometry
 
 _SIZE = 256  # texels a side of the tile in which brows are weighed
 _PIXELS = 12  # of a brow, at least
+_GAP, _STRIP, _UNDER = 0.35, 1.3, 0.6  # thicknesses of a brow from it: from and up to where skin over and under is seen
+_SHADED = (0.45, 1.3)  # how light that may be beside bare skin elsewhere
 _BAND = (0.97, 1.10)  # how much lighter than the subject's the place of the brows may be
 _THICK, _LIGHT = 3 - COUNT, 6 - COUNT
 _THINNER, _THINNEST, _THICKER, _THICKEST = 0.8, -1.6, 1.5, 0.8
 _STEPS, _CLOSE = 3, 0.006
 _RANGE = (-2.5, 1.6)
 _AGREE = (0.92, 1.14)  # the same where a surrogate was tried: brows of other shapes differ by as much
-_QUARTER = 0.75  # how dark the darker quarter of brows is in pictures beside its hairs: skin shows, and light is less
+_QUARTER = (0.16, 0.82)  # how light the darker quarter of a brow is in pictures: skin that shows, and what of its hairs
 _BLACK, _FAIR, _USUAL_HAIR = 0.08, 0.6, 0.20  # reflectance of hair relative to skin's
-_MOST_SHADED = 1.35  # how much lighter brows without light may be than the subject's in pictures
+_MOST_SHADED = 1.1  # how much lighter brows without light may be than the subject's in pictures
 _SHADE = (0.6, 1.5)  # what light may do to the place of brows
 
 
 def browed(picture: np.ndarray, points: np.ndarray, glasses: bool = False) -> tuple[float, float]:
-    """How light the place of the lighter brow is beside bare skin, in linear light: the mean, and its darker quarter's
-    limit; NaN where that is too small. Frames of glasses and shadows darken one brow. ``picture``: uint8 (h, w, 3)
-    RGB; ``points``: the mesh in its pixels. ``glasses``: of the brows only what lies above the rims of most."""
+    """How light the place of the lighter brow is beside the skin around it, in linear light: the mean, and its darker
+    quarter's limit; NaN where that is too small. Frames of glasses darken one brow; light from above or from one side
+    darkens brow and skin alike. ``picture``: uint8 (h, w, 3) RGB; ``points``: the mesh in its pixels. ``glasses``: of
+    the brows only what lies above the rims of most."""
     light = np.square(picture.astype(np.float32) / 255).mean(axis=2)
     bare = [light[_covered(points, ids, light.shape)] for ids in BARE_SKIN]
     # a fringe may hide the forehead, and hard light one cheek
     seen = [float(np.median(ring)) for ring in bare if len(ring)]
     level = float(np.median(seen)) if seen else 0.0
-    if glasses:
-        upper = [(points[ids[:5]], points[ids[:4:-1]]) for ids in BROWS]
-        rings = [np.concatenate([over, ((over + under) / 2)[::-1]]) for over, under in upper]
-        sides = [light[_covered(ring, np.arange(len(ring)), light.shape)] for ring in rings]
-    else:
-        sides = [light[_covered(points, ids, light.shape)] for ids in BROWS]
-    if not level > 1e-3 or min(map(len, sides)) <= _PIXELS:
-        return float("nan"), float("nan")
-    means, darker = [float(side.mean()) for side in sides], [float(np.percentile(side, 25)) for side in sides]
-    return max(means) / level, max(darker) / level
+    sides = []
+    for ids in BROWS:
+        upper, lower = points[ids[:5], :2], points[ids[:4:-1], :2]
+        below = (upper + lower) / 2 if glasses else lower
+        side = light[_covered(np.concatenate([upper, below[::-1]]), np.arange(10), light.shape)]
+        if not level > 1e-3 or len(side) <= _PIXELS:
+            return float("nan"), float("nan")
+        around = _around(light, upper, lower, level, glasses)
+        sides.append((float(side.mean()) / around, float(np.percentile(side, 25)) / around))
+    means, darker = zip(*sides, strict=True)
+    return max(means), max(darker)
+
+
+def _around(light: np.ndarray, upper: np.ndarray, lower: np.ndarray, level: float, glasses: bool) -> float:
+    """How light skin is about a brow between ``upper`` and ``lower``, (5, 2) each: a strip over it and one under it
+    in the middle, with ``glasses`` the first alone. Near ``level``, bare skin elsewhere: strips may be hair or lids."""
+    up = upper - lower
+    strips = [(upper + _GAP * up, upper + _STRIP * up)] + [(lower - _GAP * up, lower - _UNDER * up)] * (not glasses)
+    found = [light[_covered(np.concatenate([a, b[::-1]]), np.arange(10), light.shape)] for a, b in strips]
+    logs = [np.log(max(float(np.median(strip)), 1e-4)) for strip in found if len(strip)]
+    middle = float(np.exp(np.mean(logs))) if logs else level
+    return float(np.clip(middle, _SHADED[0] * level, _SHADED[1] * level))
 
 
 def weighed(geometry: Geometry, appearance: Appearance, code: IdentityCode) -> float:
@@ -119,7 +134,7 @@ def _as_dark(code: IdentityCode, darker: float) -> IdentityCode:
     """``code`` with hairs no lighter than those of brows whose darker quarter ends at ``darker``: fewer dark hairs are
     as light as many pale ones, but black hair on a head wants them."""
     number = float(code.appearance[_LIGHT])
-    most = _number(float(np.clip(darker / _QUARTER, _BLACK, _FAIR)))
+    most = _number(float(np.clip((darker - _QUARTER[0]) / _QUARTER[1], _BLACK, _FAIR)))
     if number <= most:
         return code
     thick = float(code.appearance[_THICK])

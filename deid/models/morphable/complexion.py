@@ -24,7 +24,7 @@ _COARSE = 4  # the reduction at which what is smooth is made
 _UNLINED = (18.0, 30.0, 48.0), (0.2, 0.4, 1.0)  # years, and the share of folds that is left
 _GROWN = 17.0  # years from which lips can be painted
 _BEARDED = (20.0, 38.0)  # the years in which a beard comes to show: a boy may be taken for a young man
-_BAGS = (17.0, 32.0), (0.18, 1.0)  # the same of shadows below eyes, and how much of them shows
+_BAGS = (17.0, 40.0), (0.18, 1.0)  # the same of shadows below eyes, and how much of them shows
 _BLOOD = np.array((-0.10, -1.0, -0.75), np.float32)  # log albedo that blood takes from each channel
 _MELANIN = np.array((-0.62, -1.0, -1.42), np.float32)
 _STUBBLE = np.array((-1.04, -1.0, -0.92), np.float32)  # seen through skin, hair looks blue
@@ -146,6 +146,31 @@ def unlined(log: np.ndarray, age: float) -> None:
     log -= imaging.resize(band, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)[..., None]
 
 
+def rested(log: np.ndarray, age: float) -> None:
+    """Takes from ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, most of the shade below eyes
+    that the young lack: by what differs between ages linearly, donors' bags would even darken towards twenty."""
+    share = float(np.interp(age, *_RESTED))
+    if share <= 0:
+        return
+    zone, bare, near = _below_eyes()
+    height, width = zone.shape
+    small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA).mean(axis=2)
+    around = imaging.gaussian_blur(small * bare, (0, 0), 8.0) / near
+    change = np.float32(share) * zone * np.maximum(around - small, 0)
+    log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)[..., None]
+
+
+@lru_cache(maxsize=1)
+def _below_eyes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Float32 (165, 160): the lower lids and what lies below them, cheeks and temples around, and these blurred."""
+    v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE].astype(np.float32) + 0.5) * _COARSE
+    off = np.abs(u - WIDTH / 2)
+    zone = _step(166, 182, v) * (1 - _step(225, 262, v)) * _step(30, 50, off) * (1 - _step(150, 185, off))
+    bare = (_step(225, 262, v) * (1 - _step(330, 360, v)) * _step(45, 60, off)).astype(np.float32)
+    near = np.maximum(imaging.gaussian_blur(bare, (0, 0), 8.0), np.float32(1e-3))
+    return zone.astype(np.float32), bare, near
+
+
 def lips(log: np.ndarray, style: Complexion) -> None:
     """Gives the lips of ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, the colour that bare
     ones have beside the skin around them. Of donors' lips only the finest is kept: smiles stretch them, so that their
@@ -160,12 +185,13 @@ def lips(log: np.ndarray, style: Complexion) -> None:
 
 
 def lids(luma: np.ndarray) -> None:
-    """Bounds, in place, how much lighter than in the mean the skin around the eyes is: ``luma``, float32 (h, w), what
-    modes add to log relative albedo of the crop. Modes vary most there, by .2 to .4, for lids of donors never lie where
-    the mean's do, and lamps and flashes shine on them; skin varies by less, and pale bows below eyes look painted."""
+    """Bounds, in place, how much lighter or darker than in the mean the skin around the eyes is: ``luma``, float32
+    (h, w), what modes add to log relative albedo of the crop. Modes vary most there, by .2 to .4, for lids of donors
+    never lie where the mean's do, and lamps, flashes and shadows of brows lie on them; skin varies by less. Pale bows
+    below eyes look painted, and under light from above dark rings, beside shadows of the new face's own, bruised."""
     zone = _around_eyes(*luma.shape)
-    lighter = np.maximum(luma, 0)
-    luma -= zone * (lighter - np.float32(_LIGHTER) * np.tanh(lighter / np.float32(_LIGHTER)))
+    most = np.where(luma > 0, np.float32(_LIGHTER), np.float32(_DARKER))
+    luma -= zone * (luma - most * np.tanh(luma / most))
 
 
 @lru_cache(maxsize=2)
@@ -295,7 +321,8 @@ def _step(low: float, high: float, v: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-_LIGHTER = 0.06  # logarithm: how much lighter than in the mean skin around eyes nearly gets
+_LIGHTER, _DARKER = 0.06, 0.14  # logarithms: how much lighter, and darker, than in the mean skin around eyes gets
+_RESTED = (24.0, 45.0), (0.7, 0.0)  # years, and how much of the shade below eyes is taken off
 _SHADED = 0.75  # share of the shadows below noses that is taken off
 _RED = ((88, 383), (84, 401), (80, 421), (60, 442), (34, 450), (0, 452))  # the lips' outer edge: texels from the middle
 # line, and down; above the middle the border dips between the two peaks of Cupid's bow

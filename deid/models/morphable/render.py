@@ -300,7 +300,7 @@ class Renderer:
         more = shadows(model.transfer, grey, rotation)
         for part, around in zip((Part.EYE_LEFT, Part.EYE_RIGHT), model.around_eyes, strict=True):
             inner[part] = more[around].mean()
-        more *= model.hollows.at(expression, self._folds.cheeks)
+        more *= model.hollows.at(expression, self._folds.cheeks, self._folds.depth)
         if len(light.local):
             more *= factor(model.bumps, light.local)
             here = factor(model.eye_bumps, light.local)

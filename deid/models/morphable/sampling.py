@@ -30,10 +30,10 @@ _GOLDEN = 0.618034  # of its multiples' fractions any few are spread evenly
 _KINDER, _YOUNG, _GROWN, _OLD = 8.0, 18.0, 36.0, 60.0  # years off a guess of 36, and ages from and up to which some are
 _UNCLEAR, _MIDDLING = 0.5, 40.0  # of what a guess is over this age, what it counts that rests on poor pictures only
 _THICK, _BUSHY = 3 - COUNT, 1.5  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
-# how light drawn brows are beside the skin in pictures, men's and women's, which are thinner, and the number that these
-# were drawn with: medians, less the lightest, which a viewer misses
-_MENS_BROWS = np.array((0.125, 0.156, 0.216, 0.320, 0.371, 0.395))
-_WOMENS_BROWS = np.array((0.238, 0.270, 0.335, 0.468, 0.543, 0.580))
+# how light drawn brows are beside the skin around in pictures, men's and women's, which are thinner, and the number
+# that these were drawn with: medians, less the lightest, which a viewer misses
+_MENS_BROWS = np.array((0.304, 0.338, 0.404, 0.518, 0.574, 0.601))
+_WOMENS_BROWS = np.array((0.344, 0.378, 0.446, 0.586, 0.665, 0.704))
 _BROW_NUMBERS = (-2.5, -1.5, -0.5, 0.5, 1.0, 1.2)
 _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read

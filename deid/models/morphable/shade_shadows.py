@@ -29,7 +29,9 @@ _LEAST = 0.08  # of the mean: light that is left
 _FOLD = np.array([[1.55, -1.0], [2.5, -2.0], [3.1, -3.1], [3.0, -4.1]])  # cm, nose to mouth's corner, mean head's left
 _FOLD_WIDE = (0.45, 1.0)  # cm beside that line: all of what is dark belongs to the fold, and none
 _CORNER, _CORNER_WIDE = 0.1, 0.3  # cm around a corner of the lips that are dark at rest, too
-_AT_REST, _CORNER_AT_REST = 0.35, 0.75  # share of the fold's logarithm that is there without a smile
+_BAG, _BAG_SOFT = ((1.9, 4.1), (1.4, 2.4)), 0.35  # cm of the mean head: across and up, where bags lie, how softly
+_BAGS_AGED = (0.4, 0.95), (0.3, 1.0)  # how deep folds are, and what is there of bags, which portraits' people have
+_AT_REST, _CORNER_AT_REST = 0.15, 0.75  # share of the fold's logarithm that is there without a smile
 _WHOLE = 0.6  # weight of a smile that makes all of it
 _FOLDING = (("mouthSmile", 1.0), ("mouthDimple", 0.6), ("mouthStretch", 0.4), ("noseSneer", 0.5), ("cheekSquint", 0.3))
 
@@ -65,27 +67,33 @@ def shadows(transfer: np.ndarray, sh: np.ndarray, rotation: np.ndarray) -> np.nd
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hollows:
-    """Factors on light in hollows that the mesh lacks. ``rest``: float32 (n,), at rest. ``smile``: float32 (n, 2),
-    logarithms of what a whole smile of the left and of the right side adds. ``drive``: float32 (2, E), what each
-    expression adds to a side's smile."""
+    """Factors on light in hollows that the mesh lacks. ``rest``: float32 (n,), at rest. ``bags``: float32 (n,),
+    logarithms of what of that the years have made below the eyes. ``smile``: float32 (n, 2), logarithms of what a whole
+    smile of the left and of the right side adds. ``drive``: float32 (2, E), what each expression adds to a side's
+    smile."""
 
     rest: np.ndarray
+    bags: np.ndarray
     smile: np.ndarray
     drive: np.ndarray
 
-    def at(self, expression: np.ndarray | None, calm: np.ndarray | None = None) -> np.ndarray:
-        """float32 (n,): factors under ``expression`` (E,). ``calm``: (2,), how much of the folds stands at rest."""
+    def at(self, expression: np.ndarray | None, calm: np.ndarray | None = None, depth: float = 1.0) -> np.ndarray:
+        """float32 (n,): factors under ``expression`` (E,). ``calm``: (2,), how much of the folds stands at rest;
+        ``depth``: how deep expressions fold skin of its age, see :class:`.creases.Folds`."""
         folded = np.zeros(2, np.float32) if calm is None else np.asarray(calm, np.float32)
         if expression is not None:
             folded = np.clip(np.maximum(self.drive @ expression.astype(np.float32), folded), 0.0, 1.0)
-        return self.rest if not folded.any() else self.rest * np.exp(self.smile @ folded)
+        lacking = 1 - float(np.interp(depth, *_BAGS_AGED))
+        logs = self.smile @ folded - np.float32(lacking) * self.bags
+        return self.rest if not (folded.any() or lacking) else self.rest * np.exp(logs)
 
 
 def hollows_of(geometry: Geometry, factors: np.ndarray, members: np.ndarray) -> Hollows:
     """``factors``, float32 (V,), of :func:`load_shadows` for vertices ``members``, int (n,).
 
     They were measured on portraits, most of which smile: the dark fold from nose to mouth and the dimple beside its
-    corner are a smile's. On a face at rest most of it is left out, or every calm mouth would seem to smile.
+    corner are a smile's. On a face at rest most of it is left out, or every calm mouth would seem to smile. And most of
+    the people on them are past fifty: the young have little of the shade below their eyes.
     """
     points = geometry.vertices[members].astype(np.float64)
     log = np.log(np.maximum(factors[members], np.float32(1e-3))).astype(np.float64)
@@ -102,7 +110,10 @@ def hollows_of(geometry: Geometry, factors: np.ndarray, members: np.ndarray) -> 
         for side, mark in enumerate("LR"):
             drive[side, geometry.expression_names.index(f"{name}_{mark}")] = gain / _WHOLE
     smile = np.column_stack([dark * left, dark * (1 - left)])
-    return Hollows(np.exp(log - dark).astype(np.float32), smile.astype(np.float32), drive)
+    bags = np.minimum(log - dark, 0.0)
+    for along, (low, high) in zip(place.T, _BAG, strict=True):
+        bags *= _ramp(along, low - _BAG_SOFT, low) * (1 - _ramp(along, high, high + _BAG_SOFT))
+    return Hollows(np.exp(log - dark).astype(np.float32), bags.astype(np.float32), smile.astype(np.float32), drive)
 
 
 def _ramp(x: np.ndarray, low: float, high: float) -> np.ndarray:
