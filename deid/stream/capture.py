@@ -38,6 +38,7 @@ _QUEUE = 3  # frames that wait in front of the work; more are too old when their
 _BASE = Fraction(1, 90000)
 _FAR = "udp,rtp,rtsp,rtsps,rtmp,rtmps,tcp,tls,http,https,httpproxy,hls,crypto,srt,unix"
 _NEAR = "file,pipe"  # what is here may name nothing that is elsewhere, and the other way round
+_MOST_NOTES = 20
 _MOST_SOUND = 4000  # packets of sound that wait for their picture
 _PASSWORD, _QUERY = re.compile(r"(://[^/@:]*):[^/]*@"), re.compile(r"(://[^?]*\?).*")
 
@@ -148,7 +149,7 @@ class AvSource:
             raise UnsupportedInput(
                 f"{self._name} changed from {plan.source} to {picture.format.name} on the way: start it again."
             )
-        self.notes.append(
+        self._note(
             f"pictures changed from {plan.size[0]} x {plan.size[1]} to {picture.width} x {picture.height}, and were "
             "scaled to the first size"
         )
@@ -209,8 +210,13 @@ class AvSource:
         if self._attempts:
             self._attempts = 0
             self.reconnects += 1
-            self.notes.append(f"the source was gone for {now - self._heard:.0f} s, and opened again")
+            self._note(f"the source was gone for {now - self._heard:.0f} s, and opened again")
         self._heard = now
+
+    def _note(self, sentence: str) -> None:
+        """A camera that comes and goes for days is told of by ``reconnects``, not by thousands of sentences."""
+        if len(self.notes) < _MOST_NOTES:
+            self.notes.append(sentence)
 
     def _again(self, failure: Exception | None) -> bool:
         """Open a source that failed or ended once more; whether that was done. Attempts count until a picture comes.

@@ -204,6 +204,8 @@ def open_source(wanted: Wanted, stop: Stop) -> Source:
     elif not wanted.form and not _is_address(name) and not _is_device(name):
         source = FileSource(name, stop, wanted.max_height, wanted.threads)
     elif wanted.form in ("raw", "y4m"):
+        if _is_address(name):
+            raise UsageError(f"--from {wanted.form} is for files and pipes; leave it out for an address.")
         source = PipeSource(_opened(name), name, stop, wanted.raw if wanted.form == "raw" else None, wanted.max_height)
     else:
         source = AvSource(name, wanted, stop)

@@ -149,6 +149,14 @@ def test_what_a_slow_stream_drops_is_never_seen(with_face: bytes, face_clip: Pat
     assert len(shown) >= report.frames
 
 
+@pytest.mark.parametrize("form", ["raw", "y4m"])
+def test_bare_frames_do_not_come_from_addresses_and_no_password_is_shown(tmp_path: Path, form: str) -> None:
+    layout = pipes.parse_header(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420jpeg")
+    with pytest.raises(UsageError, match=f"--from {form} is for files and pipes") as caught:
+        streamed("rtsp://user:secret@camera/1", tmp_path / "out.mkv", form=form, raw=layout)
+    assert "secret" not in str(caught.value)
+
+
 def test_faces_are_replaced_within_the_window_and_who_comes_back_is_known(
     with_face: bytes, faceless: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
