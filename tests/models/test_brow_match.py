@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deid.models.morphable.appearance import load_appearance
-from deid.models.morphable.brow_match import browed, fitting, refitting, weighed
+from deid.models.morphable.brow_match import Browed, browed, fitting, refitting, weighed
 from deid.models.morphable.brows import COUNT
 from deid.models.morphable.codes import IdentityCode
 from deid.models.morphable.face_points import BARE_SKIN, BROWS
@@ -61,7 +61,7 @@ def test_the_lighter_brow_counts() -> None:
     picture = np.full((150, 150, 3), 200, np.uint8)
     picture[40:53, 20:41] = 50
     picture[40:53, 80:101] = 100
-    mean, darker = browed(picture, points)
+    mean, darker, _ = browed(picture, points)
     assert mean == pytest.approx(0.25, abs=0.01)
     assert darker == pytest.approx(0.25, abs=0.01)
     picture[:30, 40:80] = 20  # a fringe over the forehead
@@ -71,17 +71,26 @@ def test_the_lighter_brow_counts() -> None:
     assert all(np.isnan(browed(np.zeros_like(picture), points)))
 
 
+def test_a_brow_in_shade_is_no_darker_hair() -> None:
+    theirs = Browed(0.5, 0.3, 0.9)
+    shaded = Browed(0.5, 0.3, 0.45).lit_as(theirs)
+    assert shaded.mean > 0.6 and shaded.darker > 0.38
+    assert theirs.lit_as(Browed(0.5, 0.3, 0.4)) == theirs  # the other's may be painted
+    lone = Browed(0.5, 0.3, float("nan"))
+    assert lone.lit_as(theirs)[:2] == lone[:2] and theirs.lit_as(lone) == theirs
+
+
 def test_brows_that_came_out_too_dark_are_lightened_by_as_much() -> None:
     geometry, appearance = load_geometry(), load_appearance()
     code = person(6, light=-2.0, thick=0.5)
     shown = weighed(geometry, appearance, code)
-    theirs, ours = [(0.6, 0.4), (0.61, 0.41)], [(0.48, 0.32), (0.49, 0.33)]
+    theirs, ours = [Browed(0.6, 0.4), Browed(0.61, 0.41)], [Browed(0.48, 0.32), Browed(0.49, 0.33)]
     lighter = weighed(geometry, appearance, refitting(geometry, appearance, code, theirs, ours))
     assert 1.1 * shown < lighter < 1.4 * shown
-    assert refitting(geometry, appearance, code, [(0.6, 0.4)], [(0.61, 0.4)]) is code
+    assert refitting(geometry, appearance, code, [Browed(0.6, 0.4)], [Browed(0.61, 0.4)]) is code
     assert refitting(geometry, appearance, code, [], []) is code
-    assert refitting(geometry, appearance, code, [(float("nan"), 0.5)], [(0.3, 0.3)]) is code
-    glitter = refitting(geometry, appearance, code, [(0.9, 0.4)], [(0.6, 0.4)], True)  # a light rim beside them
+    assert refitting(geometry, appearance, code, [Browed(float("nan"), 0.5)], [Browed(0.3, 0.3)]) is code
+    glitter = refitting(geometry, appearance, code, [Browed(0.9, 0.4)], [Browed(0.6, 0.4)], True)  # a light rim beside them
     assert glitter is code
 
 
@@ -105,8 +114,8 @@ def test_dark_brows_stay_dark_where_shade_would_have_them_gone() -> None:
     code = person(5, light=1.4, thick=0.5)
     told = fitting(geometry, appearance, code, 0.39, 0.4)  # as if light took more than half from the place
     assert weighed(geometry, appearance, told) < 0.56
-    dark = refitting(geometry, appearance, code, [(0.4, 0.15)], [(0.4, 0.15)])
+    dark = refitting(geometry, appearance, code, [Browed(0.4, 0.15)], [Browed(0.4, 0.15)])
     assert dark.appearance[6 - COUNT] < 0.2 < code.appearance[6 - COUNT]
     assert dark.appearance[3 - COUNT] < code.appearance[3 - COUNT]
-    fair = refitting(geometry, appearance, code, [(0.8, 0.6)], [(0.8, 0.6)])
+    fair = refitting(geometry, appearance, code, [Browed(0.8, 0.6)], [Browed(0.8, 0.6)])
     assert np.array_equal(fair.appearance, code.appearance)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,24 +25,41 @@ from deid.models.morphable.geometry import Geometry
 _SIZE = 256  # texels a side of the tile in which brows are weighed
 _PIXELS = 12  # of a brow, at least
 _GAP, _STRIP, _UNDER = 0.35, 1.3, 0.6  # thicknesses of a brow from it: from and up to where skin over and under is seen
-_SHADED = (0.45, 1.3)  # how light that may be beside bare skin elsewhere
+_FRINGE = (0.6, 1.4)  # how light skin over brows may be beside bare skin elsewhere
+_SHARED = 0.6  # power of a socket's shade that its brow has
 _BAND = (0.97, 1.10)  # how much lighter than the subject's the place of the brows may be
 _THICK, _LIGHT = 3 - COUNT, 6 - COUNT
 _THINNER, _THINNEST, _THICKER, _THICKEST = 0.8, -1.6, 1.5, 0.8
 _STEPS, _CLOSE = 3, 0.006
 _RANGE = (-2.5, 1.6)
 _AGREE = (0.92, 1.14)  # the same where a surrogate was tried: brows of other shapes differ by as much
-_QUARTER = (0.16, 0.82)  # how light the darker quarter of a brow is in pictures: skin that shows, and what of its hairs
+_QUARTER = (0.035, 0.84)  # the darker quarter of a brow in pictures: skin that shows, and what of its hairs
 _BLACK, _FAIR, _USUAL_HAIR = 0.08, 0.6, 0.20  # reflectance of hair relative to skin's
-_MOST_SHADED = 1.1  # how much lighter brows without light may be than the subject's in pictures
+_MOST_SHADED = 1.35  # how much lighter brows without light may be than the subject's in pictures
 _SHADE = (0.6, 1.5)  # what light may do to the place of brows
 
 
-def browed(picture: np.ndarray, points: np.ndarray, glasses: bool = False) -> tuple[float, float]:
-    """How light the place of the lighter brow is beside the skin around it, in linear light: the mean, and its darker
-    quarter's limit; NaN where that is too small. Frames of glasses darken one brow; light from above or from one side
-    darkens brow and skin alike. ``picture``: uint8 (h, w, 3) RGB; ``points``: the mesh in its pixels. ``glasses``: of
-    the brows only what lies above the rims of most."""
+class Browed(NamedTuple):
+    """How light the place of the lighter brow is in a picture, in linear light, beside the skin over it: ``mean``, and
+    ``darker``, its darker quarter's limit. ``socket``: how light the skin under it is beside that. NaN where brows are
+    too small to tell."""
+
+    mean: float
+    darker: float
+    socket: float = 1.0
+
+    def lit_as(self, other: Browed) -> Browed:
+        """As it would be if the skin under it were as light as the other's. Light from above falls on a new face's
+        brow and socket otherwise than on the old one's, and a brow in shade is no darker hair. Where the other's is
+        darker, that may be painted."""
+        shade = min(self.socket / other.socket, 1.0) if other.socket > 0 and self.socket > 0 else 1.0
+        return Browed(self.mean / shade**_SHARED, self.darker / shade**_SHARED, self.socket)
+
+
+def browed(picture: np.ndarray, points: np.ndarray, glasses: bool = False) -> Browed:
+    """:class:`Browed` of a face. Frames of glasses darken one brow, light from one side one brow and the skin about it.
+    ``picture``: uint8 (h, w, 3) RGB; ``points``: the mesh in its pixels. ``glasses``: of the brows only what lies above
+    the rims of most."""
     light = np.square(picture.astype(np.float32) / 255).mean(axis=2)
     bare = [light[_covered(points, ids, light.shape)] for ids in BARE_SKIN]
     # a fringe may hide the forehead, and hard light one cheek
@@ -53,22 +71,20 @@ def browed(picture: np.ndarray, points: np.ndarray, glasses: bool = False) -> tu
         below = (upper + lower) / 2 if glasses else lower
         side = light[_covered(np.concatenate([upper, below[::-1]]), np.arange(10), light.shape)]
         if not level > 1e-3 or len(side) <= _PIXELS:
-            return float("nan"), float("nan")
-        around = _around(light, upper, lower, level, glasses)
-        sides.append((float(side.mean()) / around, float(np.percentile(side, 25)) / around))
-    means, darker = zip(*sides, strict=True)
-    return max(means), max(darker)
+            return Browed(float("nan"), float("nan"), float("nan"))
+        up = upper - lower
+        over, under = (_strip(light, edge + _GAP * way, edge + wide * way, level) for edge, way, wide in (
+            (upper, up, _STRIP), (lower, -up, _UNDER)))  # fmt: skip
+        over = float(np.clip(over, _FRINGE[0] * level, _FRINGE[1] * level))  # hair, or a highlight
+        sides.append((float(side.mean()) / over, float(np.percentile(side, 25)) / over, under / over))
+    means, darker, sockets = zip(*sides, strict=True)
+    return Browed(max(means), max(darker), 1.0 if glasses else float(np.mean(sockets)))
 
 
-def _around(light: np.ndarray, upper: np.ndarray, lower: np.ndarray, level: float, glasses: bool) -> float:
-    """How light skin is about a brow between ``upper`` and ``lower``, (5, 2) each: a strip over it and one under it
-    in the middle, with ``glasses`` the first alone. Near ``level``, bare skin elsewhere: strips may be hair or lids."""
-    up = upper - lower
-    strips = [(upper + _GAP * up, upper + _STRIP * up)] + [(lower - _GAP * up, lower - _UNDER * up)] * (not glasses)
-    found = [light[_covered(np.concatenate([a, b[::-1]]), np.arange(10), light.shape)] for a, b in strips]
-    logs = [np.log(max(float(np.median(strip)), 1e-4)) for strip in found if len(strip)]
-    middle = float(np.exp(np.mean(logs))) if logs else level
-    return float(np.clip(middle, _SHADED[0] * level, _SHADED[1] * level))
+def _strip(light: np.ndarray, one: np.ndarray, other: np.ndarray, level: float) -> float:
+    """How light it is, in the middle, between lines (5, 2) of points; ``level`` where that is no pixel."""
+    found = light[_covered(np.concatenate([one, other[::-1]]), np.arange(10), light.shape)]
+    return float(np.median(found)) if len(found) else level
 
 
 def weighed(geometry: Geometry, appearance: Appearance, code: IdentityCode) -> float:
@@ -110,21 +126,23 @@ def refitting(
     geometry: Geometry,
     appearance: Appearance,
     code: IdentityCode,
-    theirs: Sequence[tuple[float, float]],
-    ours: Sequence[tuple[float, float]],
+    theirs: Sequence[Browed],
+    ours: Sequence[Browed],
     glasses: bool = False,
 ) -> IdentityCode:
     """``code`` with brows put right by pictures in which they were tried: :func:`browed` of each, of the subject and of
     the surrogate there. As it is where these agree, or where they tell nothing. With ``glasses``, beside rims that may
     glitter, only what is dark counts."""
     shares = np.array((0.0, 1.0) if glasses else (0.5, 0.5))
+    alike = [own.lit_as(other) for own, other in zip(ours, theirs, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
-        apart = (np.log(np.array(ours).reshape(-1, 2)) - np.log(np.array(theirs).reshape(-1, 2))) @ shares
+        apart = np.array([np.log(own[:2]) - np.log(other[:2]) for own, other in zip(alike, theirs, strict=True)])
+    apart = apart.reshape(-1, 2) @ shares
     apart = apart[np.isfinite(apart)]
     if not len(apart):
         return code
     ratio = float(np.exp(np.median(apart)))
-    seen, darker = np.nanmedian(np.array(theirs).reshape(-1, 2), axis=0).tolist()
+    seen, darker = np.nanmedian(np.array([other[:2] for other in theirs]), axis=0).tolist()
     if not _AGREE[0] <= ratio <= _AGREE[1]:
         code = fitting(geometry, appearance, code, weighed(geometry, appearance, code) / ratio, 1.0, seen)
     return _as_dark(code, darker)

@@ -30,10 +30,10 @@ _GOLDEN = 0.618034  # of its multiples' fractions any few are spread evenly
 _KINDER, _YOUNG, _GROWN, _OLD = 8.0, 18.0, 36.0, 60.0  # years off a guess of 36, and ages from and up to which some are
 _UNCLEAR, _MIDDLING = 0.5, 40.0  # of what a guess is over this age, what it counts that rests on poor pictures only
 _THICK, _BUSHY = 3 - COUNT, 1.5  # where skin's numbers say how thick brows are; the most, from which a woman's take 1
-# how light drawn brows are beside the skin around in pictures, men's and women's, which are thinner, and the number
+# how light drawn brows are beside the skin over them in pictures, men's and women's, which are thinner, and the number
 # that these were drawn with: medians, less the lightest, which a viewer misses
-_MENS_BROWS = np.array((0.304, 0.338, 0.404, 0.518, 0.574, 0.601))
-_WOMENS_BROWS = np.array((0.344, 0.378, 0.446, 0.586, 0.665, 0.704))
+_MENS_BROWS = np.array((0.184, 0.221, 0.292, 0.416, 0.476, 0.505))
+_WOMENS_BROWS = np.array((0.290, 0.324, 0.393, 0.534, 0.614, 0.653))
 _BROW_NUMBERS = (-2.5, -1.5, -0.5, 0.5, 1.0, 1.2)
 _BROWS_APART = 0.4  # how much that may differ from the subject's
 _TRIES, _WOMANLY, _MANLY = 16, 1.0, 0.6  # how far to one side of the middle, in log odds, what is foretold must read

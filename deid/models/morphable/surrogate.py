@@ -290,7 +290,7 @@ def skin_is_dark(likenesses: Sequence[Likeness]) -> bool:
 def brow_tone(likenesses: Sequence[Likeness]) -> tuple[float, float]:
     """How light the subject's brows are beside the skin, see :func:`~.brow_match.browed`, the median over the pictures;
     NaN without any. Hair stays in the picture, and brows of another colour would look painted on."""
-    found = np.array([browed(likeness.chip, likeness.points) for likeness in likenesses]).reshape(-1, 2)
+    found = np.array([browed(likeness.chip, likeness.points)[:2] for likeness in likenesses]).reshape(-1, 2)
     found = found[np.isfinite(found).all(axis=1)]
     if not len(found):
         return float("nan"), float("nan")
@@ -308,7 +308,8 @@ def toned(sitter: Sitter, likenesses: Sequence[Likeness]) -> list[Likeness]:
 def _shade(geometry: Geometry, appearance: Appearance, sitter: Sitter, tried: np.ndarray, likeness: Likeness) -> float:
     """What light does to the place of brows in a likeness, from ``tried``, that picture with ``sitter`` in it."""
     points = _mesh_of(geometry, sitter.neutral, likeness)
-    return browed(tried, points)[0] / weighed(geometry, appearance, sitter.code)
+    ours = browed(tried, points).lit_as(browed(likeness.chip, likeness.points))
+    return ours.mean / weighed(geometry, appearance, sitter.code)
 
 
 def _mesh_of(geometry: Geometry, neutral: np.ndarray, likeness: Likeness) -> np.ndarray:
