@@ -90,7 +90,8 @@ def test_brows_that_came_out_too_dark_are_lightened_by_as_much() -> None:
     assert refitting(geometry, appearance, code, [Browed(0.6, 0.4)], [Browed(0.61, 0.4)]) is code
     assert refitting(geometry, appearance, code, [], []) is code
     assert refitting(geometry, appearance, code, [Browed(float("nan"), 0.5)], [Browed(0.3, 0.3)]) is code
-    glitter = refitting(geometry, appearance, code, [Browed(0.9, 0.4)], [Browed(0.6, 0.4)], True)  # a light rim beside them
+    # a light rim beside them
+    glitter = refitting(geometry, appearance, code, [Browed(0.9, 0.4)], [Browed(0.6, 0.4)], True)
     assert glitter is code
 
 
