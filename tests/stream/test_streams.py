@@ -292,6 +292,8 @@ def command(*words: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "deid", "stream", *words, "--engine", "solid", "--threads", "1"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # a job in the background ignores Ctrl-C, and so does all that it starts, these tests and the stream
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
