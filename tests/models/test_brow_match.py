@@ -44,6 +44,15 @@ def test_brows_that_fit_stay_as_they_are() -> None:
     assert fitting(geometry, appearance, code, 0.4, float("nan")) is code
 
 
+def test_bold_brows_are_met_by_more_than_black_hair() -> None:
+    geometry, appearance = load_geometry(), load_appearance()
+    thin = person(4, light=-2.4, thick=-2.0)
+    shown = weighed(geometry, appearance, thin)
+    bold = fitting(geometry, appearance, thin, 0.4 * shown, 1.0)
+    assert bold.appearance[3 - COUNT] > -0.4  # more than one step up
+    assert weighed(geometry, appearance, bold) < 0.97 * shown
+
+
 def test_lighter_hair_weighs_less() -> None:
     geometry, appearance = load_geometry(), load_appearance()
     shown = [weighed(geometry, appearance, person(5, light=n)) for n in (-2.0, -0.5, 1.0)]

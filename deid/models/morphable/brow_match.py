@@ -117,8 +117,9 @@ def fitting(
         code = _changed(code, _THICK, min(thick, max(thick - _THINNER, _THINNEST)))
         return _toned(geometry, appearance, code, low, high)
     code = _toned(geometry, appearance, code, low, high)
-    if weighed(geometry, appearance, code) > high:  # black already
-        code = _changed(code, _THICK, max(thick, min(thick + _THICKER, _THICKEST)))
+    while weighed(geometry, appearance, code) > high and thick < _THICKEST:  # black already
+        thick = min(thick + _THICKER, _THICKEST)
+        code = _changed(code, _THICK, thick)
     return code
 
 
