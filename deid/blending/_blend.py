@@ -41,7 +41,7 @@ _FADE, _FX, _FY, _GX, _GY, _HX, _HY, _PASS, _PURE = range(9)
 how much of that passes, and how much of what is below is the new face."""
 _DIRECT, _FILL = np.float32(-1e6), np.float32(-1e6)  # as places: the pixel itself; nothing known
 _FAST = {"contract", "nsz", "reassoc"}  # the order of sums is free, the same in every run
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_ZERO, _ONE = np.float32(0), np.float32(1)
 _WHOLE = np.float32(0.999)  # of cover: no hole
 _DARKEST, _LEAST = np.float32(0.5), np.float32(0.01)  # shade on skin; squared contrast that can be told
 _THIN, _THICK = np.float32(0.2), _ONE / np.float32(0.65)

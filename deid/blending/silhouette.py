@@ -45,9 +45,9 @@ def silhouette(
     uneven = np.linalg.norm(np.diff(colours[:, _LAST:], axis=1), axis=2)
     uneven = np.median(uneven, axis=1)
     strength *= (1 - above[::2] * np.clip((smoothed(uneven, 3.0) - _EVEN[0]) / (_EVEN[1] - _EVEN[0]), 0, 1))[:, None]
-    place = FIRST + PITCH * (_LOW + np.arange(_HIGH - _LOW))
-    jaw = below[::2, None] * _jaw(colours) * np.clip((_MOST[2] - place) / 0.02, 0, 1)
-    strength *= np.maximum(np.clip((most[:, None] - place) / 0.02, 0, 1), jaw)
+    places = FIRST + PITCH * (_LOW + np.arange(_HIGH - _LOW))
+    jaw = below[::2, None] * _jaw(colours) * np.clip((_MOST[2] - places) / 0.02, 0, 1)
+    strength *= np.maximum(np.clip((most[:, None] - places) / 0.02, 0, 1), jaw)
     level = _contour(strength, _REST)
     at = np.arange(len(level))
     inside = np.clip(level, 1, strength.shape[1] - 2)

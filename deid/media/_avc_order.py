@@ -190,7 +190,7 @@ class Avc:
             self.msb = self.lsb = 0
         msb = next_msb(lsb, self.lsb, self.msb, 1 << sequence.poc_lsb) if not spliced else 0
         poc = msb + lsb + min(0, delta)
-        reset = bool(reference) and not idr and self._resets(b, unit, picture, sequence, kind, field)
+        reset = bool(reference) and not idr and self._resets(b, picture, sequence, kind)
         if reference:
             self.frame_num = 0 if reset else frame_num
             self.msb, self.lsb = (0, 0 if bottom else max(0, -delta)) if reset else (msb, lsb)
@@ -201,9 +201,7 @@ class Avc:
         return Place(poc, fresh, recovery or kind == 2, second, lost and not spliced, even, sequence.raw)
 
     @staticmethod
-    def _resets(
-        b: Bits, unit: bytes, picture: _AvcPicture, sequence: _AvcSequence, kind: int, field: bool
-    ) -> bool:  # fmt: skip
+    def _resets(b: Bits, picture: _AvcPicture, sequence: _AvcSequence, kind: int) -> bool:
         """Whether memory management operation 5 makes the counts start anew (7.3.3.1 to 7.3.3.3)."""
         if picture.redundant:
             b.ue(127)

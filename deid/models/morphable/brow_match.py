@@ -69,22 +69,26 @@ def browed(picture: np.ndarray, points: np.ndarray, glasses: bool = False) -> Br
     for ids in BROWS:
         upper, lower = points[ids[:5], :2], points[ids[:4:-1], :2]
         below = (upper + lower) / 2 if glasses else lower
-        side = light[_covered(np.concatenate([upper, below[::-1]]), np.arange(10), light.shape)]
+        side = _between(light, upper, below)
         if not level > 1e-3 or len(side) <= _PIXELS:
             return Browed(float("nan"), float("nan"), float("nan"))
         up = upper - lower
-        over, under = (_strip(light, edge + _GAP * way, edge + wide * way, level) for edge, way, wide in (
-            (upper, up, _STRIP), (lower, -up, _UNDER)))  # fmt: skip
+        over = _middle(_between(light, upper + _GAP * up, upper + _STRIP * up), level)
         over = float(np.clip(over, _FRINGE[0] * level, _FRINGE[1] * level))  # hair, or a highlight
+        under = _middle(_between(light, lower - _GAP * up, lower - _UNDER * up), level)
         sides.append((float(side.mean()) / over, float(np.percentile(side, 25)) / over, under / over))
     means, darker, sockets = zip(*sides, strict=True)
     return Browed(max(means), max(darker), 1.0 if glasses else float(np.mean(sockets)))
 
 
-def _strip(light: np.ndarray, one: np.ndarray, other: np.ndarray, level: float) -> float:
-    """How light it is, in the middle, between lines (5, 2) of points; ``level`` where that is no pixel."""
-    found = light[_covered(np.concatenate([one, other[::-1]]), np.arange(10), light.shape)]
-    return float(np.median(found)) if len(found) else level
+def _between(light: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(n,): the pixels of ``light`` between two lines of points, (m, 2) each."""
+    ring = np.concatenate([one, other[::-1]])
+    return light[_covered(ring, np.arange(len(ring)), light.shape)]
+
+
+def _middle(pixels: np.ndarray, otherwise: float) -> float:
+    return float(np.median(pixels)) if len(pixels) else otherwise
 
 
 def weighed(geometry: Geometry, appearance: Appearance, code: IdentityCode) -> float:

@@ -152,23 +152,44 @@ def rested(log: np.ndarray, age: float) -> None:
     share = float(np.interp(age, *_RESTED))
     if share <= 0:
         return
-    zone, bare, near = _below_eyes()
-    height, width = zone.shape
+    place = _below_eyes()
+    height, width = place.zone.shape
     small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA).mean(axis=2)
-    around = imaging.gaussian_blur(small * bare, (0, 0), 8.0) / near
-    change = np.float32(share) * zone * np.maximum(around - small, 0)
+    change = np.float32(share) * place.shade(small)
     log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)[..., None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shaded:
+    """A place that is darker than the skin around it. ``zone``: where it is; ``bare``: the skin around; ``near``: that
+    blurred by ``soft``. Float32 (165, 160), or (165, 160, 1) for colours."""
+
+    zone: np.ndarray
+    bare: np.ndarray
+    near: np.ndarray
+    soft: float
+
+    @classmethod
+    def of(cls, zone: np.ndarray, bare: np.ndarray, soft: float) -> _Shaded:
+        """``zone``, ``bare``: (165, 160)."""
+        near = np.maximum(imaging.gaussian_blur(bare, (0, 0), soft), np.float32(1e-3))
+        return cls(zone, bare, near, soft)
+
+    def shade(self, small: np.ndarray) -> np.ndarray:
+        """How much darker than the skin around ``small``, log albedo at this size, is in the zone."""
+        around = imaging.gaussian_blur(small * self.bare, (0, 0), self.soft) / self.near
+        out: np.ndarray = self.zone * np.maximum(around - small, 0)
+        return out
+
+
 @lru_cache(maxsize=1)
-def _below_eyes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Float32 (165, 160): the lower lids and what lies below them, cheeks and temples around, and these blurred."""
+def _below_eyes() -> _Shaded:
+    """The lower lids and what lies below them, among cheeks and temples."""
     v, u = (np.mgrid[: HEIGHT // _COARSE, : WIDTH // _COARSE].astype(np.float32) + 0.5) * _COARSE
     off = np.abs(u - WIDTH / 2)
     zone = _step(166, 182, v) * (1 - _step(225, 262, v)) * _step(30, 50, off) * (1 - _step(150, 185, off))
     bare = (_step(225, 262, v) * (1 - _step(330, 360, v)) * _step(45, 60, off)).astype(np.float32)
-    near = np.maximum(imaging.gaussian_blur(bare, (0, 0), 8.0), np.float32(1e-3))
-    return zone.astype(np.float32), bare, near
+    return _Shaded.of(zone.astype(np.float32), bare, 8.0)
 
 
 def lips(log: np.ndarray, style: Complexion) -> None:
@@ -227,21 +248,19 @@ def _lip_colours() -> np.ndarray:
 def nostrils(log: np.ndarray) -> None:
     """Takes from ``log``, float32 (h, w, 3), log relative albedo of the crop, in place, most of the shadows below
     donors' noses: they lie where those nostrils were, and beside a drawn nose's own they look like a moustache."""
-    zone, bare, near = _around_nostrils()
-    height, width = zone.shape[:2]
+    place = _around_nostrils()
+    height, width = place.zone.shape[:2]
     small = imaging.resize(log, (width, height), interpolation=imaging.INTER_AREA)
-    around = imaging.gaussian_blur(small * bare, (0, 0), 5.0) / near
-    change = np.float32(_SHADED) * zone * np.maximum(around - small, 0)
+    change = np.float32(_SHADED) * place.shade(small)
     log += imaging.resize(change, (log.shape[1], log.shape[0]), interpolation=imaging.INTER_LINEAR)
 
 
 @lru_cache(maxsize=1)
-def _around_nostrils() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Float32 (165, 160, 1): the underside of the nose, the skin around it, and that blurred."""
+def _around_nostrils() -> _Shaded:
+    """The underside of the nose in the skin around it, for colours."""
     zone = _below_nose()
-    bare = (1 - np.minimum(1.5 * zone, 1)) * (1 - _zones()["lips"])
-    near = np.maximum(imaging.gaussian_blur(bare, (0, 0), 5.0), np.float32(1e-3))
-    return zone[..., None], bare[..., None], near[..., None]
+    found = _Shaded.of(zone, (1 - np.minimum(1.5 * zone, 1)) * (1 - _zones()["lips"]), 5.0)
+    return _Shaded(found.zone[..., None], found.bare[..., None], found.near[..., None], found.soft)
 
 
 @lru_cache(maxsize=1)

@@ -90,13 +90,16 @@ class Retargeter:
         self._teeth: Teeth | None = None
         self._bites: Bites | None = None
         self.teeth_lower = 0.0
-        self.brows_held = np.zeros(len(self._names), np.float32)
-        """Weights of expressions that the face has at rest, (E,), for the track that was retargeted last."""
         self.lids_rise = 0.0
         """Centimetres by which the surrogate's lower lids are to lie higher than at rest, for the track that was
         retargeted last (:func:`~deid.models.morphable.lids.with_lower_lids`)."""
         self._usual_brows = np.zeros(len(self._names))
         self._settled = False
+
+    @property
+    def brows_held(self) -> np.ndarray:
+        """Weights of expressions that the face has at rest, float32 (E,), for the track that was retargeted last."""
+        return self._usual_brows.astype(np.float32)
 
     def settle(self) -> None:
         """From now on the face at rest stays as it is for the track that was retargeted last: of a stream's windows
@@ -211,7 +214,6 @@ class Retargeter:
         fold."""
         if not self._settled:
             self._usual_brows = self._usual(expression, _BROWS)
-            self.brows_held = self._usual_brows.astype(np.float32)
         expression[:] = _without(expression, self._usual_brows)
 
     def _purse(self, expression: np.ndarray) -> None:
